@@ -1,0 +1,1 @@
+//! Names, versions, manifests, durations, sizes, globs: parsed once, pure, no I/O.

@@ -1,0 +1,246 @@
+//! Header fields in the order they were received.
+
+use smallvec::SmallVec;
+
+use crate::grammar;
+
+/// The names the server itself looks at. Everything else is [`HeaderId::Other`].
+///
+/// A name is classified once, when it is parsed, so that filters on the hot
+/// path compare an integer instead of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each variant is the header it is named after")]
+pub enum HeaderId {
+    Other,
+    AcceptEncoding,
+    Accept,
+    AltSvc,
+    Authorization,
+    ClearSiteData,
+    Connection,
+    ContentEncoding,
+    ContentLength,
+    ContentRange,
+    ContentSecurityPolicy,
+    ContentType,
+    Cookie,
+    Date,
+    ETag,
+    Expect,
+    Forwarded,
+    Host,
+    Http2Settings,
+    IfMatch,
+    IfModifiedSince,
+    IfNoneMatch,
+    IfRange,
+    IfUnmodifiedSince,
+    KeepAlive,
+    LastModified,
+    Location,
+    Origin,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    Range,
+    RetryAfter,
+    SecFetchDest,
+    SecFetchMode,
+    SecFetchSite,
+    SecWebSocketKey,
+    SecWebSocketVersion,
+    Server,
+    ServiceWorkerAllowed,
+    SetCookie,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    UserAgent,
+    XApiKey,
+    XBase,
+    /// Any name that begins with `x-buntime-`.
+    XBuntime,
+    /// Any name that begins with `x-forwarded-`.
+    XForwarded,
+    XNotFound,
+    XRealIp,
+    XRequestId,
+}
+
+impl HeaderId {
+    /// Classifies a name in any letter case.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        grammar::classify(name)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    start: u32,
+    name_len: u16,
+    value_len: u32,
+    id: HeaderId,
+}
+
+/// One field of a [`HeaderList`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// What the name means to the server.
+    pub id: HeaderId,
+    /// The name as it was sent.
+    pub name: &'a [u8],
+    /// The value without surrounding white space.
+    pub value: &'a [u8],
+}
+
+/// Why a field was not taken into a [`HeaderList`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHeader {
+    /// The name is empty, over 65,535 bytes or no token (RFC 9110 section 5.1).
+    #[error("a header name is empty or holds a character that no token may hold")]
+    Name,
+    /// The value holds CR, LF, NUL or another control character than TAB (RFC 9110 section 5.5).
+    #[error("a header value holds a control character")]
+    Value,
+}
+
+/// Header fields in the order they were received, names and values in one buffer.
+///
+/// Invariant: every name is a token, and no value holds a control character
+/// other than TAB; so no list can be written that splits a message.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderList {
+    text: Vec<u8>,
+    fields: SmallVec<[Field; 16]>,
+}
+
+impl HeaderList {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty list with room for `bytes` of names and values.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(bytes),
+            fields: SmallVec::new(),
+        }
+    }
+
+    /// Appends a field; an existing one of the same name stays.
+    ///
+    /// # Errors
+    /// [`InvalidHeader`] if the name or the value could not be sent as it is.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidHeader> {
+        if !grammar::is_token(name) || name.len() > usize::from(u16::MAX) {
+            return Err(InvalidHeader::Name);
+        }
+        if !grammar::is_field_value(value) {
+            return Err(InvalidHeader::Value);
+        }
+        self.push_checked(HeaderId::of(name), name, value);
+        Ok(())
+    }
+
+    /// Appends a field whose name and value the caller has already checked.
+    pub(crate) fn push_checked(&mut self, id: HeaderId, name: &[u8], value: &[u8]) {
+        debug_assert!(grammar::is_token(name) && grammar::is_field_value(value));
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        self.fields.push(Field {
+            start,
+            name_len: name.len() as u16,
+            value_len: value.len() as u32,
+            id,
+        });
+    }
+
+    /// Removes every field with this id.
+    pub fn remove(&mut self, id: HeaderId) {
+        self.fields.retain(|field| field.id != id);
+    }
+
+    /// Keeps the fields for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Header<'_>) -> bool) {
+        let text = &self.text;
+        self.fields.retain(|field| keep(view(text, field)));
+    }
+
+    /// How many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = Header<'_>> {
+        self.fields.iter().map(|field| view(&self.text, field))
+    }
+
+    /// The first value with this id.
+    #[must_use]
+    pub fn get(&self, id: HeaderId) -> Option<&[u8]> {
+        self.get_all(id).next()
+    }
+
+    /// Every value with this id, in order.
+    pub fn get_all(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
+        self.fields
+            .iter()
+            .filter(move |field| field.id == id)
+            .map(|field| view(&self.text, field).value)
+    }
+
+    /// The first value under this name, in any letter case.
+    #[must_use]
+    pub fn get_named(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
+    }
+
+    /// Appends `name: value CRLF` for each field that `keep` accepts.
+    pub fn write_to(&self, out: &mut Vec<u8>, mut keep: impl FnMut(Header<'_>) -> bool) {
+        for header in self.iter() {
+            if keep(header) {
+                out.extend_from_slice(header.name);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(header.value);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// The length of all names and values together, in bytes.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        self.fields
+            .iter()
+            .map(|field| usize::from(field.name_len) + field.value_len as usize)
+            .sum()
+    }
+}
+
+fn view<'a>(text: &'a [u8], field: &Field) -> Header<'a> {
+    let name_start = field.start as usize;
+    let value_start = name_start + usize::from(field.name_len);
+    let value_end = value_start + field.value_len as usize;
+    Header {
+        id: field.id,
+        name: text.get(name_start..value_start).unwrap_or_default(),
+        value: text.get(value_start..value_end).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,1 @@
+//! Bun worker processes: spawn, wire, supervise; many of them: pool, blanks, queues, limits.

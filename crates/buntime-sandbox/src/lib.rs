@@ -1,0 +1,1 @@
+//! The launcher that starts a process with nothing inherited, and its layers.

@@ -1,0 +1,1 @@
+//! Edge, gate, dispatch, catalog, configuration, logs: the server as a library.
