@@ -1,1 +1,31 @@
-//! Names, versions, manifests, durations, sizes, globs: parsed once, pure, no I/O.
+#![doc = include_str!("../README.md")]
+
+pub mod dotenv;
+
+mod diagnostic;
+mod duration;
+mod entrypoint;
+mod env;
+mod glob;
+mod manifest;
+mod name;
+mod origin;
+mod package_json;
+mod size;
+mod version;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, DiagnosticKind, ManifestErrors, Parsed};
+pub use duration::{DurationError, HumanDuration, parse_duration};
+pub use entrypoint::{EntrypointError, normalize_entrypoint};
+pub use env::{WorkerEnv, is_blocked_variable, public_env, worker_env};
+pub use glob::{GlobError, RouteGlob, RouteGlobs};
+pub use manifest::{
+    BodyLimit, BundleMode, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS, HostPort, Instances, Limits,
+    MANIFEST_MAX_BYTES, Manifest, NetPermission, Permissions, Visibility,
+};
+pub use name::{NameError, Namespace, PackageName};
+pub use origin::{Origin, OriginError};
+pub use package_json::{PackageJson, PackageJsonError};
+pub use size::{ByteSize, SizeError};
+pub use version::{RangeError, SemVersion, Version, VersionError, VersionRange, pick};
