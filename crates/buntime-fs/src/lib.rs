@@ -1,1 +1,8 @@
-//! Everything that touches untrusted paths: directory handles, static files.
+#![doc = include_str!("../README.md")]
+
+mod rel_path;
+mod root;
+pub mod static_files;
+
+pub use rel_path::{InvalidPath, RelPath};
+pub use root::{DirEntry, EntryKind, FileInfo, OpenError, OpenFile, Root};
