@@ -156,6 +156,10 @@ impl<'a> Report<'a> {
         }
     }
 
+    pub(crate) fn is_full_of_warnings(&self) -> bool {
+        self.warnings.len() >= Self::MAX
+    }
+
     pub(crate) fn finish<T>(self, value: T) -> Result<Parsed<T>, ManifestErrors> {
         let Self {
             errors, warnings, ..

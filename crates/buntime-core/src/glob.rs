@@ -182,9 +182,6 @@ impl RouteGlobs {
         "ALL", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
     ];
 
-    /// Most globs of one unit.
-    pub(crate) const MAX: usize = 100;
-
     /// Whether there is no glob at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
