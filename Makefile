@@ -1,0 +1,63 @@
+# What a developer runs. `make help` lists it.
+# Needed: Rust (the version in Cargo.toml or newer), Node with npm. Bun comes from npm.
+
+BUN := $(CURDIR)/worker/node_modules/.bin/bun
+PORT ?= 8000
+HOST ?= 127.0.0.1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test build bun deps fmt lint doc test-rust test-bun bench soak deny clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+run: build deps ## install what is missing, build, serve the example apps
+	@BUN=$(BUN) HOST=$(HOST) PORT=$(PORT) scripts/run.sh
+
+test: bun deps lint doc test-rust test-bun ## all checks and all tests
+
+build: bun ## the server, optimised
+	cargo build --release --locked -p buntime
+
+bun: ## the pinned Bun
+	@scripts/install-bun.sh
+
+deps: bun ## npm dependencies of the example apps and the benchmarks
+	@RUNTIME_BUN=$(BUN) scripts/install-examples.sh
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# cargo-nextest is faster when it is there, but a newcomer need not have it.
+test-rust: bun
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    set -x; RUNTIME_BUN=$(BUN) cargo nextest run --workspace --locked && cargo test --doc --workspace --locked; \
+	else \
+	    set -x; RUNTIME_BUN=$(BUN) cargo test --workspace --locked; \
+	fi
+
+test-bun: bun deps
+	cd worker && $(BUN) test
+	cd examples && $(BUN) test
+
+bench: build deps ## compare with nginx and bare Bun, write bench/RESULTS.md (BENCH_QUICK=1 for a look)
+	@bench/run.sh bench
+
+soak: build deps ## ten minutes of mixed load, fails if anything grows (SOAK_SECONDS=60 for a look)
+	@bench/run.sh soak
+
+deny: ## licences, advisories and who may depend on what (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny check
+
+clean: ## remove what was installed and built, the state of the server too
+	cargo clean
+	rm -rf .buntime worker/node_modules
+	find examples bench -name node_modules -type d -prune -exec rm -rf {} +
