@@ -1,0 +1,131 @@
+//! Why a process could not be started.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// What the launcher was doing when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// Asking to be killed when the server dies.
+    DeathSignal = 1,
+    /// Reading what to run.
+    Receive = 2,
+    /// Making sure that the server still lives.
+    Parent = 3,
+    /// Starting a session of its own.
+    Session = 4,
+    /// Giving up the right to gain privileges.
+    Privileges = 5,
+    /// Placing and closing descriptors.
+    Descriptors = 6,
+    /// Resetting signals.
+    Signals = 7,
+    /// Setting resource limits.
+    Limits = 8,
+    /// Lowering the priority.
+    Nice = 9,
+    /// Entering the working directory.
+    Directory = 10,
+    /// Replacing itself with the program.
+    Exec = 11,
+}
+
+impl Step {
+    const ALL: [Self; 11] = [
+        Self::DeathSignal,
+        Self::Receive,
+        Self::Parent,
+        Self::Session,
+        Self::Privileges,
+        Self::Descriptors,
+        Self::Signals,
+        Self::Limits,
+        Self::Nice,
+        Self::Directory,
+        Self::Exec,
+    ];
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| *step as u8 == byte)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DeathSignal => "set the parent death signal",
+            Self::Receive => "receive what to run",
+            Self::Parent => "find its parent alive",
+            Self::Session => "start a session",
+            Self::Privileges => "set no_new_privs",
+            Self::Descriptors => "set up descriptors",
+            Self::Signals => "reset signals",
+            Self::Limits => "set resource limits",
+            Self::Nice => "set the priority",
+            Self::Directory => "enter the working directory",
+            Self::Exec => "execute the program",
+        })
+    }
+}
+
+/// Why [`Launcher::spawn`](crate::Launcher::spawn) failed. No process is left
+/// behind by any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The launch itself cannot be expressed: a NUL byte, a relative program
+    /// path, more than 4 MiB in all.
+    #[error("cannot launch {program}: {reason}")]
+    Invalid {
+        /// The program that was to run.
+        program: PathBuf,
+        /// What is wrong with the launch.
+        reason: &'static str,
+    },
+    /// The launcher program itself did not start.
+    #[error("cannot start the launcher {launcher}")]
+    Launcher {
+        /// The launcher program.
+        launcher: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The launcher started and one of its steps failed.
+    #[error("launcher could not {step} ({path})")]
+    Step {
+        /// The step that failed.
+        step: Step,
+        /// The working directory for [`Step::Directory`], else the program.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The launcher ended without a word, or said something unknown. This is
+    /// also what a program without a call of `main_if_launcher` looks like.
+    #[error("the launcher ended before it could execute {program}")]
+    LauncherDied {
+        /// The program that was to run.
+        program: PathBuf,
+    },
+    /// The channel to the launcher failed.
+    #[error("lost the channel to the launcher of {program}")]
+    Channel {
+        /// The program that was to run.
+        program: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The launcher did not get as far as exec within ten seconds.
+    #[error("the launcher of {program} took longer than 10 s")]
+    Timeout {
+        /// The program that was to run.
+        program: PathBuf,
+    },
+    /// The launcher's thread is gone.
+    #[error("the launcher has stopped")]
+    Stopped,
+}

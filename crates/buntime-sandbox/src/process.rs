@@ -1,0 +1,187 @@
+//! A process that was started, until it is reaped.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitid,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::launcher::Handle;
+
+/// How often to look at a process that cannot be watched.
+const UNWATCHED_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited by itself with this code; -1 if the code was lost because
+    /// something else in this server reaped the process.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// The leader of a process group, alive or not yet reaped.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Leader {
+    /// Takes hold of a child. It must not have been waited for yet, so that
+    /// its pid is its own.
+    pub(crate) fn of(child: &Child) -> io::Result<Self> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid, pidfd })
+    }
+
+    fn signal(&self, signal: Signal) {
+        // It fails only if the process is dead already, which is fine.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Kills the leader and its group. The leader is unreaped for as long as
+    /// this value lives outside of a reaped `Process`, so the group's number
+    /// cannot have passed to somebody else.
+    fn kill(&self) {
+        self.signal(Signal::KILL);
+        let _ = kill_process_group(self.pid, Signal::KILL);
+    }
+
+    /// Reaps the leader if it is dead, and whatever its group left running
+    /// dies first: afterwards the group's number is no longer ours to use.
+    pub(crate) fn try_reap(&self) -> Option<Exit> {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let id = || WaitId::PidFd(self.pidfd.as_fd());
+        match waitid(id(), look | WaitIdOptions::NOWAIT) {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(rustix::io::Errno::INTR) => return None,
+            Err(_) => return Some(Exit::Code(-1)),
+        }
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let Ok(Some(status)) = waitid(id(), look) else {
+            return Some(Exit::Code(-1));
+        };
+        Some(match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Code(-1),
+        })
+    }
+}
+
+/// A running process and its output. Dropping it kills the process with its
+/// group; the launcher's thread reaps it then.
+pub struct Process {
+    pid: u32,
+    /// Invariant: present exactly until the process is reaped.
+    leader: Option<Leader>,
+    exit: Exit,
+    handle: Arc<Handle>,
+    /// What it writes to its standard output; take it to read it.
+    pub stdout: Option<OwnedFd>,
+    /// What it writes to its standard error; take it to read it.
+    pub stderr: Option<OwnedFd>,
+}
+
+impl Process {
+    pub(crate) fn new(
+        leader: Leader,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+        handle: Arc<Handle>,
+    ) -> Self {
+        Self {
+            pid: leader.pid.as_raw_nonzero().get().unsigned_abs(),
+            leader: Some(leader),
+            exit: Exit::Code(-1),
+            handle,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Its process id, also the id of its group and session. For people and
+    /// logs: after the process is reaped it may belong to another.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Kills the process and its whole group, at once. Does nothing once it is
+    /// reaped.
+    pub fn kill(&self) {
+        if let Some(leader) = &self.leader {
+            leader.kill();
+        }
+    }
+
+    /// Asks the process, not its group, to end (SIGTERM).
+    pub fn terminate(&self) {
+        if let Some(leader) = &self.leader {
+            leader.signal(Signal::TERM);
+        }
+    }
+
+    /// Waits until the process has ended, reaps it and kills what is left of
+    /// its group. May be dropped and called again; later calls return the same
+    /// answer. Call it within a tokio runtime with I/O and time enabled.
+    pub async fn wait(&mut self) -> Exit {
+        while let Some(leader) = &self.leader {
+            if let Some(exit) = leader.try_reap() {
+                self.exit = exit;
+                self.leader = None;
+                break;
+            }
+            leader.ended().await;
+        }
+        self.exit
+    }
+}
+
+impl Leader {
+    /// Returns when the process has ended, or perhaps earlier.
+    #[expect(
+        unsafe_code,
+        reason = "registering a descriptor is a promise to keep it open"
+    )]
+    async fn ended(&self) {
+        // SAFETY: a borrowed descriptor is one number for as long as it is
+        // borrowed, and the borrow keeps it open beyond the registration.
+        let watch =
+            unsafe { AsyncFd::register_with_interest(self.pidfd.as_fd(), Interest::READABLE) };
+        match watch {
+            Ok(watch) => drop(watch.readable().await),
+            // The system has no watch to give (a limit of epoll): look again.
+            Err(_) => tokio::time::sleep(UNWATCHED_INTERVAL).await,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader.take() {
+            leader.kill();
+            self.handle.bury(leader);
+        }
+    }
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process")
+            .field("pid", &self.pid)
+            .field("reaped", &self.leader.is_none())
+            .finish_non_exhaustive()
+    }
+}
