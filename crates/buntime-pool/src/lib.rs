@@ -1,1 +1,19 @@
-//! Bun worker processes: spawn, wire, supervise; many of them: pool, blanks, queues, limits.
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod client;
+mod config;
+mod connections;
+mod error;
+mod events;
+mod pool;
+mod status;
+
+pub use app::App;
+pub use client::{Upgraded, UpgradedPlace, WorkerBody, WorkerRequest, WorkerResponse};
+pub use config::{AppSpec, CrashLoop, PoolConfig};
+pub use connections::ShardConnections;
+pub use error::{Death, ExchangeError, ExitReason, StartError, StartFailure, WorkerBodyError};
+pub use events::{LogStream, PoolEvents, Silent};
+pub use pool::Pool;
+pub use status::{AppStatus, InstanceState, InstanceStatus, PoolStatus};

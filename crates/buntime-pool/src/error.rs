@@ -1,0 +1,188 @@
+//! What can go wrong, as closed sets.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use buntime_http::BodyError;
+use serde::{Serialize, Serializer};
+
+/// Why a worker process ended, or is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExitReason {
+    /// No request for the app's `ttl`.
+    IdleTtl,
+    /// It had served `maxRequests`.
+    MaxRequests,
+    /// The pool was full and this one had been idle longest.
+    Evicted,
+    /// Its app was replaced or removed, or its files changed.
+    Retired,
+    /// It did not answer a request, or did not start, within `timeout`.
+    Timeout,
+    /// It exited by itself.
+    Crashed(Death),
+    /// It could not load the app.
+    StartFailed,
+    /// The server is stopping.
+    ServerStopping,
+    /// It was ephemeral and its request is over.
+    EphemeralDone,
+    /// It sent too much garbage on the control channel.
+    Misbehaved,
+    /// It was a blank that nobody needed any more.
+    Surplus,
+}
+
+impl ExitReason {
+    /// A short stable word for metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::IdleTtl => "idle-ttl",
+            Self::MaxRequests => "max-requests",
+            Self::Evicted => "evicted",
+            Self::Retired => "retired",
+            Self::Timeout => "timeout",
+            Self::Crashed(_) => "crashed",
+            Self::StartFailed => "start-failed",
+            Self::ServerStopping => "server-stopping",
+            Self::EphemeralDone => "ephemeral-done",
+            Self::Misbehaved => "misbehaved",
+            Self::Surplus => "surplus",
+        }
+    }
+}
+
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crashed(Death::Code(code)) => write!(f, "crashed with code {code}"),
+            Self::Crashed(Death::Signal(signal)) => write!(f, "crashed by signal {signal}"),
+            other => f.write_str(other.label()),
+        }
+    }
+}
+
+impl Serialize for ExitReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Death {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Why a request got no response from its app.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// The worker could not be started: the app's fault, or the machine's.
+    #[error("the worker could not be started: {0}")]
+    StartFailed(StartFailure),
+    /// Too many starts in a row failed; none is tried until `retry_after` is over
+    /// or the app's files change.
+    #[error("the worker failed to start too often")]
+    CrashLoop {
+        /// Until a start is tried again.
+        retry_after: Duration,
+    },
+    /// The worker died before it had answered.
+    #[error("the worker died before it answered")]
+    Crashed,
+    /// The app's handler threw, or its promise was rejected.
+    #[error("the app's handler threw")]
+    Threw,
+    /// No first byte within `timeout`; the worker is being killed.
+    #[error("the worker did not answer in time")]
+    Timeout,
+    /// What came back is no HTTP response, or one that the app must not give.
+    #[error("the worker's answer is no valid response: {0}")]
+    BadResponse(&'static str),
+    /// The app's queue is full.
+    #[error("too many requests wait for a worker")]
+    QueueFull {
+        /// A guess of when a place will be free.
+        retry_after: Duration,
+    },
+    /// No worker was free within `timeout`.
+    #[error("no worker was free in time")]
+    QueueTimeout {
+        /// A guess of when a place will be free.
+        retry_after: Duration,
+    },
+    /// The client went away first.
+    #[error("the client went away")]
+    ClientGone,
+    /// The request's body ended before its end.
+    #[error("the request body failed")]
+    Body(#[source] BodyError),
+    /// The app was replaced or removed, or the pool is stopping.
+    #[error("the app is no longer served")]
+    Retired,
+}
+
+/// Why a worker could not be started. The text may hold paths and stacks of the
+/// app: it is for logs, not for clients.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StartFailure {
+    /// What happened; at most 16 KB.
+    pub message: String,
+}
+
+impl StartFailure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+        }
+    }
+}
+
+/// Why a response's body ended before its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerBodyError {
+    /// The worker closed the connection before the length it had announced.
+    #[error("the worker ended its response too early")]
+    Truncated,
+    /// The chunks of the response are malformed.
+    #[error("the worker's chunks are malformed")]
+    Framing,
+    /// Nothing came for the app's `idleTimeout` (ephemeral workers only).
+    #[error("the worker was silent for too long")]
+    Silent,
+    /// The request's body failed while the response was under way.
+    #[error("the request body failed")]
+    Request(#[source] BodyError),
+}
+
+/// Why a pool could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory for workers' slots cannot be made or cleaned.
+    #[error("cannot prepare the runtime directory {}", path.display())]
+    RuntimeDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The Bun binary is not there or is not a file.
+    #[error("no Bun at {}", path.display())]
+    NoBun {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

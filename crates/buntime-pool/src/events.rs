@@ -1,0 +1,71 @@
+//! What a pool tells whoever logs and counts.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::error::ExitReason;
+
+/// Which of a worker's pipes a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Hears what happens in a pool. `app` is `name@version`; it is `None` for a
+/// blank that has no app yet.
+///
+/// The calls come from supervision tasks: an implementation must return at once
+/// and must not block.
+pub trait PoolEvents: Send + Sync {
+    /// A line that a worker wrote, without its line end, at most 16 KB; what is
+    /// longer was cut. It may hold any bytes that are valid UTF-8, escapes too.
+    fn log_line(&self, app: Option<&str>, worker: Uuid, stream: LogStream, line: &str) {
+        let _ = (app, worker, stream, line);
+    }
+
+    /// So many lines of a worker were dropped because it wrote too fast.
+    fn log_dropped(&self, app: Option<&str>, worker: Uuid, lines: u64) {
+        let _ = (app, worker, lines);
+    }
+
+    /// A worker serves its app, `took` after the start was asked for.
+    fn started(&self, app: &str, worker: Uuid, pid: u32, took: Duration) {
+        let _ = (app, worker, pid, took);
+    }
+
+    /// A worker's process is gone.
+    fn exited(&self, app: Option<&str>, worker: Uuid, pid: u32, reason: ExitReason) {
+        let _ = (app, worker, pid, reason);
+    }
+
+    /// A worker could not be started. `message` may hold the app's paths and stacks.
+    fn start_failed(&self, app: Option<&str>, message: &str) {
+        let _ = (app, message);
+    }
+
+    /// An app failed to start too often and is left alone for `pause`.
+    fn crash_loop(&self, app: &str, pause: Duration) {
+        let _ = (app, pause);
+    }
+
+    /// The app's handler threw, or answered with something that is no response.
+    fn handler_failed(&self, app: &str, worker: Uuid, request_id: &str, message: &str) {
+        let _ = (app, worker, request_id, message);
+    }
+
+    /// A worker sent something on the control channel that is not understood, or
+    /// did something else that a worker does not do.
+    fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {
+        let _ = (app, worker, what);
+    }
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl PoolEvents for Silent {}
