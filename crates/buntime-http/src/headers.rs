@@ -1,6 +1,6 @@
 //! Header fields in the order they were received.
 
-use smallvec::SmallVec;
+use std::ops::Range;
 
 use crate::grammar;
 
@@ -77,11 +77,21 @@ impl HeaderId {
     }
 }
 
+impl HeaderId {
+    /// This id's place in a set of ids.
+    fn bit(self) -> u64 {
+        const { assert!((Self::XRequestId as u8) < 64) };
+        1 << self as u8
+    }
+}
+
+/// Where a field lies in the text of its list.
 #[derive(Clone, Copy, Debug)]
 struct Field {
-    start: u32,
-    name_len: u16,
+    name_start: u32,
+    value_start: u32,
     value_len: u32,
+    name_len: u16,
     id: HeaderId,
 }
 
@@ -105,7 +115,13 @@ pub enum InvalidHeader {
     /// The value holds CR, LF, NUL or another control character than TAB (RFC 9110 section 5.5).
     #[error("a header value holds a control character")]
     Value,
+    /// The list would hold more than 1 GiB.
+    #[error("the headers are too long")]
+    TooLong,
 }
+
+/// The most text of a list, in bytes, so that offsets fit 32 bits with room to spare.
+const MAX_TEXT: usize = 1 << 30;
 
 /// Header fields in the order they were received, names and values in one buffer.
 ///
@@ -114,7 +130,9 @@ pub enum InvalidHeader {
 #[derive(Clone, Debug, Default)]
 pub struct HeaderList {
     text: Vec<u8>,
-    fields: SmallVec<[Field; 16]>,
+    fields: Vec<Field>,
+    /// The set of ids that were ever pushed: an id outside it has no field.
+    pushed: u64,
 }
 
 impl HeaderList {
@@ -129,8 +147,34 @@ impl HeaderList {
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             text: Vec::with_capacity(bytes),
-            fields: SmallVec::new(),
+            ..Self::default()
         }
+    }
+
+    /// A list over a header section as it was received, without fields so far.
+    pub(crate) fn over(section: &[u8]) -> Self {
+        Self {
+            text: section.to_vec(),
+            // What browsers send fits.
+            fields: Vec::with_capacity(16),
+            pushed: 0,
+        }
+    }
+
+    /// Appends a field that lies in the text of [`Self::over`] and was checked there.
+    pub(crate) fn push_within(&mut self, name: Range<usize>, value: Range<usize>) {
+        let id = self
+            .text
+            .get(name.clone())
+            .map_or(HeaderId::Other, HeaderId::of);
+        self.pushed |= id.bit();
+        self.fields.push(Field {
+            name_start: name.start as u32,
+            value_start: value.start as u32,
+            value_len: value.len() as u32,
+            name_len: name.len() as u16,
+            id,
+        });
     }
 
     /// Appends a field; an existing one of the same name stays.
@@ -144,6 +188,9 @@ impl HeaderList {
         if !grammar::is_field_value(value) {
             return Err(InvalidHeader::Value);
         }
+        if self.text.len() + name.len() + value.len() > MAX_TEXT {
+            return Err(InvalidHeader::TooLong);
+        }
         self.push_checked(HeaderId::of(name), name, value);
         Ok(())
     }
@@ -151,20 +198,31 @@ impl HeaderList {
     /// Appends a field whose name and value the caller has already checked.
     pub(crate) fn push_checked(&mut self, id: HeaderId, name: &[u8], value: &[u8]) {
         debug_assert!(grammar::is_token(name) && grammar::is_field_value(value));
-        let start = self.text.len() as u32;
+        let start = self.text.len();
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(value);
+        self.pushed |= id.bit();
         self.fields.push(Field {
-            start,
-            name_len: name.len() as u16,
+            name_start: start as u32,
+            value_start: (start + name.len()) as u32,
             value_len: value.len() as u32,
+            name_len: name.len() as u16,
             id,
         });
     }
 
     /// Removes every field with this id.
     pub fn remove(&mut self, id: HeaderId) {
-        self.fields.retain(|field| field.id != id);
+        if self.pushed & id.bit() != 0 {
+            self.fields.retain(|field| field.id != id);
+            self.pushed &= !id.bit();
+        }
+    }
+
+    /// Whether there is a field with this id.
+    #[must_use]
+    pub fn contains(&self, id: HeaderId) -> bool {
+        self.get(id).is_some()
     }
 
     /// Keeps the fields for which `keep` says so.
@@ -198,7 +256,12 @@ impl HeaderList {
 
     /// Every value with this id, in order.
     pub fn get_all(&self, id: HeaderId) -> impl Iterator<Item = &[u8]> {
-        self.fields
+        let fields = if self.pushed & id.bit() == 0 {
+            &[]
+        } else {
+            self.fields.as_slice()
+        };
+        fields
             .iter()
             .filter(move |field| field.id == id)
             .map(|field| view(&self.text, field).value)
@@ -235,12 +298,13 @@ impl HeaderList {
 }
 
 fn view<'a>(text: &'a [u8], field: &Field) -> Header<'a> {
-    let name_start = field.start as usize;
-    let value_start = name_start + usize::from(field.name_len);
+    let name_start = field.name_start as usize;
+    let name_end = name_start + usize::from(field.name_len);
+    let value_start = field.value_start as usize;
     let value_end = value_start + field.value_len as usize;
     Header {
         id: field.id,
-        name: text.get(name_start..value_start).unwrap_or_default(),
+        name: text.get(name_start..name_end).unwrap_or_default(),
         value: text.get(value_start..value_end).unwrap_or_default(),
     }
 }

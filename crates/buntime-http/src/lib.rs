@@ -4,20 +4,26 @@ mod body;
 mod chunked;
 mod grammar;
 mod headers;
+mod hop_by_hop;
 mod message;
 mod method;
 mod path;
 mod request_id;
+mod response_limits;
 mod websocket;
 
 pub use body::{BodyError, BodySource, Frame};
 pub use chunked::{ChunkedDecoder, ChunkedError, Decoded, write_chunk_head};
 pub use headers::{Header, HeaderId, HeaderList, InvalidHeader};
+pub use hop_by_hop::HopByHop;
 pub use message::{
     BodyFraming, HeadLimits, HttpVersion, RequestError, RequestHead, ResponseFraming, ResponseHead,
-    ResponseHeadError, parse_request, parse_response,
+    ResponseHeadError, is_valid_authority, parse_request, parse_request_from, parse_response,
 };
 pub use method::Method;
-pub use path::{BadPath, CanonicalPath, Target};
+pub use path::{BadPath, CanonicalPath, Segment, Target};
 pub use request_id::RequestId;
-pub use websocket::{Direction, FrameInspector, FrameLimits, Violation};
+pub use response_limits::{ProtectedHeader, Trimmed, apply_response_limits};
+pub use websocket::{
+    BadHandshake, Direction, FrameInspector, FrameLimits, Violation, check_handshake, close_frame,
+};

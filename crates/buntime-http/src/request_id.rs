@@ -1,0 +1,87 @@
+//! The id that a request carries through logs, workers and responses.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{HeaderId, HeaderList};
+
+const MAX_LEN: usize = 128;
+const UUID_LEN: usize = 36;
+
+/// A request id: `[A-Za-z0-9._:-]{1,128}`, so it can stand in a header, a log
+/// line and a page as it is. Cheap to clone.
+#[derive(Clone)]
+pub struct RequestId(Text);
+
+#[derive(Clone)]
+enum Text {
+    /// A fresh UUID, without an allocation. ASCII.
+    Uuid([u8; UUID_LEN]),
+    /// What the client sent.
+    Sent(Arc<str>),
+}
+
+impl RequestId {
+    /// A new random UUID (version 4).
+    #[must_use]
+    pub fn fresh() -> Self {
+        let mut text = [0; UUID_LEN];
+        Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        Self(Text::Uuid(text))
+    }
+
+    /// The id with this text, if it is one.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let valid = (1..=MAX_LEN).contains(&text.len())
+            && text.iter().all(|&byte| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-')
+            });
+        if !valid {
+            return None;
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        Some(Self(Text::Sent(Arc::from(text))))
+    }
+
+    /// The client's id where it sent exactly one that is acceptable, else a fresh one.
+    #[must_use]
+    pub fn of(headers: &HeaderList) -> Self {
+        let mut sent = headers.get_all(HeaderId::XRequestId);
+        match (sent.next(), sent.next()) {
+            (Some(text), None) => Self::parse(text).unwrap_or_else(Self::fresh),
+            _ => Self::fresh(),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Text::Uuid(text) => std::str::from_utf8(text).unwrap_or_default(),
+            Text::Sent(text) => text,
+        }
+    }
+}
+
+impl PartialEq for RequestId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RequestId {}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
