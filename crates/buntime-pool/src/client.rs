@@ -12,7 +12,7 @@ use crate::error::WorkerBodyError;
 #[derive(Debug)]
 pub struct WorkerRequest<'a> {
     /// The method.
-    pub method: &'a Method,
+    pub method: Method,
     /// Path below the app's base, and query, as they are sent.
     pub target: &'a [u8],
     /// The fields. The pool leaves out hop-by-hop fields, those about the body's

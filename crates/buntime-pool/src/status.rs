@@ -26,6 +26,7 @@ pub enum InstanceState {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
     /// The worker's `WORKER_ID`.
+    #[serde(serialize_with = "text")]
     pub id: Uuid,
     /// The process.
     pub pid: u32,
@@ -74,6 +75,10 @@ pub struct PoolStatus {
     pub queued: usize,
     /// Every app that has or had workers and was not retired, by id.
     pub apps: Vec<AppStatus>,
+}
+
+fn text<S: serde::Serializer>(value: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn millis<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
