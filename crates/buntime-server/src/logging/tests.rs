@@ -1,0 +1,1 @@
+//! All lines and hostile content.
