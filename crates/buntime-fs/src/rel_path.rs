@@ -1,5 +1,6 @@
 //! A path that can only go down.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -21,7 +22,7 @@ const MAX_DEPTH: usize = 128;
 ///
 /// [`Root`]: crate::Root
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RelPath(Box<str>);
+pub struct RelPath(Cow<'static, str>);
 
 /// Why text is no [`RelPath`].
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -47,6 +48,25 @@ pub enum InvalidPath {
 }
 
 impl RelPath {
+    /// A file name that is written in the source.
+    ///
+    /// # Panics
+    /// If it is not one plain segment; in a constant that fails the build.
+    #[must_use]
+    pub const fn literal(name: &'static str) -> Self {
+        let bytes = name.as_bytes();
+        assert!(!bytes.is_empty() && bytes.len() <= MAX_SEGMENT);
+        let mut at = 0;
+        let mut dots_only = true;
+        while at < bytes.len() {
+            assert!(bytes[at] != b'/' && bytes[at] != b'\\' && bytes[at] != 0);
+            dots_only = dots_only && bytes[at] == b'.';
+            at += 1;
+        }
+        assert!(!dots_only, "`.` and `..` are no names");
+        Self(Cow::Borrowed(name))
+    }
+
     /// The path as text, segments separated by single slashes.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -75,7 +95,7 @@ impl RelPath {
     pub fn parent(&self) -> Option<Self> {
         self.0
             .rsplit_once('/')
-            .map(|(parent, _)| Self(parent.into()))
+            .map(|(parent, _)| Self(parent.to_owned().into()))
     }
 
     /// This path with one more below it.
@@ -163,7 +183,7 @@ impl FromStr for RelPath {
                 _ => {}
             }
         }
-        Ok(Self(text.into()))
+        Ok(Self(text.to_owned().into()))
     }
 }
 

@@ -1,0 +1,292 @@
+//! The catalog: which workers are installed, kept true while files change.
+//!
+//! Worker roots hold units in three layouts: `name/1.2.3/`, `name@1.2.3/` and
+//! `name/` (which counts as `latest`), each also below `@scope/`. A folder is a
+//! unit if it holds a manifest or a package.json. Entries that begin with a
+//! dot, `node_modules`, and symbolic links are passed over.
+//!
+//! **Theory of operation.** One scanner, behind a lock, remembers what each
+//! folder looked like and reads again only what looks different. From what it
+//! knows a [`Snapshot`] is built and published; requests read that without a
+//! lock. A unit whose content is unchanged keeps its [`Deployment`], and with it
+//! whatever the server keeps in its slot; one that changed gets a new deployment
+//! and the old one is retired. [`Catalog::watch`] starts a pass when the kernel
+//! tells of a change, and at least about once a second.
+//!
+//! **What counts as a change** is decided in `docs/decisions/0005`.
+
+mod check;
+mod load;
+mod problem;
+mod scan;
+mod snapshot;
+mod sources;
+mod unit;
+mod watch;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch as notification;
+
+pub use check::check;
+pub use problem::{Problem, Severity, Topic};
+pub use snapshot::{Snapshot, Versions};
+pub use unit::{Broken, Deployment, Entry, Ready, Source, State, Unit};
+
+use scan::{Dirty, Scanner, Wanted};
+
+/// What the server does when the catalog changes.
+///
+/// Called on a blocking thread, in the order of the changes, while the catalog
+/// is locked for further passes: be quick, do not call [`Catalog::rescan`].
+pub trait CatalogEvents<T>: Send + Sync + 'static {
+    /// Makes what the server keeps with a unit. Called once for each
+    /// deployment, before anybody can see it; also for units that do not serve.
+    fn deploy(&self, unit: &Unit) -> T;
+
+    /// A deployment was taken out of the published snapshot. Requests that
+    /// found it in an older snapshot may still come.
+    fn retire(&self, deployment: &Arc<Deployment<T>>);
+
+    /// Something is wrong, said once until it is gone and comes back.
+    fn problem(&self, problem: &Problem);
+}
+
+/// Which workers are installed. Cheap to clone.
+pub struct Catalog<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    snapshot: ArcSwap<Snapshot<T>>,
+    work: Mutex<Work<T>>,
+    events: Box<dyn CatalogEvents<T>>,
+    published: notification::Sender<u64>,
+}
+
+struct Work<T> {
+    scanner: Scanner,
+    registry: Registry<T>,
+    problems: BTreeSet<Problem>,
+    collisions: Vec<Problem>,
+}
+
+/// Who serves which `name@version` at present.
+struct Registry<T> {
+    serving: HashMap<Arc<str>, Arc<Deployment<T>>>,
+}
+
+/// Who serves which `name@version` from now on.
+struct Choice<'a> {
+    winners: Vec<&'a scan::Record>,
+    collisions: Vec<Problem>,
+}
+
+/// What a pass leaves for the one who watches.
+struct AfterPass {
+    /// Folders to watch, if they may be others than before.
+    wanted: Option<Vec<Wanted>>,
+}
+
+impl<T: Send + Sync + 'static> Catalog<T> {
+    /// Looks at all roots and publishes what is there. Blocks.
+    ///
+    /// A root that cannot be read is a problem like any other: told to `events`,
+    /// looked at again with the rest.
+    #[must_use]
+    pub fn open(roots: &[PathBuf], events: impl CatalogEvents<T>) -> Self {
+        let catalog = Self {
+            shared: Arc::new(Shared {
+                snapshot: ArcSwap::from_pointee(Snapshot::build(0, Vec::new(), None)),
+                work: Mutex::new(Work {
+                    scanner: Scanner::new(roots),
+                    registry: Registry::default(),
+                    problems: BTreeSet::new(),
+                    collisions: Vec::new(),
+                }),
+                events: Box::new(events),
+                published: notification::Sender::new(0),
+            }),
+        };
+        catalog.rescan();
+        catalog
+    }
+
+    /// What is installed now. The guard is for one lookup or one request's
+    /// routing: cheap, and not to be kept.
+    #[must_use]
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot<T>>> {
+        self.shared.snapshot.load()
+    }
+
+    /// Looks at everything again, code included, publishes what changed and
+    /// returns the generation. Blocks.
+    pub fn rescan(&self) -> u64 {
+        self.pass(&Dirty {
+            all: true,
+            ..Dirty::default()
+        });
+        self.snapshot().generation()
+    }
+
+    /// Tells the generation whenever another snapshot is published.
+    #[must_use]
+    pub fn subscribe(&self) -> notification::Receiver<u64> {
+        self.shared.published.subscribe()
+    }
+
+    /// Keeps the catalog true until `stop` completes.
+    ///
+    /// To be spawned once, on a runtime with time, I/O and blocking threads.
+    pub async fn watch(&self, stop: impl Future<Output = ()> + Send) {
+        watch::watch(self, stop).await;
+    }
+
+    /// Says a problem that the scanner does not know of, once.
+    fn report(&self, problem: &Problem) {
+        self.shared.events.problem(problem);
+    }
+
+    fn pass(&self, dirty: &Dirty) -> AfterPass {
+        let shared = &self.shared;
+        let work = &mut *shared.work.lock();
+        let mut pass = work.scanner.pass(dirty);
+        if pass.changed {
+            let choice = work.registry.choose(&work.scanner);
+            work.collisions = choice.collisions;
+            let mut retired = work.registry.take_over(&choice.winners, &*shared.events);
+            // An older deployment of the same unit goes before its successor
+            // is asked for: otherwise both would be alive for longer.
+            let before = shared.snapshot.load();
+            let snapshot = Snapshot::build(
+                before.generation() + 1,
+                work.registry.serving.values().cloned().collect(),
+                Some(&before),
+            );
+            let generation = snapshot.generation();
+            shared.snapshot.store(Arc::new(snapshot));
+            shared.published.send_replace(generation);
+            for deployment in retired.drain(..) {
+                shared.events.retire(&deployment);
+            }
+        }
+        pass.problems.extend(work.collisions.iter().cloned());
+        for problem in pass.problems.difference(&work.problems) {
+            shared.events.problem(problem);
+        }
+        work.problems = std::mem::take(&mut pass.problems);
+        let wanted = pass.moved.then(|| work.scanner.wanted(&pass));
+        AfterPass { wanted }
+    }
+}
+
+impl<T: 'static> Registry<T> {
+    /// Picks one folder for each `name@version`: the one that serves it now,
+    /// else the first by root and path.
+    fn choose<'a>(&self, scanner: &'a Scanner) -> Choice<'a> {
+        let mut chosen: HashMap<&str, &scan::Record> = HashMap::new();
+        let mut losers = Vec::new();
+        for record in scanner.records() {
+            let id = &*record.unit.id;
+            let serves_now = || {
+                self.serving
+                    .get(id)
+                    .is_some_and(|serving| serving.unit().dir == record.unit.dir)
+            };
+            match chosen.get(id) {
+                None => {
+                    chosen.insert(id, record);
+                }
+                Some(_) if !serves_now() => losers.push(record),
+                Some(first) => {
+                    losers.push(first);
+                    chosen.insert(id, record);
+                }
+            }
+        }
+        let collisions = losers
+            .into_iter()
+            .filter_map(|loser| Some((loser, chosen.get(&*loser.unit.id)?)))
+            .map(|(loser, winner)| collision(&loser.unit.id, &winner.unit.dir, &loser.unit.dir))
+            .collect();
+        Choice {
+            winners: chosen.into_values().collect(),
+            collisions,
+        }
+    }
+
+    /// Serves the winners from now on and returns who does not any more.
+    fn take_over(
+        &mut self,
+        winners: &[&scan::Record],
+        events: &dyn CatalogEvents<T>,
+    ) -> Vec<Arc<Deployment<T>>> {
+        let mut before = std::mem::take(&mut self.serving);
+        self.serving.reserve(winners.len());
+        let mut retired = Vec::new();
+        for record in winners {
+            let known = before.remove(&record.unit.id);
+            let (kept, replaced) = match known {
+                Some(known)
+                    if known.revision() == record.revision
+                        && known.unit().dir == record.unit.dir =>
+                {
+                    (Some(known), None)
+                }
+                known => (None, known),
+            };
+            let deployment = kept.unwrap_or_else(|| {
+                let slot = events.deploy(&record.unit);
+                Arc::new(Deployment::new(record.unit.clone(), record.revision, slot))
+            });
+            retired.extend(replaced);
+            self.serving.insert(Arc::clone(&record.unit.id), deployment);
+        }
+        retired.extend(before.into_values());
+        retired
+    }
+}
+
+fn collision(id: &str, first: &Path, second: &Path) -> Problem {
+    let message = format!(
+        "Worker collision: \"{id}\" already registered from \"{}\", cannot register from \"{}\"",
+        first.display(),
+        second.display()
+    );
+    Problem::error(Topic::Collision, second, message)
+}
+
+impl<T> Default for Registry<T> {
+    fn default() -> Self {
+        Self {
+            serving: HashMap::new(),
+        }
+    }
+}
+
+impl<T> Clone for Catalog<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Catalog<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.shared.snapshot.load();
+        formatter
+            .debug_struct("Catalog")
+            .field("generation", &snapshot.generation())
+            .field("workers", &snapshot.workers().count())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

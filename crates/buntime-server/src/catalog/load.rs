@@ -1,0 +1,392 @@
+//! From a unit's folder to its [`State`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use buntime_core::{
+    DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, MANIFEST_MAX_BYTES, Manifest, ManifestErrors,
+    PackageJson, PackageName, Parsed, Version, dotenv, worker_env,
+};
+use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
+
+use super::problem::{Problem, Topic};
+use super::unit::{Broken, Entry, Ready, State};
+
+/// Files beside each other that decide what a unit is. The first three make a
+/// folder a unit.
+static DESCRIPTIONS: [RelPath; 4] = [MANIFEST_YAML, MANIFEST_YML, PACKAGE_JSON, DOTENV];
+const MANIFEST_YAML: RelPath = RelPath::literal("manifest.yaml");
+const MANIFEST_YML: RelPath = RelPath::literal("manifest.yml");
+const PACKAGE_JSON: RelPath = RelPath::literal("package.json");
+const DOTENV: RelPath = RelPath::literal(".env");
+static LOCKFILES: [RelPath; 2] = [RelPath::literal("bun.lock"), RelPath::literal("bun.lockb")];
+
+/// Larger ones are no package.json of an app.
+const PACKAGE_JSON_MAX_BYTES: usize = 1024 * 1024;
+
+/// What the folder looked like: as long as this is equal, nothing is read again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sight {
+    folder: FileInfo,
+    descriptions: [Option<FileInfo>; 4],
+    entry: Option<FileInfo>,
+}
+
+impl Sight {
+    /// Looks at a folder. `None`: nothing in it makes it a unit.
+    ///
+    /// # Errors
+    /// The system failed; what was known before still counts.
+    pub(super) fn take(folder: &Root, entry: Option<&RelPath>) -> Result<Option<Self>, OpenError> {
+        let mut descriptions = [None; 4];
+        for (found, name) in descriptions.iter_mut().zip(&DESCRIPTIONS) {
+            *found = look(folder, name)?;
+        }
+        if descriptions[..3].iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let entry = entry
+            .map(|entry| look(folder, entry))
+            .transpose()?
+            .flatten();
+        Ok(Some(Self {
+            folder: *folder.info(),
+            descriptions,
+            entry,
+        }))
+    }
+
+    /// When the newest of the files was changed, in nanoseconds since 1970.
+    /// The folder itself is left out: an app may write into it all the time.
+    pub(super) fn newest_ns(&self) -> i128 {
+        let files = self.descriptions.iter().flatten().chain(&self.entry);
+        files
+            .map(|info| info.changed_ns.max(info.modified_ns))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// What makes it another deployment when it differs: not the folder's own
+    /// times, which change with every file an app writes, nor permissions.
+    pub(super) fn content(&self) -> impl PartialEq + use<> {
+        let stamp = |info: &FileInfo| (info.device, info.inode, info.size, info.modified_ns);
+        (
+            (self.folder.device, self.folder.inode),
+            self.descriptions.map(|info| info.as_ref().map(stamp)),
+            self.entry.as_ref().map(stamp),
+        )
+    }
+}
+
+fn look(folder: &Root, name: &RelPath) -> Result<Option<FileInfo>, OpenError> {
+    match folder.metadata(name) {
+        Ok(info) => Ok(Some(info)),
+        Err(error) if is_passing(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether an error says nothing about the folder: too many open files, a disk
+/// that fails. A unit is not taken away for it.
+pub(super) fn is_passing(error: &OpenError) -> bool {
+    matches!(error, OpenError::Io(source) if source.kind() != io::ErrorKind::PermissionDenied)
+}
+
+/// A unit that was read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) state: State,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Reads a unit. Its name and version come from where it lies; a manifest that
+/// says otherwise is a warning.
+///
+/// # Errors
+/// The system failed; what was known before still counts.
+pub(super) fn load(
+    folder: &Root,
+    dir: &Path,
+    place: Option<(&PackageName, &Version)>,
+) -> Result<Loaded, OpenError> {
+    let mut loading = Loading {
+        folder,
+        dir,
+        problems: Vec::new(),
+    };
+    let state = match loading.state(place) {
+        Ok(state) => state,
+        Err(Failure::Passing(error)) => return Err(error),
+        Err(Failure::Broken(broken)) => State::Broken(broken),
+    };
+    Ok(Loaded {
+        state,
+        problems: loading.problems,
+    })
+}
+
+enum Failure {
+    Passing(OpenError),
+    Broken(Broken),
+}
+
+struct Loading<'a> {
+    folder: &'a Root,
+    dir: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Loading<'_> {
+    fn state(&mut self, place: Option<(&PackageName, &Version)>) -> Result<State, Failure> {
+        let manifest = self.manifest()?;
+        let package = self.package_json(manifest.is_some())?;
+        let manifest = manifest.unwrap_or_default();
+        if let Some((name, version)) = place {
+            self.compare_with_place(&manifest, &package, name, version);
+        }
+        if !manifest.enabled {
+            return Ok(State::Disabled);
+        }
+        let dotenv = self.dotenv()?;
+        let entry = self.entry(manifest.entrypoint.as_deref())?;
+        if manifest.auto_install {
+            self.expect_lockfile()?;
+        }
+        let env = worker_env(&manifest.env, &dotenv);
+        Ok(State::Ready(Ready {
+            manifest: Arc::new(manifest),
+            entry,
+            env: env.passed,
+            blocked_env: env.blocked,
+        }))
+    }
+
+    fn manifest(&mut self) -> Result<Option<Manifest>, Failure> {
+        let mut name = &DESCRIPTIONS[0];
+        let mut text = self.read(name, MANIFEST_MAX_BYTES)?;
+        if text.is_none() {
+            name = &DESCRIPTIONS[1];
+            text = self.read(name, MANIFEST_MAX_BYTES)?;
+        } else if matches!(look(self.folder, &DESCRIPTIONS[1]), Ok(Some(_))) {
+            self.warn(
+                Topic::Manifest,
+                &DESCRIPTIONS[1],
+                "is ignored: manifest.yaml lies beside it",
+            );
+        }
+        let Some(text) = text else { return Ok(None) };
+        let parsed = Manifest::parse(&text, &self.shown(name));
+        self.accept(name, parsed).map(Some)
+    }
+
+    fn dotenv(&mut self) -> Result<BTreeMap<String, String>, Failure> {
+        let name = &DESCRIPTIONS[3];
+        let Some(text) = self.read(name, dotenv::MAX_BYTES)? else {
+            return Ok(BTreeMap::new());
+        };
+        let parsed = dotenv::parse(&text, &self.shown(name));
+        self.accept(name, parsed)
+    }
+
+    fn package_json(&mut self, has_manifest: bool) -> Result<PackageJson, Failure> {
+        let name = &DESCRIPTIONS[2];
+        let parsed = match self.read(name, PACKAGE_JSON_MAX_BYTES) {
+            Ok(None) => return Ok(PackageJson::default()),
+            Ok(Some(text)) => PackageJson::parse(&text).map_err(|error| {
+                use std::error::Error as _;
+                let cause = error
+                    .source()
+                    .map_or_else(String::new, |cause| format!(": {cause}"));
+                format!("{}: {error}{cause}", self.shown(name))
+            }),
+            Err(Failure::Broken(broken)) => Err(broken.to_string()),
+            Err(passing) => return Err(passing),
+        };
+        match parsed {
+            Ok(package) => Ok(package),
+            // It gives a name and a version only, and the folder decides those.
+            Err(message) if has_manifest => {
+                self.problems
+                    .push(Problem::warning(Topic::Manifest, self.dir, message));
+                Ok(PackageJson::default())
+            }
+            Err(message) => Err(Failure::Broken(Broken::Manifest(message.into()))),
+        }
+    }
+
+    /// Reports what a parser said and takes its value.
+    fn accept<V>(
+        &mut self,
+        name: &RelPath,
+        parsed: Result<Parsed<V>, ManifestErrors>,
+    ) -> Result<V, Failure> {
+        let path = self.dir.join(name.as_path());
+        let warning =
+            |warning: &Diagnostic| Problem::warning(Topic::Manifest, &path, warning.to_string());
+        let failed = match parsed {
+            Ok(parsed) => {
+                self.problems.extend(parsed.warnings.iter().map(warning));
+                return Ok(parsed.value);
+            }
+            Err(failed) => failed,
+        };
+        self.problems.extend(failed.warnings.iter().map(warning));
+        // An entrypoint that leaves the folder is not a slip of the pen.
+        if failed
+            .errors
+            .iter()
+            .all(|error| error.kind == DiagnosticKind::EntrypointEscapes)
+        {
+            return Err(Failure::Broken(Broken::EntrypointEscapes));
+        }
+        Err(Failure::Broken(Broken::Manifest(failed.to_string().into())))
+    }
+
+    fn read(&self, name: &RelPath, limit: usize) -> Result<Option<String>, Failure> {
+        let broken = |why: String| {
+            Failure::Broken(Broken::Manifest(
+                format!("{}: {why}", self.shown(name)).into(),
+            ))
+        };
+        match self.folder.read(name, limit) {
+            Ok((_, info)) if info.is_foreign_link(self.folder.info()) => {
+                Err(broken("a hard link to another user's file".to_owned()))
+            }
+            Ok((content, _)) => match String::from_utf8(content) {
+                Ok(text) => Ok(Some(text)),
+                Err(_) => Err(broken("is no UTF-8 text".to_owned())),
+            },
+            Err(OpenError::NotFound) => Ok(None),
+            Err(error) if is_passing(&error) => Err(Failure::Passing(error)),
+            Err(OpenError::Link) => {
+                Err(broken("is a symbolic link; put the file itself".to_owned()))
+            }
+            Err(OpenError::Io(source)) => Err(broken(format!("cannot be read: {source}"))),
+            Err(error) => Err(broken(error.to_string())),
+        }
+    }
+
+    fn compare_with_place(
+        &mut self,
+        manifest: &Manifest,
+        package: &PackageJson,
+        name: &PackageName,
+        version: &Version,
+    ) {
+        let said = manifest
+            .name
+            .as_ref()
+            .map(|name| name.as_str())
+            .or(package.name.as_deref());
+        if let Some(said) = said.filter(|said| *said != name.as_str()) {
+            let message = format!(
+                "{}: is called \"{said}\" but lies in the folder of \"{name}\", which counts",
+                self.dir.display()
+            );
+            self.problems
+                .push(Problem::warning(Topic::Manifest, self.dir, message));
+        }
+        // A folder `latest`, or without a version level, takes any version.
+        let said = manifest.version.as_ref().map(|version| version.as_str());
+        if let Some(said) = said.or(package.version.as_deref())
+            && *version != Version::Latest
+            && said != version.as_str()
+        {
+            let message = format!(
+                "{}: says version \"{said}\" but lies in the folder of \"{version}\", which counts",
+                self.dir.display()
+            );
+            self.problems
+                .push(Problem::warning(Topic::Manifest, self.dir, message));
+        }
+    }
+
+    fn entry(&self, named: Option<&str>) -> Result<Entry, Failure> {
+        let missing = |text: String| Failure::Broken(Broken::Entrypoint(text.into()));
+        if let Some(named) = named {
+            let path = RelPath::try_from(named)
+                .map_err(|error| missing(format!("entrypoint \"{named}\": {error}")))?;
+            return match self.usable(&path)? {
+                Some(entry) => Ok(entry),
+                None => Err(missing(format!("entrypoint \"{named}\" does not exist"))),
+            };
+        }
+        for name in DEFAULT_ENTRYPOINTS {
+            if let Ok(path) = RelPath::try_from(name)
+                && let Some(entry) = self.usable(&path)?
+            {
+                return Ok(entry);
+            }
+        }
+        let looked_for = DEFAULT_ENTRYPOINTS.join(", ");
+        Err(missing(format!(
+            "no entrypoint: the manifest names none and there is no {looked_for}"
+        )))
+    }
+
+    /// The entry that a file makes, `None` if there is no such file.
+    fn usable(&self, path: &RelPath) -> Result<Option<Entry>, Failure> {
+        let broken = |why: &str| {
+            Err(Failure::Broken(Broken::Entrypoint(
+                format!("entrypoint \"{path}\" {why}").into(),
+            )))
+        };
+        let info = match self.folder.resolve(path) {
+            Ok(info) => info,
+            Err(OpenError::NotFound) => return Ok(None),
+            Err(OpenError::Link) => return Err(Failure::Broken(Broken::EntrypointEscapes)),
+            Err(error) if is_passing(&error) => return Err(Failure::Passing(error)),
+            Err(error) => return broken(&format!("cannot be opened: {error}")),
+        };
+        if info.kind != EntryKind::File {
+            return broken("is no regular file");
+        }
+        if info.is_foreign_link(self.folder.info()) {
+            return Err(Failure::Broken(Broken::EntrypointEscapes));
+        }
+        let is_page = path.file_name().to_ascii_lowercase().ends_with(".html");
+        if !is_page {
+            return Ok(Some(Entry::Script(path.clone())));
+        }
+        // Pages are served without following any link, even one that stays.
+        match self.folder.metadata(path) {
+            Ok(info) if info.kind == EntryKind::File => Ok(Some(Entry::Static(path.clone()))),
+            _ => {
+                broken("is reached through a symbolic link; static files are served without links")
+            }
+        }
+    }
+
+    fn expect_lockfile(&mut self) -> Result<(), Failure> {
+        for lockfile in &LOCKFILES {
+            if look(self.folder, lockfile)
+                .map_err(Failure::Passing)?
+                .is_some()
+            {
+                return Ok(());
+            }
+        }
+        let message = format!(
+            "{}: autoInstall needs a lockfile; run `bun install` and deploy bun.lock too",
+            self.dir.display()
+        );
+        self.problems
+            .push(Problem::error(Topic::Lockfile, self.dir, message));
+        Ok(())
+    }
+
+    fn warn(&mut self, topic: Topic, name: &RelPath, message: &str) {
+        let message = format!("{}: {message}", self.shown(name));
+        self.problems.push(Problem::warning(
+            topic,
+            &self.dir.join(name.as_path()),
+            message,
+        ));
+    }
+
+    fn shown(&self, name: &RelPath) -> String {
+        self.dir.join(name.as_path()).display().to_string()
+    }
+}

@@ -1,0 +1,522 @@
+//! From worker roots to units, reading again only what changed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use buntime_core::{PackageName, Version};
+use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
+
+use super::load::{self, Loaded, Sight, is_passing};
+use super::problem::{Problem, Topic};
+use super::sources::{self, Sources};
+use super::unit::{Broken, Entry, Source, State, Unit};
+
+/// Most entries of a folder that holds units.
+const MAX_ENTRIES: usize = 100_000;
+/// Entries of code looked at in one pass beyond what is known to have changed.
+/// A few milliseconds; with many units a pass covers some and the next others.
+const CODE_BUDGET: usize = 1_000;
+/// A file changed within this time before it was looked at may change again
+/// without its time showing it, so it is looked at once more.
+const CLOCK_GRAIN_NS: i128 = 100_000_000;
+
+/// What a pass has to look at besides what shows by itself.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    /// Read every unit's code.
+    pub(super) all: bool,
+    /// Folders of units in which a file of interest changed.
+    pub(super) units: HashSet<PathBuf>,
+}
+
+/// A folder worth a watch.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) path: PathBuf,
+    pub(super) inode: u64,
+    /// The unit that the folder belongs to; none for a folder of units.
+    pub(super) unit: Option<Arc<Path>>,
+}
+
+/// What a pass found out.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// Whether any unit appeared, changed or went.
+    pub(super) changed: bool,
+    /// Whether the folders worth a watch may be others than before.
+    pub(super) moved: bool,
+    pub(super) problems: BTreeSet<Problem>,
+    folders: Vec<Wanted>,
+    seen: HashSet<Place>,
+    listed: HashSet<PathBuf>,
+    /// Below these, nothing could be found out: what was there stays.
+    unknown: Vec<Place>,
+    code_left: usize,
+    ordinal: usize,
+}
+
+/// Number of the root and the folder: the order in which units take precedence.
+type Place = (usize, PathBuf);
+
+/// Knows what was found last time.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    roots: Vec<(Arc<Path>, Source)>,
+    listings: HashMap<PathBuf, Listing>,
+    records: BTreeMap<Place, Record>,
+    /// Where the looking at unchanged code goes on.
+    cursor: usize,
+    revision: u64,
+}
+
+/// Subfolders of a folder that holds units.
+#[derive(Debug)]
+struct Listing {
+    info: FileInfo,
+    settled: bool,
+    folders: Arc<[RelPath]>,
+    links: Arc<[RelPath]>,
+}
+
+/// A unit and what it was made from.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) unit: Unit,
+    /// Another number, other content.
+    pub(super) revision: u64,
+    sight: Sight,
+    settled: bool,
+    sources: Sources,
+    problems: Vec<Problem>,
+}
+
+impl Scanner {
+    /// `roots` as configured; relative ones count from the current folder.
+    pub(super) fn new(roots: &[PathBuf]) -> Self {
+        let roots = roots
+            .iter()
+            .map(|root| {
+                let root = std::path::absolute(root).unwrap_or_else(|_| root.clone());
+                let own_name = root.file_name().map(|name| name.to_string_lossy());
+                let source = match own_name {
+                    Some(name) if name.starts_with('.') => Source::BuiltIn,
+                    _ => Source::Uploaded,
+                };
+                (Arc::from(root), source)
+            })
+            .collect();
+        Self {
+            roots,
+            listings: HashMap::new(),
+            records: BTreeMap::new(),
+            cursor: 0,
+            revision: 0,
+        }
+    }
+
+    /// All units, those that take precedence first.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// Folders worth a watch, the most important first.
+    pub(super) fn wanted(&self, pass: &Pass) -> Vec<Wanted> {
+        let mut wanted = pass.folders.clone();
+        let code = self.records.values().flat_map(|record| {
+            let unit: Arc<Path> = record.unit.dir.as_path().into();
+            record
+                .sources
+                .folders
+                .iter()
+                .map(move |(path, inode)| Wanted {
+                    path: path.clone(),
+                    inode: *inode,
+                    unit: Some(Arc::clone(&unit)),
+                })
+        });
+        wanted.extend(code);
+        wanted
+    }
+
+    /// Looks at everything once. Blocks.
+    pub(super) fn pass(&mut self, dirty: &Dirty) -> Pass {
+        let mut pass = Pass {
+            code_left: CODE_BUDGET,
+            ..Pass::default()
+        };
+        let mut known = HashSet::new();
+        for index in 0..self.roots.len() {
+            let path = Arc::clone(&self.roots[index].0);
+            match Root::open(&path) {
+                // The same folder twice would collide with itself throughout.
+                Ok(root) if !known.insert((root.info().device, root.info().inode)) => {
+                    let message =
+                        format!("{}: is listed twice; this one is ignored", path.display());
+                    pass.problems
+                        .insert(Problem::warning(Topic::Layout, &path, message));
+                }
+                Ok(root) => self.root(index, &root, &path, dirty, &mut pass),
+                Err(error) => self.unreadable(index, &path, &error, &mut pass),
+            }
+        }
+        // The walk got through before the budget was spent: begin anew.
+        if pass.code_left > 0 {
+            self.cursor = 0;
+        }
+        let before = self.records.len();
+        self.records.retain(|place, _| {
+            pass.seen.contains(place)
+                || pass
+                    .unknown
+                    .iter()
+                    .any(|(root, path)| *root == place.0 && place.1.starts_with(path))
+        });
+        pass.changed |= self.records.len() != before;
+        pass.moved |= pass.changed;
+        self.listings.retain(|path, _| pass.listed.contains(path));
+        for record in self.records.values() {
+            pass.problems.extend(record.problems.iter().cloned());
+        }
+        pass
+    }
+
+    fn root(&mut self, index: usize, root: &Root, path: &Path, dirty: &Dirty, pass: &mut Pass) {
+        for child in self.list(index, root, path, pass).iter() {
+            let child_path = path.join(child.as_path());
+            if !child.as_str().starts_with('@') {
+                self.named(index, root, &child_path, (None, child), dirty, pass);
+                continue;
+            }
+            let Some(scope) = self.open(index, root, child, &child_path, pass) else {
+                continue;
+            };
+            for grandchild in self.list(index, &scope, &child_path, pass).iter() {
+                let path = child_path.join(grandchild.as_path());
+                self.named(
+                    index,
+                    &scope,
+                    &path,
+                    (Some(child.as_str()), grandchild),
+                    dirty,
+                    pass,
+                );
+            }
+        }
+    }
+
+    /// A folder `name` or `name@version`.
+    fn named(
+        &mut self,
+        index: usize,
+        parent: &Root,
+        path: &Path,
+        (scope, folder): (Option<&str>, &RelPath),
+        dirty: &Dirty,
+        pass: &mut Pass,
+    ) {
+        let Some(opened) = self.open(index, parent, folder, path, pass) else {
+            return;
+        };
+        let (base, version) = match folder.as_str().split_once('@') {
+            Some((base, version)) => (base, Some(version)),
+            None => (folder.as_str(), None),
+        };
+        let name = match scope {
+            Some(scope) => format!("{scope}/{base}"),
+            None => base.to_owned(),
+        };
+        let name = PackageName::try_from(name.as_str())
+            .map_err(|error| error.to_string())
+            .and_then(|name| match name.is_reserved() {
+                true => Err("this name is reserved for the server".to_owned()),
+                false => Ok(name),
+            });
+        if let Some(version) = version {
+            let parsed = Version::try_from(version).map_err(|error| error.to_string());
+            let place = name.and_then(|name| Ok((name, parsed?)));
+            self.unit(index, &opened, path, place, dirty, pass);
+            return;
+        }
+        let bare = name.clone().map(|name| (name, Version::Latest));
+        self.unit(index, &opened, path, bare, dirty, pass);
+        for child in self.list(index, &opened, path, pass).iter() {
+            let Ok(version) = Version::try_from(child.as_str()) else {
+                continue;
+            };
+            let path = path.join(child.as_path());
+            let Some(opened) = self.open(index, &opened, child, &path, pass) else {
+                continue;
+            };
+            let place = name.clone().map(|name| (name, version));
+            self.unit(index, &opened, &path, place, dirty, pass);
+        }
+    }
+
+    /// A folder that is a unit if it describes itself as one.
+    fn unit(
+        &mut self,
+        index: usize,
+        folder: &Root,
+        dir: &Path,
+        place: Result<(PackageName, Version), String>,
+        dirty: &Dirty,
+        pass: &mut Pass,
+    ) {
+        let key = (index, dir.to_path_buf());
+        let known = self.records.get(&key);
+        let entry = known
+            .and_then(|record| record.unit.ready())
+            .map(|ready| ready.entry.path());
+        let sight = match Sight::take(folder, entry) {
+            Ok(Some(sight)) => sight,
+            Ok(None) => return,
+            Err(error) => return self.unreadable(index, dir, &error, pass),
+        };
+        let (name, version) = match place {
+            Ok(place) => place,
+            Err(error) => {
+                let message = format!("{}: ignored: {error}", dir.display());
+                pass.problems
+                    .insert(Problem::warning(Topic::Layout, dir, message));
+                return;
+            }
+        };
+        pass.folders.push(Wanted {
+            path: key.1.clone(),
+            inode: folder.info().inode,
+            unit: Some(dir.into()),
+        });
+        pass.seen.insert(key.clone());
+        let looks_the_same = known.is_some_and(|record| record.settled && record.sight == sight);
+        let is_dirty = dirty.all || dirty.units.contains(dir);
+        let has_turn = self.takes_turn(pass);
+        if looks_the_same && !is_dirty && !(has_turn && self.code_differs(&key, folder, pass)) {
+            return;
+        }
+        let loaded = match load::load(folder, dir, Some((&name, &version))) {
+            Ok(loaded) => loaded,
+            Err(error) => return self.unreadable(index, dir, &error, pass),
+        };
+        let unit = Unit {
+            id: format!("{name}@{version}").into(),
+            name,
+            version,
+            root: Arc::clone(&self.roots[index].0),
+            dir: dir.to_path_buf(),
+            source: self.roots[index].1,
+            state: loaded.state.clone(),
+        };
+        self.keep(key, folder, unit, loaded, pass);
+    }
+
+    /// Looks at the code of a unit that looks the same otherwise.
+    fn code_differs(&self, key: &Place, folder: &Root, pass: &mut Pass) -> bool {
+        let Some(record) = self.records.get(key).filter(|record| record.has_code()) else {
+            return false;
+        };
+        let Some(found) = sources::survey(folder, &key.1) else {
+            return false;
+        };
+        pass.code_left = pass.code_left.saturating_sub(found.entries.max(1));
+        found != record.sources
+    }
+
+    /// Whether it is this unit's turn to have its code looked at.
+    fn takes_turn(&mut self, pass: &mut Pass) -> bool {
+        let ordinal = pass.ordinal;
+        pass.ordinal += 1;
+        if ordinal < self.cursor || pass.code_left == 0 {
+            return false;
+        }
+        self.cursor = ordinal + 1;
+        true
+    }
+
+    fn keep(&mut self, key: Place, folder: &Root, unit: Unit, loaded: Loaded, pass: &mut Pass) {
+        let dir = &unit.dir;
+        let known = self.records.get(&key);
+        // Taken again, now that the entry is known. What changed since the
+        // first look shows as a newer time in the next pass.
+        let entry = unit.ready().map(|ready| ready.entry.path());
+        let sight = match Sight::take(folder, entry) {
+            Ok(Some(sight)) => sight,
+            Ok(None) => return,
+            Err(error) => return self.unreadable(key.0, dir, &error, pass),
+        };
+        let sources = if runs_code(&unit) {
+            // An error says nothing new.
+            let before = || {
+                known
+                    .map(|record| record.sources.clone())
+                    .unwrap_or_default()
+            };
+            sources::survey(folder, dir).unwrap_or_else(before)
+        } else {
+            Sources::default()
+        };
+        let same = known.is_some_and(|record| {
+            record.unit.state == unit.state
+                && record.sight.content() == sight.content()
+                && record.sources.print == sources.print
+        });
+        pass.moved |= known.is_none_or(|record| record.sources.folders != sources.folders);
+        let mut problems = loaded.problems;
+        if let State::Broken(broken) = &unit.state {
+            problems.push(broken_problem(dir, broken));
+        }
+        let revision = match known {
+            Some(record) if same => record.revision,
+            _ => {
+                self.revision += 1;
+                pass.changed = true;
+                self.revision
+            }
+        };
+        let settled = is_settled(sight.newest_ns());
+        let record = Record {
+            unit,
+            revision,
+            sight,
+            settled,
+            sources,
+            problems,
+        };
+        self.records.insert(key, record);
+    }
+
+    /// Subfolders that may hold units, sorted by name.
+    fn list(
+        &mut self,
+        index: usize,
+        folder: &Root,
+        path: &Path,
+        pass: &mut Pass,
+    ) -> Arc<[RelPath]> {
+        pass.folders.push(Wanted {
+            path: path.into(),
+            inode: folder.info().inode,
+            unit: None,
+        });
+        pass.listed.insert(path.into());
+        let known = self.listings.get(path);
+        if known.is_none_or(|known| !known.settled || known.info != *folder.info()) {
+            pass.moved = true;
+            match Listing::read(folder) {
+                Ok(listing) => {
+                    self.listings.insert(path.into(), listing);
+                }
+                Err(error) => self.unreadable(index, path, &error, pass),
+            }
+        }
+        let Some(listing) = self.listings.get(path) else {
+            return Arc::from([]);
+        };
+        for link in listing.links.iter() {
+            let path = path.join(link.as_path());
+            let message = format!(
+                "{}: is a symbolic link and not followed; put the folder itself",
+                path.display()
+            );
+            pass.problems
+                .insert(Problem::warning(Topic::Layout, &path, message));
+        }
+        Arc::clone(&listing.folders)
+    }
+
+    fn open(
+        &self,
+        index: usize,
+        parent: &Root,
+        folder: &RelPath,
+        path: &Path,
+        pass: &mut Pass,
+    ) -> Option<Root> {
+        match parent.open_dir(folder) {
+            Ok(opened) => Some(opened),
+            // Gone, or replaced by something else, since it was listed.
+            Err(OpenError::NotFound | OpenError::Link | OpenError::WrongKind { .. }) => None,
+            Err(error) => {
+                self.unreadable(index, path, &error, pass);
+                None
+            }
+        }
+    }
+
+    /// Says so, and leaves what was known below as it was if the error will
+    /// pass.
+    fn unreadable(&self, index: usize, path: &Path, error: &OpenError, pass: &mut Pass) {
+        use std::error::Error as _;
+
+        if is_passing(error) {
+            pass.unknown.push((index, path.into()));
+            let listed = self
+                .listings
+                .keys()
+                .filter(|listed| listed.starts_with(path));
+            pass.listed.extend(listed.cloned());
+        }
+        let cause = error
+            .source()
+            .map_or_else(String::new, |cause| format!(": {cause}"));
+        let message = format!("{}: {error}{cause}", path.display());
+        pass.problems
+            .insert(Problem::error(Topic::Disk, path, message));
+    }
+}
+
+impl Record {
+    fn has_code(&self) -> bool {
+        runs_code(&self.unit)
+    }
+}
+
+fn runs_code(unit: &Unit) -> bool {
+    unit.ready()
+        .is_some_and(|ready| matches!(ready.entry, Entry::Script(_)))
+}
+
+impl Listing {
+    fn read(folder: &Root) -> Result<Self, OpenError> {
+        let (mut folders, mut links) = (Vec::new(), Vec::new());
+        for entry in folder.read_dir(MAX_ENTRIES)? {
+            if !sources::is_code_folder(entry.name.as_str()) {
+                continue;
+            }
+            match entry.kind {
+                EntryKind::Directory => folders.push(entry.name),
+                EntryKind::Link => links.push(entry.name),
+                EntryKind::File | EntryKind::Other => {}
+            }
+        }
+        folders.sort();
+        links.sort();
+        let info = *folder.info();
+        Ok(Self {
+            info,
+            settled: is_settled(info.modified_ns.max(info.changed_ns)),
+            folders: folders.into(),
+            links: links.into(),
+        })
+    }
+}
+
+/// Whether a change from now on will show in the file's time.
+fn is_settled(changed_ns: i128) -> bool {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - changed_ns > CLOCK_GRAIN_NS
+}
+
+pub(super) fn broken_problem(dir: &Path, broken: &Broken) -> Problem {
+    match broken {
+        // Each line names its file already.
+        Broken::Manifest(text) => Problem::error(Topic::Manifest, dir, &**text),
+        Broken::Entrypoint(_) | Broken::EntrypointEscapes => {
+            let message = format!("{}: {broken}", dir.display());
+            Problem::error(Topic::Entrypoint, dir, message)
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Keeps a catalog true: the kernel tells of changes, and a pass about once a
+//! second finds what it did not tell.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+
+use super::Catalog;
+use super::problem::{Problem, Topic};
+use super::scan::{Dirty, Wanted};
+use super::sources;
+
+/// Most folders watched. Each costs the kernel about a kilobyte.
+const MAX_WATCHES: usize = 16_384;
+/// Most changed units remembered between two passes; beyond, all are looked at.
+const MAX_DIRTY: usize = 1_024;
+/// Most events taken at once; the rest is there the next time.
+const MAX_EVENTS: usize = 10_000;
+/// Changes come in bursts: a pass starts when nothing came for this long…
+const QUIET: Duration = Duration::from_millis(40);
+/// …or this long after the first of them.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Between two passes that nothing asked for.
+const SWEEP: Duration = Duration::from_millis(900);
+/// Passes that nothing asked for take at most this share of a core as long as
+/// the kernel tells of changes…
+const WATCHED_SHARE: u32 = 50;
+/// …and any passes at most this one.
+const SHARE: u32 = 10;
+
+/// Runs passes until `stop` completes.
+pub(super) async fn watch<T: Send + Sync + 'static>(
+    catalog: &Catalog<T>,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let mut stop = pin!(stop);
+    let mut watches = Watches::open(catalog);
+    // The first pass finds what changed since the catalog was opened.
+    let mut dirty = Dirty::default();
+    loop {
+        let started = Instant::now();
+        let running = pass(catalog.clone(), watches, std::mem::take(&mut dirty));
+        let Some((returned, again)) = running.await else {
+            return;
+        };
+        watches = returned;
+        let cost = started.elapsed();
+        if let Some(again) = again {
+            dirty = again;
+            continue;
+        }
+        let is_complete = watches.as_ref().is_some_and(|watches| watches.is_complete);
+        let share = if is_complete { WATCHED_SHARE } else { SHARE };
+        let sweep = Instant::now() + SWEEP.max(cost * share);
+        tokio::select! {
+            () = &mut stop => return,
+            () = changes(watches.as_mut(), &mut dirty, sweep, Instant::now() + cost * SHARE) => {}
+        }
+    }
+}
+
+/// One pass on a blocking thread; the watches follow what it found. Returns
+/// what to look at again because it was not watched before. `None`: the runtime
+/// is stopping.
+async fn pass<T: Send + Sync + 'static>(
+    catalog: Catalog<T>,
+    mut watches: Option<Watches>,
+    dirty: Dirty,
+) -> Option<(Option<Watches>, Option<Dirty>)> {
+    let pass = move || {
+        let wanted = catalog.pass(&dirty).wanted;
+        let mut again = None;
+        if let (Some(watches), Some(wanted)) = (&mut watches, wanted) {
+            again = watches.follow(wanted, &catalog);
+        }
+        (watches, again)
+    };
+    tokio::task::spawn_blocking(pass).await.ok()
+}
+
+/// Waits for a reason to run a pass: a burst of changes that has ended, or the
+/// time of the sweep. Not before `earliest`. Cancel safe.
+async fn changes(
+    watches: Option<&mut Watches>,
+    dirty: &mut Dirty,
+    sweep: Instant,
+    earliest: Instant,
+) {
+    let Some(watches) = watches else {
+        return tokio::time::sleep_until(sweep).await;
+    };
+    let mut deadline = sweep;
+    let mut first = None;
+    while let Ok(ready) = tokio::time::timeout_at(deadline, watches.inotify.readable()).await {
+        let Ok(mut ready) = ready else {
+            return tokio::time::sleep_until(sweep).await;
+        };
+        if drain(ready.get_inner(), &watches.roles, dirty) {
+            let now = Instant::now();
+            let patience = *first.get_or_insert(now) + PATIENCE;
+            deadline = (now + QUIET).min(patience).max(earliest).min(sweep);
+        }
+        ready.clear_ready();
+    }
+}
+
+/// The kernel's watches and what they are for.
+struct Watches {
+    inotify: AsyncFd<OwnedFd>,
+    roles: HashMap<i32, Role>,
+    by_path: HashMap<PathBuf, (i32, u64)>,
+    /// Whether everything worth a watch has one.
+    is_complete: bool,
+}
+
+struct Role {
+    path: PathBuf,
+    unit: Option<Arc<Path>>,
+}
+
+impl Watches {
+    fn open<T: Send + Sync + 'static>(catalog: &Catalog<T>) -> Option<Self> {
+        match Self::inotify() {
+            Ok(inotify) => Some(Self {
+                inotify,
+                roles: HashMap::new(),
+                by_path: HashMap::new(),
+                is_complete: false,
+            }),
+            Err(error) => {
+                let message = format!(
+                    "cannot watch for changes, they are looked for once a second: {error}; \
+                     fs.inotify.max_user_instances may be too low"
+                );
+                catalog.report(&Problem::warning(Topic::Disk, Path::new(""), message));
+                None
+            }
+        }
+    }
+
+    #[expect(
+        deprecated,
+        reason = "the warning is about types that name another descriptor each time; an OwnedFd does not, and the replacement is unsafe code"
+    )]
+    fn inotify() -> io::Result<AsyncFd<OwnedFd>> {
+        AsyncFd::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?)
+    }
+
+    /// Watches these folders and no others. Returns what to look at again: a
+    /// change between the look and the watch was not told.
+    fn follow<T: Send + Sync + 'static>(
+        &mut self,
+        mut wanted: Vec<Wanted>,
+        catalog: &Catalog<T>,
+    ) -> Option<Dirty> {
+        let too_many = wanted.len() > MAX_WATCHES;
+        wanted.truncate(MAX_WATCHES);
+        let mut before = std::mem::take(&mut self.by_path);
+        let mut new = Vec::new();
+        for wanted in wanted {
+            match before.remove(&wanted.path) {
+                Some((id, inode)) if inode == wanted.inode => {
+                    self.by_path.insert(wanted.path, (id, inode));
+                }
+                known => {
+                    if let Some((id, _)) = known {
+                        self.remove(id, &wanted.path);
+                    }
+                    new.push(wanted);
+                }
+            }
+        }
+        for (path, (id, _)) in before {
+            self.remove(id, &path);
+        }
+        let was_complete = self.is_complete;
+        self.is_complete = !too_many;
+        let mut dirty = Dirty::default();
+        let mut added = false;
+        for wanted in new {
+            if !self.add(&wanted) {
+                self.is_complete = false;
+                break;
+            }
+            added = true;
+            note_unit(&mut dirty, wanted.unit.as_deref());
+        }
+        if !self.is_complete && (was_complete || added) {
+            let message = format!(
+                "{} folders are watched for changes, the rest is looked at in turn; \
+                 fs.inotify.max_user_watches may be too low",
+                self.by_path.len()
+            );
+            catalog.report(&Problem::warning(Topic::Disk, Path::new(""), message));
+        }
+        added.then_some(dirty)
+    }
+
+    /// False if the kernel takes no more. A folder that is gone is no matter:
+    /// the next pass knows.
+    fn add(&mut self, wanted: &Wanted) -> bool {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW;
+        match inotify::add_watch(&self.inotify, wanted.path.as_path(), flags) {
+            Ok(id) => {
+                let role = Role {
+                    path: wanted.path.clone(),
+                    unit: wanted.unit.clone(),
+                };
+                self.roles.insert(id, role);
+                self.by_path.insert(wanted.path.clone(), (id, wanted.inode));
+                true
+            }
+            Err(Errno::NOSPC | Errno::NOMEM) => false,
+            Err(_) => true,
+        }
+    }
+
+    fn remove(&mut self, id: i32, path: &Path) {
+        // A renamed folder keeps its number: it may be in use under its new path.
+        if self.roles.get(&id).is_some_and(|role| role.path == path) {
+            self.roles.remove(&id);
+            // Fails if the folder is gone, and the watch with it.
+            let _ = inotify::remove_watch(&self.inotify, id);
+        }
+    }
+}
+
+/// Takes all that the kernel has to tell. True if any of it matters.
+fn drain(inotify: &OwnedFd, roles: &HashMap<i32, Role>, dirty: &mut Dirty) -> bool {
+    let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
+    let mut reader = inotify::Reader::new(inotify, &mut buffer);
+    let mut matters = false;
+    for _ in 0..MAX_EVENTS {
+        let Ok(event) = reader.next() else { break };
+        if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+            dirty.all = true;
+            matters = true;
+            continue;
+        }
+        let Some(role) = roles.get(&event.wd()) else {
+            continue;
+        };
+        let name = event
+            .file_name()
+            .map(|name| name.to_str().unwrap_or_default());
+        if !is_of_interest(role, event.events(), name) {
+            continue;
+        }
+        matters = true;
+        note_unit(dirty, role.unit.as_deref());
+    }
+    matters
+}
+
+fn note_unit(dirty: &mut Dirty, unit: Option<&Path>) {
+    match unit {
+        Some(unit) if dirty.units.len() < MAX_DIRTY => {
+            dirty.units.insert(unit.into());
+        }
+        Some(_) => dirty.all = true,
+        None => {}
+    }
+}
+
+/// Whether an event can change what is installed. An app that writes its data
+/// into its own folder must cost nothing here.
+fn is_of_interest(role: &Role, events: ReadFlags, name: Option<&str>) -> bool {
+    let Some(name) = name else {
+        return events.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF);
+    };
+    if events.contains(ReadFlags::ISDIR) {
+        return sources::is_code_folder(name);
+    }
+    match &role.unit {
+        None => false,
+        Some(_) => {
+            sources::is_code(name)
+                || matches!(
+                    name,
+                    "manifest.yaml" | "manifest.yml" | "package.json" | ".env"
+                )
+                || name.ends_with(".html")
+        }
+    }
+}
