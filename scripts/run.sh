@@ -5,12 +5,20 @@ set -eu
 cd "$(dirname "$0")/.."
 url=http://$HOST:$PORT
 
-# Waits beside the server: the list is the last thing on the screen, not the first.
+# Runs beside the server, so that the list is the last thing on the screen, not the first.
 show() {
-    for _ in $(seq 100); do
-        if curl -fsS -o /dev/null "$url/health/ready" 2>/dev/null ||
-            node -e "fetch('$url/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))" 2>/dev/null; then
-            cat <<TEXT
+    node -e '
+        const [url, server] = process.argv.slice(1);
+        const end = Date.now() + 15_000;
+        (async function wait() {
+            const ready = await fetch(url + "/health/ready").then((r) => r.ok, () => false);
+            if (!ready && Date.now() < end) return setTimeout(wait, 100);
+            // Throws if the server has ended: then another program answered on that port.
+            try { process.kill(Number(server), 0); } catch { process.exit(1); }
+            process.exit(ready ? 0 : 1);
+        })();
+    ' "$url" $$ || return 0
+    cat <<TEXT
 
   The example apps (Ctrl-C stops the server):
 
@@ -25,15 +33,8 @@ show() {
   They are in examples/apps. Put a folder beside them: it is served a second later.
 
 TEXT
-            return
-        fi
-        sleep 0.1
-    done
 }
 
 show &
-shower=$!
-trap 'kill $shower 2>/dev/null || true' EXIT
-
 RUNTIME_BUN=${RUNTIME_BUN:-$BUN} RUNTIME_LOG_FORMAT=${RUNTIME_LOG_FORMAT:-pretty} \
-    target/release/buntime serve --worker-dirs examples/apps --host "$HOST" --port "$PORT"
+    exec target/release/buntime serve --worker-dirs examples/apps --host "$HOST" --port "$PORT"

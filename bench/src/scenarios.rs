@@ -1,0 +1,479 @@
+//! What is measured, and in which order.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::client::{self, Connection};
+use crate::figures::{Latencies, Sample, median, ratio};
+use crate::process::{cpu, descendants, pss, stopping};
+use crate::report::{Goal, Report};
+use crate::servers::{self, Ours, Servers, System};
+use crate::wrk::{self, Load};
+use crate::{BenchError, Result};
+
+/// How long and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    rounds: usize,
+    each: Duration,
+    /// Names of scenarios; empty: all.
+    only: Vec<String>,
+    full: bool,
+}
+
+impl Plan {
+    /// `BENCH_QUICK=1`, or `BENCH_ROUNDS` and `BENCH_SECONDS`; `BENCH_ONLY=noop,static`.
+    pub(crate) fn from_environment() -> Self {
+        let number = |name: &str| {
+            std::env::var(name)
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+        };
+        let quick = number("BENCH_QUICK") == Some(1);
+        let only: Vec<String> = std::env::var("BENCH_ONLY")
+            .map(|names| {
+                names
+                    .split(',')
+                    .map(|name| name.trim().to_owned())
+                    .filter(|name| !name.is_empty())
+                    .collect()
+            })
+            .unwrap_or_default();
+        Self {
+            rounds: number("BENCH_ROUNDS").unwrap_or(if quick { 2 } else { 5 }) as usize,
+            each: Duration::from_secs(number("BENCH_SECONDS").unwrap_or(if quick { 1 } else { 5 })),
+            full: !quick && only.is_empty(),
+            only,
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
+/// A load that several systems take in turn.
+struct Warm {
+    name: &'static str,
+    title: &'static str,
+    note: &'static str,
+    app: &'static str,
+    path: &'static str,
+    connections: u32,
+    script: Option<&'static str>,
+    systems: &'static [System],
+}
+
+const ALL: &[System] = &[System::Ours, System::Nginx, System::Bun];
+
+const WARM: [Warm; 5] = [
+    Warm {
+        name: "noop",
+        title: "Warm no-op",
+        note: "GET of two bytes, 50 connections.",
+        app: "noop",
+        path: "",
+        connections: 50,
+        script: None,
+        systems: ALL,
+    },
+    Warm {
+        name: "echo",
+        title: "1 KB echo",
+        note: "POST of 1 KB that comes back, 50 connections.",
+        app: "echo",
+        path: "",
+        connections: 50,
+        script: Some("bench/wrk/echo.lua"),
+        systems: ALL,
+    },
+    Warm {
+        name: "wait",
+        title: "50 ms handler",
+        note: "A handler that waits for 50 ms, 200 connections.",
+        app: "wait",
+        path: "",
+        connections: 200,
+        script: None,
+        systems: ALL,
+    },
+    Warm {
+        name: "download",
+        title: "1 MB download",
+        note: "GET of 1 MB from the app's memory, 20 connections.",
+        app: "download",
+        path: "",
+        connections: 20,
+        script: None,
+        systems: ALL,
+    },
+    Warm {
+        name: "static",
+        title: "Static file",
+        note: "GET of 16 KB, 50 connections; nginx serves it from disk itself.",
+        app: "static",
+        path: "site-0a1b2c3d4e.css",
+        connections: 50,
+        script: None,
+        systems: &[System::Ours, System::Nginx],
+    },
+];
+
+pub(crate) fn run(plan: &Plan) -> Result<()> {
+    let mut report = Report::default();
+    let mut servers = Servers::start()?;
+    for warm in WARM.iter().filter(|warm| plan.wants(warm.name)) {
+        warm_scenario(plan, &servers, warm, &mut report)?;
+    }
+    if plan.wants("apps") {
+        many_apps(plan, &servers, &mut report)?;
+    }
+    if plan.wants("ephemeral") {
+        ephemeral(plan, &mut servers, &mut report)?;
+    }
+    let server = pss(servers.ours.pid()).map_or(f64::NAN, |kib| kib as f64 / 1024.0);
+    report.verdict(
+        "server after the run, PSS",
+        server,
+        " MB",
+        Goal::AtMost(30.0),
+    );
+    drop(servers);
+    if plan.wants("memory") {
+        idle_workers(plan, &mut report)?;
+    }
+    let how = format!(
+        "{} rounds of {} s for each system and scenario.",
+        plan.rounds,
+        plan.each.as_secs()
+    );
+    report.finish(&how, plan.full)
+}
+
+fn check_interrupt() -> Result<()> {
+    if stopping() {
+        Err(BenchError::Failed("interrupted".to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+fn warm_scenario(plan: &Plan, servers: &Servers, warm: &Warm, report: &mut Report) -> Result<()> {
+    let load = |system| Load {
+        url: servers.url(system, warm.app, warm.path),
+        connections: warm.connections,
+        script: warm.script.map(str::to_owned),
+    };
+    let all = in_turns(plan, warm.name, warm.systems, |&system| {
+        measure(servers, system, warm.app, &load(system), plan.each)
+    })?;
+    let of = |system| {
+        &all[warm
+            .systems
+            .iter()
+            .position(|&other| other == system)
+            .unwrap_or(0)]
+    };
+    report.section(warm.title, warm.note);
+    let columns: Vec<(&str, &[Sample])> = warm
+        .systems
+        .iter()
+        .zip(&all)
+        .map(|(system, samples)| (system.label(), samples.as_slice()))
+        .collect();
+    report.table(&columns);
+
+    let nginx = ratio(of(System::Ours), of(System::Nginx), |s| s.rate);
+    let slowest = ratio(of(System::Ours), of(System::Nginx), |s| s.p99);
+    let goal = match warm.name {
+        "noop" | "echo" => Goal::AtLeast(1.0),
+        "download" => Goal::AtLeast(1.5),
+        "static" => Goal::AtLeast(0.7),
+        _ => Goal::None,
+    };
+    report.verdict(format!("{}: req/s over nginx", warm.title), nginx, "", goal);
+    let goal = if matches!(warm.name, "noop" | "echo") {
+        Goal::AtMost(1.0)
+    } else {
+        Goal::None
+    };
+    report.verdict(format!("{}: p99 over nginx", warm.title), slowest, "", goal);
+    if warm.systems.contains(&System::Bun) {
+        let goal = if warm.name == "wait" {
+            Goal::AtLeast(0.98)
+        } else {
+            Goal::None
+        };
+        let bare = ratio(of(System::Ours), of(System::Bun), |s| s.rate);
+        report.verdict(
+            format!("{}: req/s over bare Bun", warm.title),
+            bare,
+            "",
+            goal,
+        );
+    }
+    Ok(())
+}
+
+/// Every round asks each in turn and begins with another one. A short first round is thrown away.
+fn in_turns<T>(
+    plan: &Plan,
+    name: &str,
+    targets: &[T],
+    measure: impl Fn(&T) -> Result<Sample>,
+) -> Result<Vec<Vec<Sample>>> {
+    let mut all = vec![Vec::new(); targets.len()];
+    for target in targets {
+        measure(target)?;
+    }
+    for round in 0..plan.rounds {
+        for step in 0..targets.len() {
+            check_interrupt()?;
+            let at = (round + step) % targets.len();
+            let sample = measure(&targets[at])?;
+            println!(
+                "{name} round {} of {}, target {}: {:.0} req/s, p50 {:.2} ms, p99 {:.2} ms",
+                round + 1,
+                plan.rounds,
+                at + 1,
+                sample.rate,
+                sample.p50,
+                sample.p99
+            );
+            all[at].push(sample);
+        }
+    }
+    Ok(all)
+}
+
+fn measure(
+    servers: &Servers,
+    system: System,
+    app: &str,
+    load: &Load,
+    each: Duration,
+) -> Result<Sample> {
+    let (front, bun) = servers.processes(system, app);
+    let before = (total_cpu(&front), total_cpu(&bun));
+    let seen = wrk::run(load, each)?;
+    let per_request = |before: Duration, pids: &[u32]| {
+        total_cpu(pids).saturating_sub(before).as_secs_f64() * 1e6 / seen.requests.max(1) as f64
+    };
+    Ok(Sample {
+        rate: seen.rate,
+        p50: seen.p50,
+        p99: seen.p99,
+        front: per_request(before.0, &front),
+        bun: per_request(before.1, &bun),
+        failed: seen.failed,
+    })
+}
+
+fn total_cpu(pids: &[u32]) -> Duration {
+    pids.iter().map(|&pid| cpu(pid)).sum()
+}
+
+fn many_apps(plan: &Plan, servers: &Servers, report: &mut Report) -> Result<()> {
+    let load = |script: Option<&str>| Load {
+        url: servers.url(System::Ours, "app-00", ""),
+        connections: 50,
+        script: script.map(str::to_owned),
+    };
+    let targets = [load(Some("bench/wrk/apps.lua")), load(None)];
+    let all = in_turns(plan, "apps", &targets, |load| {
+        measure(servers, System::Ours, "", load, plan.each)
+    })?;
+    report.section(
+        "20 apps in turn",
+        "The no-op app twenty times, asked in turn, and one of them alone; 50 connections.",
+    );
+    report.table(&[("twenty apps", &all[0]), ("one app", &all[1])]);
+    report.verdict(
+        "20 apps in turn: req/s over one app",
+        ratio(&all[0], &all[1], |s| s.rate),
+        "",
+        Goal::AtLeast(0.8),
+    );
+    Ok(())
+}
+
+/// What the ephemeral scenario asks in turn.
+enum Cold {
+    Ours(&'static str),
+    Spawned,
+}
+
+fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report) -> Result<()> {
+    const RATE: u32 = 20;
+    servers.ours.warm("/ephemeral/")?;
+    servers.ours.warm("/ephemeral-hono/")?;
+    let port = servers.ours.port;
+    let spawner = Spawner::new()?;
+    let one = |target: &Cold| match target {
+        Cold::Ours(path) => matches!(client::once(port, "GET", path, b""), Ok(200)),
+        Cold::Spawned => spawner.request().is_ok(),
+    };
+
+    let targets = [
+        Cold::Ours("/ephemeral/"),
+        Cold::Ours("/ephemeral-hono/"),
+        Cold::Spawned,
+    ];
+    let open = in_turns(plan, "ephemeral", &targets, |target| {
+        Ok(sample(
+            &client::open_loop(RATE, plan.each, || one(target)),
+            plan.each,
+        ))
+    })?;
+    report.section(
+        "Ephemeral, 20 requests a second",
+        "An open loop: requests start when they are due. Each gets a fresh worker; \"spawned\" starts Bun for each request.",
+    );
+    report.table(&[
+        ("trivial app", &open[0]),
+        ("hono app", &open[1]),
+        ("spawned, trivial app", &open[2]),
+    ]);
+    let p50 = |samples: &[Sample]| median(samples.iter().map(|sample| sample.p50));
+    report.verdict(
+        "ephemeral, trivial app: p50",
+        p50(&open[0]),
+        " ms",
+        Goal::AtMost(3.0),
+    );
+    report.verdict(
+        "ephemeral, hono app: p50",
+        p50(&open[1]),
+        " ms",
+        Goal::AtMost(6.0),
+    );
+
+    let targets = [Cold::Ours("/ephemeral/"), Cold::Spawned];
+    let closed = in_turns(plan, "ephemeral-throughput", &targets, |target| {
+        let started = Instant::now();
+        let latencies = client::closed_loop(4, plan.each, |_| one(target));
+        Ok(sample(&latencies, started.elapsed()))
+    })?;
+    report.section(
+        "Ephemeral, as fast as it goes",
+        "Four clients that ask again as soon as they have an answer.",
+    );
+    report.table(&[
+        ("trivial app", &closed[0]),
+        ("spawned, trivial app", &closed[1]),
+    ]);
+    report.verdict(
+        "ephemeral: req/s over spawning Bun for each request",
+        ratio(&closed[0], &closed[1], |s| s.rate),
+        "",
+        Goal::AtLeast(1.0),
+    );
+    Ok(())
+}
+
+fn sample(latencies: &Latencies, took: Duration) -> Sample {
+    Sample {
+        rate: latencies.count() as f64 / took.as_secs_f64(),
+        p50: latencies.percentile(0.5),
+        p99: latencies.percentile(0.99),
+        front: 0.0,
+        bun: 0.0,
+        failed: latencies.failed,
+    }
+}
+
+/// Starts Bun for each request: the plain way to have ephemeral workers.
+struct Spawner {
+    bun: PathBuf,
+    dir: tempfile::TempDir,
+    next: AtomicU64,
+}
+
+impl Spawner {
+    fn new() -> Result<Self> {
+        let dir =
+            tempfile::TempDir::new().map_err(|error| BenchError::Failed(error.to_string()))?;
+        Ok(Self {
+            bun: servers::bun()?,
+            dir,
+            next: AtomicU64::new(0),
+        })
+    }
+
+    fn request(&self) -> std::io::Result<u16> {
+        let socket = self
+            .dir
+            .path()
+            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let mut child = Command::new(&self.bun)
+            .arg("bench/spawned.ts")
+            .arg(&socket)
+            .stdin(Stdio::null())
+            .spawn()?;
+        let answer = Self::ask(&socket);
+        // As with our workers, the end of the process is not waited for before the answer counts,
+        // but it has to be paid for.
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = std::fs::remove_file(&socket);
+        answer
+    }
+
+    fn ask(socket: &Path) -> std::io::Result<u16> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut connection = loop {
+            match Connection::open_unix(socket) {
+                Ok(connection) => break connection,
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_micros(300)),
+            }
+        };
+        connection.request("GET", "/", b"")
+    }
+}
+
+/// A hundred workers that have answered once and then rest.
+fn idle_workers(plan: &Plan, report: &mut Report) -> Result<()> {
+    const WORKERS: usize = 100;
+    let apps = servers::copies("noop", "idle", WORKERS)?;
+    let mut ours = Ours::start("bench-idle", &[apps.path()])?;
+    for i in 0..WORKERS {
+        ours.warm(&format!("/idle-{i:02}/"))?;
+    }
+    let rest = if plan.full { 20 } else { 5 };
+    std::thread::sleep(Duration::from_secs(rest / 2));
+    let all = || {
+        let mut pids = descendants(ours.pid());
+        pids.push(ours.pid());
+        total_cpu(&pids)
+    };
+    let before = all();
+    std::thread::sleep(Duration::from_secs(rest));
+    check_interrupt()?;
+    let busy = all().saturating_sub(before).as_secs_f64() / rest as f64 * 100.0;
+    let workers = descendants(ours.pid());
+    let each = median(
+        workers
+            .iter()
+            .filter_map(|&pid| pss(pid))
+            .map(|kib| kib as f64 / 1024.0),
+    );
+    let server = pss(ours.pid()).map_or(f64::NAN, |kib| kib as f64 / 1024.0);
+    report.section(
+        "100 idle workers",
+        &format!(
+            "{} worker processes, blanks among them. A worker's PSS is the median; the server has {server:.1} MB.",
+            workers.len()
+        ),
+    );
+    report.verdict("a trivial worker, PSS", each, " MB", Goal::AtMost(3.0));
+    report.verdict(
+        "100 idle workers and the server, CPU",
+        busy,
+        " % of a core",
+        Goal::AtMost(1.0),
+    );
+    Ok(())
+}

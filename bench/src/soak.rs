@@ -1,0 +1,231 @@
+//! `make soak`: mixed load for ten minutes; fails if the server grows in memory, descriptors,
+//! threads or processes.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::figures::median;
+use crate::process::{descendants, descriptors, rss, stopping, threads};
+use crate::servers::Ours;
+use crate::{BenchError, Result, client};
+
+/// What is watched, and how much more at the end than at the start is still no growth.
+struct Watched {
+    name: &'static str,
+    unit: &'static str,
+    /// Absolute slack, in the unit.
+    slack: f64,
+    /// Relative slack.
+    share: f64,
+}
+
+const WATCHED: [Watched; 4] = [
+    Watched {
+        name: "memory",
+        unit: "MB",
+        slack: 4.0,
+        share: 0.10,
+    },
+    Watched {
+        name: "descriptors",
+        unit: "",
+        slack: 24.0,
+        share: 0.10,
+    },
+    Watched {
+        name: "threads",
+        unit: "",
+        slack: 2.0,
+        share: 0.0,
+    },
+    Watched {
+        name: "processes below it",
+        unit: "",
+        slack: 6.0,
+        share: 0.0,
+    },
+];
+
+type Look = [f64; WATCHED.len()];
+
+/// A client on the port of the server. Says whether the answer was what it should be.
+type Caller = fn(u16) -> bool;
+
+/// What clients do, good and bad ones.
+const CALLERS: [(&str, Caller); 10] = [
+    ("no-op", |port| get(port, "/noop/", 200)),
+    ("echo", |port| {
+        matches!(client::once(port, "POST", "/echo/", &[b'x'; 4096]), Ok(200))
+    }),
+    ("static file", |port| {
+        get(port, "/static/site-0a1b2c3d4e.css", 200)
+    }),
+    ("HEAD", |port| {
+        matches!(client::once(port, "HEAD", "/@demo/planets/", b""), Ok(200))
+    }),
+    ("nobody's path", |port| get(port, "/no-such-app/", 404)),
+    ("ephemeral", |port| {
+        std::thread::sleep(Duration::from_millis(200));
+        get(port, "/ephemeral/", 200)
+    }),
+    ("download given up", |port| {
+        given_up(port, "GET /download/ HTTP/1.1\r\nhost: a\r\n\r\n", 1000)
+    }),
+    ("events given up", |port| {
+        given_up(port, "GET /clock/events HTTP/1.1\r\nhost: a\r\n\r\n", 200)
+    }),
+    ("upload given up", |port| {
+        given_up(
+            port,
+            "POST /echo/ HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nonly this",
+            0,
+        )
+    }),
+    ("no HTTP", |port| {
+        given_up(port, "\u{16}\u{3}\u{1}\r\n\r\n", 0)
+    }),
+];
+
+fn get(port: u16, path: &str, status: u16) -> bool {
+    matches!(client::once(port, "GET", path, b""), Ok(answer) if answer == status)
+}
+
+/// Sends `request`, reads `bytes` of what comes, and leaves without a word.
+fn given_up(port: u16, request: &str, bytes: usize) -> bool {
+    let talk = || -> std::io::Result<()> {
+        let mut stream =
+            TcpStream::connect_timeout(&client::loopback(port), Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(request.as_bytes())?;
+        stream.read_exact(&mut vec![0; bytes])?;
+        stream.shutdown(Shutdown::Both)
+    };
+    talk().is_ok()
+}
+
+pub(crate) fn run() -> Result<()> {
+    let seconds = std::env::var("SOAK_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(600);
+    let mut ours = Ours::start(
+        "soak",
+        &[Path::new("bench/apps"), Path::new("examples/apps")],
+    )?;
+    for app in ["noop", "echo", "download", "ephemeral", "clock"] {
+        ours.warm(&format!("/{app}/"))?;
+    }
+    let (port, pid) = (ours.port, ours.pid());
+    let end = Instant::now() + Duration::from_secs(seconds);
+    println!("soaking for {seconds} s");
+
+    let (looks, failures) = std::thread::scope(|scope| {
+        let callers: Vec<_> = CALLERS
+            .iter()
+            .map(|&(name, call)| (name, scope.spawn(move || call_until(end, || call(port)))))
+            .collect();
+        let looks = watch(pid, end, Duration::from_secs(seconds));
+        let failures: Vec<(&str, u64, u64)> = callers
+            .into_iter()
+            .filter_map(|(name, caller)| {
+                caller
+                    .join()
+                    .ok()
+                    .map(|(calls, failed)| (name, calls, failed))
+            })
+            .collect();
+        (looks, failures)
+    });
+    if stopping() {
+        return Err(BenchError::Failed("interrupted".to_owned()));
+    }
+    if ours.ended() {
+        return Err(BenchError::Failed(
+            "the server ended: see bench/out/soak.log".to_owned(),
+        ));
+    }
+    judge(&looks, &failures)
+}
+
+/// Calls again and again, but not so fast that the callers starve each other.
+fn call_until(end: Instant, call: impl Fn() -> bool) -> (u64, u64) {
+    let (mut calls, mut failed) = (0, 0);
+    while Instant::now() < end && !stopping() {
+        calls += 1;
+        failed += u64::from(!call());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    (calls, failed)
+}
+
+fn watch(pid: u32, end: Instant, all: Duration) -> Vec<Look> {
+    let every = (all / 100).clamp(Duration::from_millis(200), Duration::from_secs(5));
+    let mut looks = Vec::new();
+    while Instant::now() < end && !stopping() {
+        std::thread::sleep(every);
+        let count = |value: Option<u64>| value.map_or(f64::NAN, |value| value as f64);
+        let look = [
+            count(rss(pid)) / 1024.0,
+            count(descriptors(pid)),
+            count(threads(pid)),
+            descendants(pid).len() as f64,
+        ];
+        if looks.len() % 10 == 0 {
+            println!(
+                "memory {:.1} MB, {} descriptors, {} threads, {} processes",
+                look[0], look[1], look[2], look[3]
+            );
+        }
+        looks.push(look);
+    }
+    looks
+}
+
+/// The first fifth is warming up; the second is compared with the last.
+fn judge(looks: &[Look], failures: &[(&str, u64, u64)]) -> Result<()> {
+    let mut problems = Vec::new();
+    let fifth = looks.len() / 5;
+    for (at, watched) in WATCHED.iter().enumerate() {
+        let of = |part: &[Look]| median(part.iter().map(|look| look[at]));
+        let (early, late) = (of(&looks[fifth..2 * fifth]), of(&looks[4 * fifth..]));
+        println!("{}: {early:.1} → {late:.1} {}", watched.name, watched.unit);
+        // Written so that a figure that could not be read fails too.
+        let steady = late <= early + watched.slack + early * watched.share;
+        if !steady {
+            problems.push(format!(
+                "{} grew from {early:.1} to {late:.1} {}",
+                watched.name, watched.unit
+            ));
+        }
+    }
+    for &(name, calls, failed) in failures {
+        println!("{name}: {calls} calls, {failed} not as they should be");
+        if failed > 0 {
+            problems.push(format!("{name}: {failed} of {calls} calls failed"));
+        }
+    }
+    if problems.is_empty() {
+        println!("steady");
+        return Ok(());
+    }
+    Err(BenchError::Failed(problems.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_and_failures_are_found() {
+        let steady = vec![[20.0, 50.0, 5.0, 10.0]; 100];
+        assert!(judge(&steady, &[("no-op", 10, 0)]).is_ok());
+        assert!(judge(&steady, &[("no-op", 10, 1)]).is_err());
+        let leaking: Vec<Look> = (0..100)
+            .map(|i| [20.0, 50.0 + f64::from(i), 5.0, 10.0])
+            .collect();
+        assert!(judge(&leaking, &[]).is_err());
+        assert!(judge(&[[f64::NAN; 4]; 10], &[]).is_err());
+    }
+}
