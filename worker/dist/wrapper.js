@@ -1,0 +1,485 @@
+// @bun
+// src/app.ts
+class ExportError extends Error {
+  name = "ExportError";
+}
+var ACCEPTED = "accepted are an object with `fetch(request, server)` or `routes` (or both), or a function, which is then `fetch`";
+function appOf(module) {
+  const exported = module["default"];
+  if (exported === undefined) {
+    const names = Object.keys(module).filter((name) => name !== "default");
+    const found = names.length === 0 ? "nothing" : `only ${names.join(", ")}`;
+    throw new ExportError(`the module has no default export (it exports ${found}); ${ACCEPTED}`);
+  }
+  if (isObject(exported) || typeof exported === "function") {
+    const app = fromObject(exported);
+    if (app.fetch !== undefined || app.routes !== undefined)
+      return app;
+    if (typeof exported === "function" && !isClass(exported)) {
+      return { ...app, fetch: (request, server) => exported(request, server) };
+    }
+  }
+  throw new ExportError(`the default export is ${nameOf(exported)}; ${ACCEPTED}`);
+}
+function fromObject(object) {
+  const bound = (name) => {
+    const method = object[name];
+    return typeof method === "function" ? method.bind(object) : undefined;
+  };
+  const hooks = {};
+  for (const name of ["onIdle", "onTerminate"]) {
+    const hook = bound(name);
+    if (hook !== undefined)
+      hooks[name] = () => hook();
+  }
+  return {
+    fetch: bound("fetch"),
+    routes: routesOf(object["routes"]),
+    websocket: isObject(object["websocket"]) ? object["websocket"] : undefined,
+    hooks
+  };
+}
+function routesOf(value) {
+  if (!isObject(value) || Array.isArray(value))
+    return;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null ? value : undefined;
+}
+function isObject(value) {
+  return typeof value === "object" && value !== null;
+}
+function isClass(value) {
+  return Function.prototype.toString.call(value).startsWith("class");
+}
+function nameOf(value) {
+  if (value === null)
+    return "null";
+  if (Array.isArray(value))
+    return "an array";
+  if (value instanceof Promise)
+    return "a promise (write `export default await \u2026`)";
+  if (typeof value === "function")
+    return `the class ${value.name} (export an instance of it)`;
+  if (typeof value !== "object")
+    return `a ${typeof value}`;
+  const names = Object.keys(value).slice(0, 10);
+  return names.length === 0 ? "an object without keys" : `an object with ${names.join(", ")}`;
+}
+
+// src/protocol.ts
+function parseOrder(line) {
+  let value;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return;
+  }
+  if (typeof value !== "object" || value === null)
+    return;
+  const order = value;
+  switch (order["t"]) {
+    case "assign": {
+      const { dir, entry, env } = order;
+      if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env))
+        return;
+      return { t: "assign", dir, entry, env };
+    }
+    case "idle":
+      return { t: "idle" };
+    case "terminate": {
+      const { graceMs } = order;
+      return { t: "terminate", graceMs: typeof graceMs === "number" ? graceMs : 0 };
+    }
+    default:
+      return;
+  }
+}
+function isTexts(value) {
+  return typeof value === "object" && value !== null && Object.values(value).every((text) => typeof text === "string");
+}
+
+// src/control.ts
+var DESCRIPTOR = 3;
+var LONGEST_LINE = 1024 * 1024;
+var MOST_WAITING = 256 * 1024;
+var NEWLINE = 10;
+
+class Control {
+  outgoing = new Outgoing;
+  async open(onOrder, closed) {
+    const incoming = new Lines((line) => {
+      const order = parseOrder(line);
+      if (order !== undefined)
+        onOrder(order);
+    }, closed);
+    const socket = await Bun.connect({
+      ...{ fd: DESCRIPTOR },
+      socket: {
+        data: (_, bytes) => incoming.push(bytes),
+        drain: () => this.outgoing.drain(),
+        close: closed,
+        error: closed
+      }
+    });
+    this.outgoing.attach(socket);
+  }
+  send(notice) {
+    if (notice.t === "error" && this.outgoing.length > MOST_WAITING)
+      return;
+    this.outgoing.push(Buffer.from(`${JSON.stringify(notice)}
+`));
+  }
+  flushed() {
+    return Promise.race([this.outgoing.empty(), Bun.sleep(1000)]);
+  }
+}
+
+class Lines {
+  onLine;
+  tooLong;
+  pieces = [];
+  length = 0;
+  constructor(onLine, tooLong) {
+    this.onLine = onLine;
+    this.tooLong = tooLong;
+  }
+  push(bytes) {
+    let start = 0;
+    for (;; ) {
+      const end = bytes.indexOf(NEWLINE, start);
+      if (end < 0)
+        break;
+      this.keep(bytes.subarray(start, end));
+      const line = Buffer.concat(this.pieces).toString();
+      this.pieces = [];
+      this.length = 0;
+      start = end + 1;
+      this.onLine(line);
+    }
+    if (start < bytes.length)
+      this.keep(Buffer.from(bytes.subarray(start)));
+  }
+  keep(piece) {
+    this.length += piece.length;
+    if (this.length > LONGEST_LINE)
+      return this.tooLong();
+    this.pieces.push(piece);
+  }
+}
+
+class Outgoing {
+  socket;
+  waiting = Buffer.alloc(0);
+  whenEmpty = [];
+  get length() {
+    return this.waiting.length;
+  }
+  attach(socket) {
+    this.socket = socket;
+    this.drain();
+  }
+  push(bytes) {
+    this.waiting = this.length === 0 ? bytes : Buffer.concat([this.waiting, bytes]);
+    this.drain();
+  }
+  drain() {
+    if (this.length > 0 && this.socket !== undefined) {
+      const sent = this.socket.write(this.waiting);
+      this.waiting = this.waiting.subarray(Math.max(sent, 0));
+    }
+    if (this.length > 0)
+      return;
+    for (const resolve of this.whenEmpty.splice(0))
+      resolve();
+  }
+  async empty() {
+    if (this.length > 0)
+      await new Promise((resolve) => this.whenEmpty.push(resolve));
+  }
+}
+
+// src/describe.ts
+var LONGEST_MESSAGE = 8 * 1024;
+var LONGEST_STACK = 32 * 1024;
+function describe(thrown) {
+  try {
+    if (thrown instanceof Error) {
+      const name = String(thrown.name);
+      const message = String(thrown.message);
+      return {
+        message: cut(message === "" ? name : `${name}: ${message}`, LONGEST_MESSAGE),
+        stack: cut(trace(thrown), LONGEST_STACK)
+      };
+    }
+    return { message: cut(`thrown: ${Bun.inspect(thrown, { depth: 2 })}`, LONGEST_MESSAGE), stack: "" };
+  } catch {
+    return { message: "something that cannot be printed was thrown", stack: "" };
+  }
+}
+function trace(error, depth = 0) {
+  let text = typeof error.stack === "string" ? error.stack : "";
+  if (depth === 4)
+    return text;
+  const parts = error instanceof AggregateError ? error.errors.slice(0, 10) : [];
+  for (const part of parts)
+    text += `
+- ${inner(part, depth)}`;
+  if (error.cause !== undefined)
+    text += `
+caused by ${inner(error.cause, depth)}`;
+  return text;
+}
+function inner(value, depth) {
+  return value instanceof Error ? trace(value, depth + 1) || String(value) : Bun.inspect(value, { depth: 2 });
+}
+function cut(text, longest) {
+  return text.length > longest ? `${text.slice(0, longest)}\u2026` : text;
+}
+
+// src/reply.ts
+var FAILURE = "x-buntime-failure";
+var NativeResponse = Response;
+
+class Replies {
+  send;
+  upgraded = new WeakSet;
+  constructor(send) {
+    this.send = send;
+  }
+  watchUpgrades(server) {
+    const upgrade = server.upgrade.bind(server);
+    Object.defineProperty(server, "upgrade", {
+      configurable: true,
+      writable: true,
+      value: (request, options) => {
+        const done = options === undefined ? upgrade(request) : upgrade(request, options);
+        if (done)
+          this.upgraded.add(request);
+        return done;
+      }
+    });
+  }
+  guard(handler) {
+    return (request, server) => {
+      let reply;
+      try {
+        reply = handler(request, server);
+      } catch (error) {
+        return this.threw(request, error);
+      }
+      if (isPromise(reply)) {
+        return Promise.resolve(reply).then((value) => this.checked(request, value), (error) => this.threw(request, error));
+      }
+      return this.checked(request, reply);
+    };
+  }
+  refused(error) {
+    return this.failure("bad-response", undefined, error);
+  }
+  checked(request, reply) {
+    if (this.upgraded.delete(request))
+      return;
+    const wrong = wrongWith(reply);
+    if (wrong === undefined)
+      return reply;
+    return this.failure("bad-response", request, new TypeError(wrong));
+  }
+  threw(request, error) {
+    if (this.upgraded.delete(request)) {
+      this.report("handler", request, error);
+      return;
+    }
+    return this.failure("handler", request, error);
+  }
+  failure(source, request, error) {
+    this.report(source, request, error);
+    const kind = source === "handler" ? "threw" : "bad-response";
+    return new NativeResponse(null, { status: 502, headers: { [FAILURE]: kind } });
+  }
+  report(source, request, error) {
+    const requestId = request?.headers.get("x-request-id") ?? undefined;
+    this.send({
+      t: "error",
+      source,
+      ...requestId === undefined ? {} : { requestId: requestId.slice(0, 128) },
+      ...describe(error)
+    });
+  }
+}
+function wrongWith(reply) {
+  if (!(reply instanceof NativeResponse)) {
+    return `the handler answered with ${reply === undefined ? "nothing" : `${typeof reply}`}, not a Response`;
+  }
+  try {
+    const { status } = reply;
+    if (status < 200 || status > 599)
+      return `the response has status ${status}`;
+    if (reply.bodyUsed)
+      return "the response's body was used already";
+    return;
+  } catch {
+    return "the handler answered with an imitation of a Response";
+  }
+}
+function isPromise(value) {
+  return value instanceof Promise || typeof value === "object" && value !== null && !(value instanceof NativeResponse) && typeof value.then === "function";
+}
+
+// src/serve.ts
+var SOCKET = "w.sock";
+var LARGEST_WEBSOCKET_MESSAGE = 16 * 1024 * 1024;
+var OPTIONS = {
+  development: false,
+  idleTimeout: 0,
+  maxRequestBodySize: Number.MAX_SAFE_INTEGER
+};
+function serveBlank(replies) {
+  const server = Bun.serve({
+    ...OPTIONS,
+    unix: SOCKET,
+    fetch: () => new Response(null, { status: 204 })
+  });
+  replies.watchUpgrades(server);
+  return server;
+}
+function serveApp(server, app, replies) {
+  const options = {
+    ...OPTIONS,
+    fetch: replies.guard(app.fetch ?? (() => new Response(null, { status: 404 }))),
+    error: (error) => replies.refused(error)
+  };
+  if (app.routes !== undefined)
+    options["routes"] = guardRoutes(app.routes, replies);
+  if (app.websocket !== undefined)
+    options["websocket"] = websocketOf(app.websocket);
+  try {
+    server.reload(options);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ExportError(`\`routes\` or \`websocket\` is not as Bun wants it: ${reason}`);
+  }
+}
+function guardRoutes(routes, replies) {
+  const guarded = {};
+  for (const [path, value] of Object.entries(routes)) {
+    guarded[path] = isPlain(value) ? Object.fromEntries(Object.entries(value).map(([method, inner]) => [method, guardRoute(path, inner, replies)])) : guardRoute(path, value, replies);
+  }
+  return guarded;
+}
+function guardRoute(path, value, replies) {
+  if (typeof value === "function") {
+    return replies.guard((request, server) => value(request, server));
+  }
+  if (value instanceof Response) {
+    const wrong = wrongWith(value);
+    if (wrong !== undefined)
+      throw new ExportError(`route ${path}: ${wrong}`);
+  }
+  return value;
+}
+function isPlain(value) {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+var WEBSOCKET_HANDLERS = ["open", "message", "close", "drain", "ping", "pong"];
+var WEBSOCKET_OPTIONS = [
+  "backpressureLimit",
+  "closeOnBackpressureLimit",
+  "idleTimeout",
+  "maxPayloadLength",
+  "perMessageDeflate",
+  "publishToSelf",
+  "sendPings"
+];
+function websocketOf(given) {
+  const source = given;
+  const websocket = {
+    idleTimeout: 0,
+    maxPayloadLength: LARGEST_WEBSOCKET_MESSAGE
+  };
+  for (const name of WEBSOCKET_OPTIONS) {
+    if (source[name] !== undefined)
+      websocket[name] = source[name];
+  }
+  for (const name of WEBSOCKET_HANDLERS) {
+    const handler = source[name];
+    if (typeof handler === "function")
+      websocket[name] = handler.bind(given);
+  }
+  return websocket;
+}
+
+// src/wrapper.ts
+var exit = process.exit.bind(process);
+var state = { is: "blank" };
+var control = new Control;
+var send = (notice) => control.send(notice);
+var replies = new Replies(send);
+var server = serveBlank(replies);
+process.on("uncaughtException", (error) => logged("uncaught", error));
+process.on("unhandledRejection", (error) => logged("unhandled", error));
+send({ t: "up" });
+await control.open(obey, () => exit(0));
+function obey(order) {
+  switch (order.t) {
+    case "assign":
+      if (state.is === "blank")
+        load(order);
+      return;
+    case "idle":
+      if (state.is === "serving")
+        hook(state.app, "onIdle");
+      return;
+    case "terminate":
+      if (state.is !== "stopping")
+        terminate(order.graceMs);
+      return;
+  }
+}
+async function load(order) {
+  state = { is: "loading" };
+  try {
+    process.chdir(order.dir);
+    replaceEnvironment(order.env);
+    process.argv[1] = order.entry;
+    const module = await import(Bun.pathToFileURL(order.entry).href);
+    if (isStopping())
+      return;
+    const app = appOf(module);
+    serveApp(server, app, replies);
+    state = { is: "serving", app };
+    const hooks = ["onIdle", "onTerminate"].filter((name) => app.hooks[name]);
+    send({ t: "ready", hooks, websocket: app.websocket !== undefined });
+  } catch (error) {
+    const kind = error instanceof ExportError ? "export" : "import";
+    send({ t: "failed", kind, ...describe(error) });
+    await control.flushed();
+    exit(1);
+  }
+}
+async function terminate(graceMs) {
+  const app = state.is === "serving" ? state.app : undefined;
+  state = { is: "stopping" };
+  if (app !== undefined)
+    await Promise.race([hook(app, "onTerminate"), Bun.sleep(graceMs)]);
+  send({ t: "terminated" });
+  await control.flushed();
+  exit(0);
+}
+async function hook(app, name) {
+  try {
+    await app.hooks[name]?.();
+  } catch (error) {
+    logged(name, error);
+  }
+}
+function logged(source, error) {
+  send({ t: "error", source, ...describe(error) });
+}
+function replaceEnvironment(env) {
+  for (const key of Object.keys(process.env))
+    delete process.env[key];
+  Object.assign(process.env, env);
+}
+function isStopping() {
+  return state.is === "stopping";
+}

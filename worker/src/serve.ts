@@ -1,0 +1,104 @@
+// The worker's HTTP server: up from the start, an app put in later.
+
+import { type App, ExportError } from "./app.ts";
+import { type Replies, wrongWith } from "./reply.ts";
+
+/** Relative to the directory in which the worker starts. */
+const SOCKET = "w.sock";
+const LARGEST_WEBSOCKET_MESSAGE = 16 * 1024 * 1024;
+
+/** Limits belong to the server, which alone talks to us: here is none. */
+const OPTIONS = {
+  development: false,
+  // Else Bun cuts a quiet event stream after seconds.
+  idleTimeout: 0,
+  maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+} as const;
+
+type Options = Bun.Serve.Options<unknown, string>;
+
+export function serveBlank(replies: Replies): Bun.Server<unknown> {
+  const server = Bun.serve({
+    ...OPTIONS,
+    unix: SOCKET,
+    fetch: () => new Response(null, { status: 204 }),
+  } as unknown as Options);
+  replies.watchUpgrades(server);
+  return server;
+}
+
+/** Hands all requests from now on to the app. */
+export function serveApp(server: Bun.Server<unknown>, app: App, replies: Replies): void {
+  const options: Record<string, unknown> = {
+    ...OPTIONS,
+    fetch: replies.guard(app.fetch ?? (() => new Response(null, { status: 404 }))),
+    error: (error: unknown) => replies.refused(error),
+  };
+  if (app.routes !== undefined) options["routes"] = guardRoutes(app.routes, replies);
+  if (app.websocket !== undefined) options["websocket"] = websocketOf(app.websocket);
+  try {
+    server.reload(options as unknown as Options);
+  } catch (error) {
+    // Bun knows best what a route or a WebSocket handler may be.
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ExportError(`\`routes\` or \`websocket\` is not as Bun wants it: ${reason}`);
+  }
+}
+
+function guardRoutes(routes: Record<string, unknown>, replies: Replies): Record<string, unknown> {
+  const guarded: Record<string, unknown> = {};
+  for (const [path, value] of Object.entries(routes)) {
+    guarded[path] = isPlain(value)
+      ? Object.fromEntries(
+          Object.entries(value).map(([method, inner]) => [method, guardRoute(path, inner, replies)]),
+        )
+      : guardRoute(path, value, replies);
+  }
+  return guarded;
+}
+
+function guardRoute(path: string, value: unknown, replies: Replies): unknown {
+  if (typeof value === "function") {
+    return replies.guard((request, server) => value(request, server));
+  }
+  if (value instanceof Response) {
+    const wrong = wrongWith(value);
+    if (wrong !== undefined) throw new ExportError(`route ${path}: ${wrong}`);
+  }
+  // Files and fixed responses are Bun's to serve.
+  return value;
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return (
+    typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  );
+}
+
+const WEBSOCKET_HANDLERS = ["open", "message", "close", "drain", "ping", "pong"] as const;
+const WEBSOCKET_OPTIONS = [
+  "backpressureLimit",
+  "closeOnBackpressureLimit",
+  "idleTimeout",
+  "maxPayloadLength",
+  "perMessageDeflate",
+  "publishToSelf",
+  "sendPings",
+] as const;
+
+/** The app's handlers, bound, so that they may be methods of an instance. */
+function websocketOf(given: object): Record<string, unknown> {
+  const source = given as Record<string, unknown>;
+  const websocket: Record<string, unknown> = {
+    idleTimeout: 0,
+    maxPayloadLength: LARGEST_WEBSOCKET_MESSAGE,
+  };
+  for (const name of WEBSOCKET_OPTIONS) {
+    if (source[name] !== undefined) websocket[name] = source[name];
+  }
+  for (const name of WEBSOCKET_HANDLERS) {
+    const handler = source[name];
+    if (typeof handler === "function") websocket[name] = handler.bind(given);
+  }
+  return websocket;
+}
