@@ -133,13 +133,16 @@ fn add_globs(field: &mut Field<'_, '_>, method: &str, globs: &mut RouteGlobs) ->
 
 /// `csrf`: a word, or the origins that are trusted besides one's own.
 pub(super) fn csrf(field: &mut Field<'_, '_>) -> Option<CsrfPolicy> {
+    let accepted =
+        "`same-origin`, `strict`, `off` or `{trustedOrigins: [\"https://shop.example\"]}`";
     let node = field.node;
     let Value::Mapping(entries) = &node.value else {
-        return field.word(&[
-            ("same-origin", CsrfPolicy::SameOrigin),
-            ("strict", CsrfPolicy::Strict),
-            ("off", CsrfPolicy::Off),
-        ]);
+        return match field.scalar() {
+            Some("same-origin") => Some(CsrfPolicy::SameOrigin),
+            Some("strict") => Some(CsrfPolicy::Strict),
+            Some("off") => Some(CsrfPolicy::Off),
+            _ => field.refuse(accepted),
+        };
     };
     let mut origins = None;
     for (key, node) in entries {
@@ -159,7 +162,7 @@ pub(super) fn csrf(field: &mut Field<'_, '_>) -> Option<CsrfPolicy> {
     }
     match origins {
         Some(origins) => Some(CsrfPolicy::TrustedOrigins(origins)),
-        None => field.refuse("`strict`, `same-origin`, `off` or `{trustedOrigins: […]}`"),
+        None => field.refuse(accepted),
     }
 }
 
@@ -282,36 +285,34 @@ pub(super) fn cron(field: &mut Field<'_, '_>) -> Option<Vec<CronJob>> {
 fn cron_job(field: &mut Field<'_, '_>) -> Option<CronJob> {
     let (mut schedule, mut endpoint, mut method) = (None, None, Some("GET".to_owned()));
     let accepted = "a mapping with `schedule`, `endpoint` and `method`";
+    let mut written = Vec::new();
     each_key(
         field,
         accepted,
         &["schedule", "endpoint", "method"],
         |name, value| {
+            written.push(name.to_owned());
             match name {
-                "schedule" => schedule = Some(cron_schedule(value)?),
-                "endpoint" => endpoint = Some(cron_endpoint(value)?),
-                _ => method = Some(cron_method(value)?),
+                "schedule" => schedule = cron_schedule(value),
+                "endpoint" => endpoint = cron_endpoint(value),
+                _ => method = cron_method(value),
             }
             Some(())
         },
     )?;
-    match (schedule, endpoint, method) {
-        (Some(schedule), Some(endpoint), Some(method)) => Some(CronJob {
-            schedule,
-            endpoint,
-            method,
-        }),
-        (None, ..) => field.error(
-            DiagnosticKind::Value,
-            "no `schedule`",
-            "as in `schedule: \"*/5 * * * *\"`",
-        ),
-        _ => field.error(
-            DiagnosticKind::Value,
-            "no `endpoint`",
-            "as in `endpoint: /jobs/clean`",
-        ),
+    for (name, example) in [
+        ("schedule", "as in `schedule: \"*/5 * * * *\"`"),
+        ("endpoint", "as in `endpoint: /jobs/clean`"),
+    ] {
+        if !written.iter().any(|written| written == name) {
+            field.error::<()>(DiagnosticKind::Value, format!("no `{name}`"), example);
+        }
     }
+    Some(CronJob {
+        schedule: schedule?,
+        endpoint: endpoint?,
+        method: method?,
+    })
 }
 
 fn cron_schedule(field: &mut Field<'_, '_>) -> Option<String> {

@@ -72,6 +72,7 @@ impl<'file> Field<'_, 'file> {
         match &self.node.value {
             Value::Scalar(_) if self.secret => "this value".to_owned(),
             Value::Scalar(scalar) if scalar.is_null() => "no value".to_owned(),
+            Value::Scalar(scalar) if scalar.text.is_empty() => "an empty text".to_owned(),
             Value::Scalar(scalar) => excerpt(&scalar.text),
             Value::List(_) => "a list".to_owned(),
             Value::Mapping(_) => "a mapping".to_owned(),
@@ -99,7 +100,7 @@ impl<'file> Field<'_, 'file> {
             Value::Scalar(scalar) => scalar.boolean(),
             _ => None,
         };
-        value.or_else(|| self.refuse("true or false"))
+        value.or_else(|| self.refuse("true or false, without quotes"))
     }
 
     pub(super) fn duration(&mut self) -> Option<Duration> {
@@ -173,9 +174,18 @@ fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
     let key = plain(key);
     let far = (key.chars().count() / 3).max(1);
+    let distance = |known: &str| {
+        // `environment` is meant for `env`, far apart as they are.
+        let begins = known.len() >= 3 && key.len() >= 3;
+        if begins && (key.starts_with(known) || known.starts_with(&key)) {
+            1
+        } else {
+            strsim::damerau_levenshtein(&key, known)
+        }
+    };
     known
         .iter()
-        .map(|known| (strsim::damerau_levenshtein(&key, &plain(known)), *known))
+        .map(|known| (distance(&plain(known)), *known))
         .filter(|&(distance, _)| distance <= far)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, known)| known)

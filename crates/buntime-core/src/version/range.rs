@@ -5,6 +5,7 @@
 //! as npm does when told to include them, and accept garbage after a valid start.
 //! Parsing is one pass over at most 64 bytes.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::precedence::{Precedence, is_identifier, number, split_tail};
@@ -26,9 +27,12 @@ pub enum RangeError {
 }
 
 /// What stands after the `@` of a request path: an npm range, pre-releases
-/// included, or `latest`.
+/// included, or `latest`. Equal if written the same.
 #[derive(Clone, Debug)]
-pub struct VersionRange(Selector);
+pub struct VersionRange {
+    text: Box<str>,
+    selector: Selector,
+}
 
 #[derive(Clone, Debug)]
 enum Selector {
@@ -71,16 +75,19 @@ impl TryFrom<&str> for VersionRange {
         if text.trim().is_empty() {
             return Err(RangeError::Malformed);
         }
-        match Version::try_from(text) {
-            Ok(Version::Latest) => return Ok(Self(Selector::Latest)),
-            Ok(Version::Semver(version)) => return Ok(Self(Selector::Exact(version))),
-            Err(_) => {}
-        }
-        text.split("||")
-            .map(alternative)
-            .collect::<Option<_>>()
-            .map(|alternatives| Self(Selector::AnyOf(alternatives)))
-            .ok_or(RangeError::Malformed)
+        let selector = match Version::try_from(text) {
+            Ok(Version::Latest) => Some(Selector::Latest),
+            Ok(Version::Semver(version)) => Some(Selector::Exact(version)),
+            Err(_) => text
+                .split("||")
+                .map(alternative)
+                .collect::<Option<_>>()
+                .map(Selector::AnyOf),
+        };
+        Ok(Self {
+            text: text.into(),
+            selector: selector.ok_or(RangeError::Malformed)?,
+        })
     }
 }
 
@@ -92,16 +99,36 @@ impl FromStr for VersionRange {
     }
 }
 
+impl PartialEq for VersionRange {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for VersionRange {}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl VersionRange {
+    /// The range as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Whether `version` fits, pre-releases included. `latest` fits only itself,
     /// because a folder without a number has no place in a range of numbers.
     #[must_use]
     pub fn matches(&self, version: &Version) -> bool {
         let Version::Semver(version) = version else {
-            return matches!(self.0, Selector::Latest);
+            return matches!(self.selector, Selector::Latest);
         };
         let precedence = &version.0.precedence;
-        match &self.0 {
+        match &self.selector {
             Selector::Latest => false,
             Selector::Exact(wanted) => wanted.0.precedence == *precedence,
             Selector::AnyOf(alternatives) => alternatives
@@ -113,7 +140,7 @@ impl VersionRange {
     /// Whether the range is this version's whole text. Versions that differ only
     /// in their build are one version to npm; the one asked for by name goes first.
     pub(super) fn names(&self, version: &Version) -> bool {
-        match (&self.0, version) {
+        match (&self.selector, version) {
             (Selector::Exact(wanted), Version::Semver(version)) => wanted == version,
             _ => false,
         }

@@ -113,6 +113,7 @@ fn ranges_agree_with_npm() {
         let actual = match VersionRange::try_from(text) {
             Err(_) => "invalid".to_owned(),
             Ok(range) => {
+                assert_eq!(range.to_string(), text);
                 let fit: Vec<_> = versions.iter().filter(|one| range.matches(one)).collect();
                 match fit.len() {
                     0 => "none".to_owned(),
