@@ -27,8 +27,8 @@ pub use reference::markdown as reference_table;
 pub use secret::Secret;
 pub use settings::{
     AdminOrigin, ApiConfig, ApiPrefix, BodyLimits, Config, Database, Homepage, ListenConfig,
-    LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, RootLayout, SandboxMode,
-    StateConfig, Timeouts, TlsFiles, WorkerRoot,
+    LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig,
+    Timeouts, TlsFiles, WorkerRoot,
 };
 pub use variables::{Group, VARIABLES, Variable};
 pub use vars::{Flags, ProcessVars, Vars};

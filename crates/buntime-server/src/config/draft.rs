@@ -9,8 +9,8 @@ use buntime_core::ByteSize;
 use super::problem::Problem;
 use super::settings::{
     AdminOrigin, ApiConfig, ApiPrefix, BodyLimits, Config, Database, Homepage, ListenConfig,
-    LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, RootLayout, SandboxMode,
-    StateConfig, Timeouts, TlsFiles, WorkerRoot,
+    LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig,
+    Timeouts, TlsFiles, WorkerRoot,
 };
 use super::variables::{VARIABLES, Variable};
 use super::{Secret, Sources, TrustedProxies};
@@ -293,7 +293,7 @@ impl<'a> Draft<'a> {
             .map(|path| WorkerRoot {
                 path: path.clone(),
                 built_in: is_dot_name(path),
-                layout: RootLayout::Apps,
+                only: None,
             })
             .collect()
     }

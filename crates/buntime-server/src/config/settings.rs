@@ -1,6 +1,7 @@
 //! The validated settings, one struct for each concern.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -122,17 +123,8 @@ pub struct WorkerRoot {
     pub path: PathBuf,
     /// The root's own name starts with a dot: listed as built-in, read-only.
     pub built_in: bool,
-    /// What the folder holds.
-    pub layout: RootLayout,
-}
-
-/// What a worker root holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootLayout {
-    /// Folders of apps, in any layout of the contract.
-    Apps,
-    /// The root is itself one app. Only `buntime dev` makes these.
-    OneApp,
+    /// The one folder in it that counts. `None`: all. `buntime dev` serves a single app so.
+    pub only: Option<OsString>,
 }
 
 /// `RUNTIME_PLUGIN_*`.
