@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{DiagnosticKind, ManifestErrors, Parsed, Position, Report, excerpt};
+use crate::env::{VALUE_MAX_BYTES, VARIABLES_MAX};
+
+const START: Position = Position { line: 1, column: 1 };
 
 /// Largest `.env` file, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -20,9 +23,8 @@ pub fn parse(text: &str, file: &str) -> Result<Parsed<BTreeMap<String, String>>,
     let mut report = Report::new(file);
     let mut values = BTreeMap::new();
     if text.len() > MAX_BYTES {
-        let at = Position { line: 1, column: 1 };
         let message = format!("the file is over {MAX_BYTES} bytes");
-        report.error(DiagnosticKind::Syntax, at, "", message, "");
+        report.error(DiagnosticKind::Syntax, START, "", message, "");
         return report.finish(values);
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -52,6 +54,10 @@ pub fn parse(text: &str, file: &str) -> Result<Parsed<BTreeMap<String, String>>,
                 );
             }
         }
+    }
+    if values.len() > VARIABLES_MAX {
+        let message = format!("over {VARIABLES_MAX} variables");
+        report.error(DiagnosticKind::Value, START, "", message, "");
     }
     report.finish(values)
 }
@@ -107,6 +113,9 @@ type ValueProblem = (&'static str, &'static str);
 fn value(text: &str) -> Result<String, ValueProblem> {
     if text.contains('\0') {
         return Err(("the value holds a NUL", "no process can be given one"));
+    }
+    if text.len() > VALUE_MAX_BYTES {
+        return Err(("the value is over 64 kb", "keep it in a file"));
     }
     let Some(quote) = text
         .chars()

@@ -28,10 +28,9 @@ pub fn normalize_entrypoint(text: &str) -> Result<String, EntrypointError> {
     if text.is_empty() || text.len() > MAX_BYTES || text.contains(char::is_control) {
         return Err(EntrypointError::Malformed);
     }
-    let drive = text.as_bytes().get(1) == Some(&b':');
     // Bun on Linux takes a backslash for a letter of a name, other systems for a
     // separator; no app needs the difference.
-    if text.starts_with('/') || drive || text.contains('\\') {
+    if text.starts_with('/') || text.contains('\\') {
         return Err(EntrypointError::Escapes);
     }
     let mut segments: Vec<&str> = Vec::new();
@@ -47,7 +46,12 @@ pub fn normalize_entrypoint(text: &str) -> Result<String, EntrypointError> {
     if segments.is_empty() || text.ends_with('/') {
         return Err(EntrypointError::Malformed);
     }
-    Ok(segments.join("/"))
+    let path = segments.join("/");
+    // `C:` is absolute on Windows, also where `./` stood before it.
+    if path.as_bytes().get(1) == Some(&b':') {
+        return Err(EntrypointError::Escapes);
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -2,6 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Most variables of one app, and the longest value of one, in bytes: the system
+/// starts no process with more than it likes.
+pub(crate) const VARIABLES_MAX: usize = 1000;
+pub(crate) const VALUE_MAX_BYTES: usize = 64 * 1024;
+
 /// How a blocked name is recognised. Names are compared in upper case.
 enum Rule {
     Is(&'static str),

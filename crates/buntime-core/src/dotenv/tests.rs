@@ -86,6 +86,13 @@ fn is_bounded() {
         [".env:1:1: the file is over 262144 bytes"]
     );
     assert_eq!(errors(&"x\n".repeat(100_000)).len(), 100);
+    let many: String = (0..1001).map(|index| format!("A{index}=1\n")).collect();
+    assert_eq!(errors(&many), [".env:1:1: over 1000 variables"]);
+    let long = format!("A={}", "x".repeat(65_537));
+    assert_eq!(
+        errors(&long),
+        [".env:1:3: A: the value is over 64 kb; keep it in a file"]
+    );
 }
 
 proptest! {

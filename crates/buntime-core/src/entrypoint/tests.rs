@@ -29,6 +29,7 @@ fn refuses_what_leads_out() {
         "a/../..",
         "//x",
         "C:\\x",
+        "./C:/x",
         "C:/x",
         "..\\x",
         "a\\..\\..\\x",

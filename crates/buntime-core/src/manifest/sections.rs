@@ -6,6 +6,7 @@ use super::values::{Field, one_of, warn_empty, warn_unknown};
 use super::{CronJob, CsrfPolicy, HostPort, Instances, Limits, NetPermission, Permissions};
 use crate::diagnostic::DiagnosticKind;
 use crate::dotenv::{NAME_HINT, is_variable_name};
+use crate::env::{VALUE_MAX_BYTES, VARIABLES_MAX};
 use crate::glob::{RouteGlob, RouteGlobs};
 use crate::origin::{Origin, split_host_port};
 use crate::size::split_number;
@@ -13,11 +14,6 @@ use crate::yaml::{Key, Node, Value};
 
 /// Most items of any list.
 const ITEMS_MAX: usize = 100;
-
-/// Most variables of one app, and the longest value of one, in bytes: what a
-/// process can be started with is limited.
-const VARIABLES_MAX: usize = 1000;
-const VARIABLE_MAX_BYTES: usize = 64 * 1024;
 
 /// Longest path, host or schedule, in bytes.
 const TEXT_MAX_BYTES: usize = 1024;
@@ -64,7 +60,7 @@ pub(super) fn env(field: &mut Field<'_, '_>) -> Option<BTreeMap<String, String>>
                 variables.insert(key.text.clone(), String::new());
             }
             Value::Scalar(scalar)
-                if !scalar.text.contains('\0') && scalar.text.len() <= VARIABLE_MAX_BYTES =>
+                if !scalar.text.contains('\0') && scalar.text.len() <= VALUE_MAX_BYTES =>
             {
                 variables.insert(key.text.clone(), scalar.text.clone());
             }

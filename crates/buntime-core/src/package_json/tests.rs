@@ -18,7 +18,18 @@ fn reads_name_and_version_and_nothing_else() {
 
 #[test]
 fn refuses_what_is_no_package() {
-    for text in ["", "null", "[]", "5", "{", "{\"name\": }", "\"x\"", "// {}"] {
+    for text in [
+        "",
+        "null",
+        "[]",
+        "5",
+        "{",
+        "{\"name\": }",
+        "\"x\"",
+        "// {}",
+        "[\"a\", \"1.0.0\"]",
+        "{\"name\": \"a\", \"name\": \"b\"}",
+    ] {
         assert!(PackageJson::parse(text).is_err(), "{text}");
     }
     for text in [

@@ -1,7 +1,7 @@
 //! npm ranges, with pre-releases included.
 //!
 //! By hand, and compared with npm's own `semver` (its option `includePrerelease`)
-//! over tens of thousands of pairs: libraries take `1` not to include `1.0.0-beta`,
+//! over hundreds of thousands of pairs: libraries take `1` not to include `1.0.0-beta`,
 //! as npm does when told to include them, and accept garbage after a valid start.
 //! Parsing is one pass over at most 64 bytes.
 
