@@ -33,7 +33,7 @@ lint:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 # cargo-nextest is faster when it is there, but a newcomer need not have it.
 test-rust: bun
@@ -43,7 +43,10 @@ test-rust: bun
 	    set -x; RUNTIME_BUN=$(BUN) cargo test --workspace --locked; \
 	fi
 
+# Part of these tests: what is built and committed is what the source builds.
 test-bun: bun deps
+	worker/node_modules/.bin/tsc -p worker
+	worker/node_modules/.bin/tsc -p examples
 	cd worker && $(BUN) test
 	cd examples && $(BUN) test
 

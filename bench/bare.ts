@@ -8,3 +8,6 @@ const listen = where.startsWith("unix:")
   : { hostname: "127.0.0.1", port: Number(where.slice("tcp:".length)) };
 
 Bun.serve({ ...app, ...listen, development: false, idleTimeout: 0 });
+
+// Makes this file a module, so that it may await at its top.
+export {};
