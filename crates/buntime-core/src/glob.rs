@@ -182,6 +182,12 @@ impl RouteGlobs {
         "ALL", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
     ];
 
+    /// How many globs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
     /// Whether there is no glob at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::diagnostic::{DiagnosticKind, ManifestErrors, Parsed, Position, Report
 use crate::duration::HumanDuration;
 use crate::entrypoint::{EntrypointError, normalize_entrypoint};
 use crate::yaml::{self, Node, Value};
-use crate::{NameError, PackageName, Version};
+use crate::{ByteSize, NameError, PackageName, Version};
 
 const KEYS: [&str; 21] = [
     "name",
@@ -103,7 +103,7 @@ fn read_key(manifest: &mut Manifest, times: &mut Times, field: &mut Field<'_, '_
         "idleTimeout" => times.idle_timeout = Times::read_positive(field),
         "maxRequests" => set(
             &mut manifest.max_requests,
-            field.whole_number(1..=crate::ByteSize::MAX.bytes()),
+            field.whole_number(1..=ByteSize::MAX.bytes()),
         ),
         "maxBodySize" => manifest.max_body_size = field.size(),
         "lowMemory" => set(&mut manifest.low_memory, field.boolean()),

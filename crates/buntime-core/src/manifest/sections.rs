@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::values::{Field, one_of, warn_empty, warn_unknown};
 use super::{CronJob, CsrfPolicy, HostPort, Instances, Limits, NetPermission, Permissions};
-use crate::diagnostic::DiagnosticKind;
+use crate::diagnostic::{DiagnosticKind, excerpt};
 use crate::dotenv::{NAME_HINT, is_variable_name};
 use crate::env::{VALUE_MAX_BYTES, VARIABLES_MAX};
 use crate::glob::{RouteGlob, RouteGlobs};
 use crate::origin::{Origin, split_host_port};
-use crate::size::split_number;
+use crate::size::{ByteSize, split_number};
 use crate::yaml::{Key, Node, Value};
 
 /// Most items of any list.
@@ -44,11 +44,7 @@ pub(super) fn env(field: &mut Field<'_, '_>) -> Option<BTreeMap<String, String>>
     for (key, node) in entries {
         let mut variable = field.child(&key.text, node);
         if !is_variable_name(&key.text) {
-            variable.key = "env".to_owned();
-            let message = format!(
-                "{} is no name of a variable",
-                crate::diagnostic::excerpt(&key.text)
-            );
+            let message = format!("{} is no name of a variable", excerpt(&key.text));
             variable
                 .report
                 .error(DiagnosticKind::Value, key.at, "env", message, NAME_HINT);
@@ -94,7 +90,7 @@ pub(super) fn public_routes(field: &mut Field<'_, '_>) -> Option<RouteGlobs> {
                 let method = key.text.to_ascii_uppercase();
                 if !RouteGlobs::METHODS.contains(&method.as_str()) {
                     let hint = one_of(RouteGlobs::METHODS.into_iter());
-                    let message = format!("{} is no method", crate::diagnostic::excerpt(&key.text));
+                    let message = format!("{} is no method", excerpt(&key.text));
                     let name = field.key.clone();
                     field
                         .report
@@ -109,6 +105,11 @@ pub(super) fn public_routes(field: &mut Field<'_, '_>) -> Option<RouteGlobs> {
                 "a list of routes, or a mapping of methods to lists, as in `[\"/assets/**\"]`",
             );
         }
+    }
+    // Each is tried for each request, and one method may be written in many ways.
+    if globs.len() > ITEMS_MAX {
+        let message = format!("over {ITEMS_MAX} routes");
+        return field.error(DiagnosticKind::Value, message, "");
     }
     Some(globs)
 }
@@ -231,7 +232,7 @@ pub(super) fn limits(field: &mut Field<'_, '_>) -> Option<Limits> {
     Some(limits)
 }
 
-fn memory(field: &mut Field<'_, '_>) -> Option<crate::ByteSize> {
+fn memory(field: &mut Field<'_, '_>) -> Option<ByteSize> {
     let size = field.size()?;
     if size.bytes() == 0 {
         return field.refuse("a size above zero, as in `256mb`");

@@ -131,4 +131,8 @@ fn public_routes_take_both_forms() {
     let mapping = parse("publicRoutes: {GET: ['/a'], ALL: ['/b']}").public_routes;
     assert!(mapping.matches("GET", "/a") && mapping.matches("POST", "/b"));
     assert!(!mapping.matches("POST", "/a"));
+    let half = vec!["/a"; 60].join(", ");
+    let both = format!("publicRoutes: {{GET: [{half}], get: [{half}]}}");
+    let errors = Manifest::parse(&both, "f").unwrap_err().to_string();
+    assert_eq!(errors, "f:1:15: publicRoutes: over 100 routes");
 }
