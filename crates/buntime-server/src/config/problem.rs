@@ -68,7 +68,7 @@ impl ConfigErrors {
         Self { problems }
     }
 
-    /// The problems, in the order of the reference table.
+    /// The problems: those of single settings in the order of [`super::VARIABLES`], then those of several together.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -21,6 +21,9 @@ const SHOWN: [&str; 5] = [
 /// Settings that this command makes itself.
 const OWN: [&str; 2] = ["RUNTIME_WORKER_DIRS", "NODE_ENV"];
 
+/// The default is not that of `serve`, see [`state_dir`].
+const STATE_HELP: &str = "Database, sessions, secrets [RUNTIME_STATE_DIR; default: a folder for each DIR in ~/.local/state/buntime/dev]";
+
 pub(super) fn command() -> Command {
     let flags = settings::flags(|variable| !OWN.contains(&variable.name));
     Command::new("dev")
@@ -34,8 +37,14 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf)),
         )
         .args(flags.into_iter().map(|flag| {
-            let is_shown = SHOWN.contains(&flag.get_id().as_str());
-            flag.hide(!is_shown)
+            let name = flag.get_id().as_str();
+            let (is_shown, is_state) = (SHOWN.contains(&name), name == "RUNTIME_STATE_DIR");
+            let flag = flag.hide(!is_shown);
+            if is_state {
+                flag.help(STATE_HELP)
+            } else {
+                flag
+            }
         }))
 }
 
