@@ -1,5 +1,6 @@
 //! Header fields in the order they were received.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::grammar;
@@ -127,7 +128,7 @@ const MAX_TEXT: usize = 1 << 30;
 ///
 /// Invariant: every name is a token, and no value holds a control character
 /// other than TAB; so no list can be written that splits a message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct HeaderList {
     text: Vec<u8>,
     fields: Vec<Field>,
@@ -297,6 +298,18 @@ impl HeaderList {
     }
 }
 
+/// Names only: values hold credentials, and this reaches logs and panics.
+impl fmt::Debug for HeaderList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(
+                self.iter()
+                    .map(|header| String::from_utf8_lossy(header.name).into_owned()),
+            )
+            .finish()
+    }
+}
+
 fn view<'a>(text: &'a [u8], field: &Field) -> Header<'a> {
     let name_start = field.name_start as usize;
     let name_end = name_start + usize::from(field.name_len);
@@ -306,5 +319,73 @@ fn view<'a>(text: &'a [u8], field: &Field) -> Header<'a> {
         id: field.id,
         name: text.get(name_start..name_end).unwrap_or_default(),
         value: text.get(value_start..value_end).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(fields: &[(&str, &str)]) -> HeaderList {
+        let mut headers = HeaderList::new();
+        for (name, value) in fields {
+            headers.push(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        headers
+    }
+
+    fn written(headers: &HeaderList) -> String {
+        let mut out = Vec::new();
+        headers.write_to(&mut out, |_| true);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn keeps_order_letter_case_and_repeats() {
+        let headers = list(&[("Set-Cookie", "a=1"), ("X-One", ""), ("set-cookie", "b=2")]);
+        assert_eq!(
+            written(&headers),
+            "Set-Cookie: a=1\r\nX-One: \r\nset-cookie: b=2\r\n"
+        );
+        assert_eq!(headers.get(HeaderId::SetCookie), Some(&b"a=1"[..]));
+        assert_eq!(headers.get_all(HeaderId::SetCookie).count(), 2);
+        assert_eq!(headers.get_named(b"x-ONE"), Some(&b""[..]));
+        assert_eq!(headers.text_len(), 31);
+    }
+
+    #[test]
+    fn removed_ids_are_gone_until_pushed_again() {
+        let mut headers = list(&[("Host", "a"), ("Accept", "*/*"), ("host", "b")]);
+        headers.remove(HeaderId::Host);
+        headers.remove(HeaderId::Cookie);
+        assert!(!headers.contains(HeaderId::Host));
+        assert_eq!(headers.len(), 1);
+        headers.push(b"Host", b"c").unwrap();
+        assert_eq!(headers.get(HeaderId::Host), Some(&b"c"[..]));
+        headers.retain(|header| header.id != HeaderId::Host);
+        assert_eq!(headers.get(HeaderId::Host), None);
+        assert_eq!(written(&headers), "Accept: */*\r\n");
+    }
+
+    #[test]
+    fn refuses_what_would_split_a_message() {
+        let mut headers = HeaderList::new();
+        for name in ["", "a b", "a:", "a\r", "a\n", "\u{85}", "a\0", "(x)"] {
+            let pushed = headers.push(name.as_bytes(), b"");
+            assert_eq!(pushed, Err(InvalidHeader::Name), "{name:?}");
+        }
+        for value in ["\r", "a\nb", "\0", "\x1b[31m", "\x7f"] {
+            let pushed = headers.push(b"a", value.as_bytes());
+            assert_eq!(pushed, Err(InvalidHeader::Value), "{value:?}");
+        }
+        assert_eq!(headers.push(&[b'a'; 65_536], b""), Err(InvalidHeader::Name));
+        assert!(headers.is_empty());
+        headers.push(b"a", b"tab\tand \xff").unwrap();
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let headers = list(&[("Authorization", "Bearer canary")]);
+        assert_eq!(format!("{headers:?}"), r#"{"Authorization"}"#);
     }
 }

@@ -19,6 +19,7 @@ pub use hop_by_hop::HopByHop;
 pub use message::{
     BodyFraming, HeadLimits, HttpVersion, RequestError, RequestHead, ResponseFraming, ResponseHead,
     ResponseHeadError, is_valid_authority, parse_request, parse_request_from, parse_response,
+    parse_response_from,
 };
 pub use method::Method;
 pub use path::{BadPath, CanonicalPath, Segment, Target};

@@ -10,7 +10,7 @@ mod response;
 use crate::{HeaderList, Method, Target, grammar};
 
 pub use request::{parse_request, parse_request_from};
-pub use response::parse_response;
+pub use response::{parse_response, parse_response_from};
 
 /// Bounds on a head.
 #[derive(Clone, Copy, Debug)]

@@ -69,3 +69,38 @@ impl fmt::Display for Method {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_to_their_method_and_nothing_else_does() {
+        use Method::*;
+        for method in [Get, Head, Post, Put, Patch, Delete, Options, Trace, Connect] {
+            assert_eq!(Method::parse(method.as_str().as_bytes()), Some(method));
+        }
+        for name in ["", "get", "Get", "GETS", "FOO", "PRI", " GET"] {
+            assert_eq!(Method::parse(name.as_bytes()), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn safety_and_idempotence_are_the_rfcs() {
+        use Method::*;
+        for (method, safe, idempotent) in [
+            (Get, true, true),
+            (Head, true, true),
+            (Options, true, true),
+            (Trace, true, true),
+            (Put, false, true),
+            (Delete, false, true),
+            (Post, false, false),
+            (Patch, false, false),
+            (Connect, false, false),
+        ] {
+            assert_eq!(method.is_safe(), safe, "{method}");
+            assert_eq!(method.is_idempotent(), idempotent, "{method}");
+        }
+    }
+}

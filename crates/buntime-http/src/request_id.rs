@@ -85,3 +85,62 @@ impl fmt::Debug for RequestId {
         fmt::Debug::fmt(self.as_str(), f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&[u8]]) -> RequestId {
+        let mut headers = HeaderList::new();
+        for value in values {
+            headers.push(b"x-request-id", value).unwrap();
+        }
+        RequestId::of(&headers)
+    }
+
+    fn is_uuid_v4(id: &RequestId) -> bool {
+        Uuid::parse_str(id.as_str()).is_ok_and(|uuid| uuid.get_version_num() == 4)
+            && id.as_str().len() == UUID_LEN
+    }
+
+    #[test]
+    fn keeps_acceptable_ids() {
+        for id in ["abc-123", "a", "A.b_c:d-9", &"x".repeat(128)] {
+            assert_eq!(of(&[id.as_bytes()]).as_str(), id);
+        }
+    }
+
+    #[test]
+    fn replaces_every_other() {
+        for id in [
+            &b""[..],
+            &[b'x'; 129],
+            b"<script>alert(1)</script>",
+            b"a b",
+            b"a\"b",
+            b"a\\nb",
+            b"${jndi:x}",
+            b"a\tb",
+            b"a,b",
+            b"\x80",
+            b"\xff\xfe",
+            "\u{e9}".as_bytes(),
+        ] {
+            assert!(is_uuid_v4(&of(&[id])), "{id:?}");
+        }
+        assert_eq!(RequestId::parse(b"\x1b[31m"), None);
+    }
+
+    #[test]
+    fn replaces_none_and_two() {
+        assert!(is_uuid_v4(&of(&[])));
+        assert!(is_uuid_v4(&of(&[b"a", b"a"])));
+    }
+
+    #[test]
+    fn fresh_ids_differ() {
+        assert_ne!(RequestId::fresh(), RequestId::fresh());
+        let id = RequestId::fresh();
+        assert_eq!(id.clone(), id);
+    }
+}

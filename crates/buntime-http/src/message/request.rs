@@ -53,10 +53,10 @@ pub fn parse_request_from(
             Ok(Some((parse_head(head, limits)?, skipped + end)))
         }
         Ok(None) if head.len() < limits.total => {
+            check_incomplete(head, limits)?;
             if is_hopeless(head, seen) {
                 return Err(RequestError::Syntax);
             }
-            check_incomplete(head, limits)?;
             *searched = buf.len();
             Ok(None)
         }
@@ -76,7 +76,8 @@ fn check_incomplete(head: &[u8], limits: &HeadLimits) -> Result<(), RequestError
     let begin = head.get(..longest).unwrap_or(head);
     if let Some(end) = memchr::memchr(b'\n', begin) {
         let line = begin.get(..end).and_then(|line| line.strip_suffix(b"\r"));
-        return parse_line(line.ok_or(RequestError::Syntax)?, limits).map(drop);
+        let line = parse_line(line.ok_or(RequestError::Syntax)?, limits)?;
+        return parse_target(line.target, line.method).map(drop);
     }
     let mut parts = begin.splitn(3, |&byte| byte == b' ');
     let method = parts.next().unwrap_or_default();

@@ -10,7 +10,8 @@ use crate::{Method, grammar};
 /// Parses the response head that begins `buf`; gives it with its length in bytes.
 ///
 /// `request` is the method that it answers: it decides whether there is a body.
-/// `limits.target` means nothing here. `None` asks for more bytes.
+/// `limits.target` means nothing here. `None` asks for more bytes. See
+/// [`parse_response_from`] for a buffer that grows.
 ///
 /// # Errors
 /// [`ResponseHeadError`] as soon as no more bytes could make a valid head.
@@ -19,20 +20,37 @@ pub fn parse_response(
     limits: &HeadLimits,
     request: Method,
 ) -> Result<Option<(ResponseHead, usize)>, ResponseHeadError> {
+    parse_response_from(buf, &mut 0, limits, request)
+}
+
+/// [`parse_response`] for a buffer that grows between calls.
+///
+/// `searched` is as in [`crate::parse_request_from`].
+///
+/// # Errors
+/// [`ResponseHeadError`] as soon as no more bytes could make a valid head.
+pub fn parse_response_from(
+    buf: &[u8],
+    searched: &mut usize,
+    limits: &HeadLimits,
+    request: Method,
+) -> Result<Option<(ResponseHead, usize)>, ResponseHeadError> {
     let version = b"HTTP/1.";
     let begin = buf.get(..version.len()).unwrap_or(buf);
     if !version.starts_with(begin) {
         return Err(ResponseHeadError::Syntax);
     }
-    match find_end(buf, 0) {
+    let seen = (*searched).min(buf.len());
+    match find_end(buf, seen) {
         Ok(Some(end)) if end <= limits.total => {
             let head = buf.get(..end).unwrap_or_default();
             Ok(Some((parse_head(head, limits, request)?, end)))
         }
         Ok(None) if buf.len() < limits.total => {
-            if is_hopeless(buf, 0) {
+            if is_hopeless(buf, seen) {
                 return Err(ResponseHeadError::Syntax);
             }
+            *searched = buf.len();
             Ok(None)
         }
         Ok(_) => Err(ResponseHeadError::TooLarge),
