@@ -1,7 +1,7 @@
 // @bun
 // src/app.ts
 class ExportError extends Error {
-  name = "ExportError";
+  name = "Bad export";
 }
 var ACCEPTED = "accepted are an object with `fetch(request, server)` or `routes` (or both), or a function, which is then `fetch`";
 function appOf(module) {
@@ -217,7 +217,7 @@ function describe(thrown) {
   }
 }
 function trace(error, depth = 0) {
-  let text = typeof error.stack === "string" ? error.stack : "";
+  let text = place(error) ?? (typeof error.stack === "string" ? error.stack : "");
   if (depth === 4)
     return text;
   const parts = error instanceof AggregateError ? error.errors.slice(0, 10) : [];
@@ -228,6 +228,17 @@ function trace(error, depth = 0) {
     text += `
 caused by ${inner(error.cause, depth)}`;
   return text;
+}
+function place(error) {
+  if (!(error instanceof BuildMessage || error instanceof ResolveMessage))
+    return;
+  const { position } = error;
+  if (position === null)
+    return;
+  const { file, line, column, lineText } = position;
+  return `${error.message}
+    at ${file}:${line}:${column}
+    ${cut(lineText, 200)}`;
 }
 function inner(value, depth) {
   return value instanceof Error ? trace(value, depth + 1) || String(value) : Bun.inspect(value, { depth: 2 });
@@ -402,8 +413,9 @@ function websocketOf(given) {
   }
   for (const name of WEBSOCKET_HANDLERS) {
     const handler = source[name];
-    if (typeof handler === "function")
-      websocket[name] = handler.bind(given);
+    if (handler !== undefined) {
+      websocket[name] = typeof handler === "function" ? handler.bind(given) : handler;
+    }
   }
   return websocket;
 }
@@ -441,7 +453,7 @@ async function load(order) {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
-    const module = await import(Bun.pathToFileURL(order.entry).href);
+    const module = await import(order.entry);
     if (isStopping())
       return;
     const app = appOf(module);

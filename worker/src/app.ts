@@ -14,7 +14,7 @@ export interface App {
 
 /** The module loaded, but what it exports is no app. */
 export class ExportError extends Error {
-  override name = "ExportError";
+  override name = "Bad export";
 }
 
 const ACCEPTED =

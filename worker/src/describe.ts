@@ -28,12 +28,21 @@ export function describe(thrown: unknown): Description {
 
 /** The stack, with those of its causes and its parts. */
 function trace(error: Error, depth = 0): string {
-  let text = typeof error.stack === "string" ? error.stack : "";
+  let text = place(error) ?? (typeof error.stack === "string" ? error.stack : "");
   if (depth === 4) return text;
   const parts: unknown[] = error instanceof AggregateError ? error.errors.slice(0, 10) : [];
   for (const part of parts) text += `\n- ${inner(part, depth)}`;
   if (error.cause !== undefined) text += `\ncaused by ${inner(error.cause, depth)}`;
   return text;
+}
+
+/** Where source could not be read or resolved; such errors have no stack. */
+function place(error: Error): string | undefined {
+  if (!(error instanceof BuildMessage || error instanceof ResolveMessage)) return undefined;
+  const { position } = error;
+  if (position === null) return undefined;
+  const { file, line, column, lineText } = position;
+  return `${error.message}\n    at ${file}:${line}:${column}\n    ${cut(lineText, 200)}`;
 }
 
 function inner(value: unknown, depth: number): string {

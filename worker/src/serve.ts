@@ -98,7 +98,10 @@ function websocketOf(given: object): Record<string, unknown> {
   }
   for (const name of WEBSOCKET_HANDLERS) {
     const handler = source[name];
-    if (typeof handler === "function") websocket[name] = handler.bind(given);
+    // What is no function is for Bun to refuse.
+    if (handler !== undefined) {
+      websocket[name] = typeof handler === "function" ? handler.bind(given) : handler;
+    }
   }
   return websocket;
 }

@@ -55,7 +55,7 @@ async function load(order: Extract<Order, { t: "assign" }>): Promise<void> {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
-    const module = (await import(Bun.pathToFileURL(order.entry).href)) as Record<string, unknown>;
+    const module = (await import(order.entry)) as Record<string, unknown>;
     if (isStopping()) return;
     const app = appOf(module);
     serveApp(server, app, replies);

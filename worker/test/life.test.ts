@@ -48,7 +48,8 @@ test("the environment is replaced, the directory and argv are the app's", async 
 });
 
 test("an entry of any name is found", async () => {
-  for (const file of ["a b#c?d%20é.ts", "x.mjs", "y.js"]) {
+  // Bun itself finds no module whose path has a `?` or a backslash.
+  for (const file of ["a b#c%20[é].ts", "x.mjs", "y.js"]) {
     await using worker = await Worker.blank();
     await worker.expect("up");
     worker.assign(OK, {}, file);
