@@ -98,6 +98,12 @@ impl RelPath {
             .map(|(parent, _)| Self(parent.to_owned().into()))
     }
 
+    /// All but the last segment, if there is any, and the last.
+    #[must_use]
+    pub fn split_last(&self) -> (Option<Self>, Self) {
+        (self.parent(), Self(self.file_name().to_owned().into()))
+    }
+
     /// This path with one more below it.
     ///
     /// # Errors
@@ -270,6 +276,8 @@ mod tests {
         );
         assert!(path.with_suffix("/..").is_err());
         let top: RelPath = "index.html".parse().unwrap();
+        assert_eq!(path.split_last().1.as_str(), "app.js");
+        assert_eq!(top.split_last(), (None, top.clone()));
         assert_eq!(top.parent(), None);
         assert_eq!(
             path.parent().unwrap().join(&top).unwrap().as_str(),

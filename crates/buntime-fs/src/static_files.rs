@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::rel_path::RelPath;
-use crate::root::Root;
+use crate::root::{OpenError, Root};
 
 pub use body::{FileBody, StaticBody};
 pub use cache::FileCache;
@@ -139,6 +139,30 @@ impl StaticSite {
                 reads: Arc::new(Semaphore::new(PARALLEL_READS)),
             }),
         }
+    }
+
+    /// Serves the folder of an app's entry page: `dist` for `dist/index.html`.
+    ///
+    /// # Errors
+    /// That folder cannot be opened.
+    pub fn of_app(
+        app: Root,
+        entry: &RelPath,
+        source_maps: SourceMaps,
+        cache: Arc<FileCache>,
+    ) -> Result<Self, OpenError> {
+        let (root, entry) = match entry.split_last() {
+            (Some(folder), name) => (app.open_dir(&folder)?, name),
+            (None, name) => (app, name),
+        };
+        Ok(Self::new(
+            root,
+            StaticOptions {
+                entry,
+                source_maps,
+                cache,
+            },
+        ))
     }
 
     /// Answers one request.

@@ -38,7 +38,7 @@ pub use problem::{Problem, Severity, Topic};
 pub use snapshot::{Snapshot, Versions};
 pub use unit::{Broken, Deployment, Entry, Ready, Source, State, Unit};
 
-use scan::{Dirty, Scanner, Wanted};
+use scan::{Dirty, Pass, Scanner, Wanted};
 
 /// What the server does when the catalog changes.
 ///
@@ -74,6 +74,8 @@ struct Work<T> {
     registry: Registry<T>,
     problems: BTreeSet<Problem>,
     collisions: Vec<Problem>,
+    /// Whether folders came or went since somebody asked what to watch.
+    moved: bool,
 }
 
 /// Who serves which `name@version` at present.
@@ -85,12 +87,6 @@ struct Registry<T> {
 struct Choice<'a> {
     winners: Vec<&'a scan::Record>,
     collisions: Vec<Problem>,
-}
-
-/// What a pass leaves for the one who watches.
-struct AfterPass {
-    /// Folders to watch, if they may be others than before.
-    wanted: Option<Vec<Wanted>>,
 }
 
 impl<T: Send + Sync + 'static> Catalog<T> {
@@ -108,6 +104,7 @@ impl<T: Send + Sync + 'static> Catalog<T> {
                     registry: Registry::default(),
                     problems: BTreeSet::new(),
                     collisions: Vec::new(),
+                    moved: true,
                 }),
                 events: Box::new(events),
                 published: notification::Sender::new(0),
@@ -152,16 +149,24 @@ impl<T: Send + Sync + 'static> Catalog<T> {
         self.shared.events.problem(problem);
     }
 
-    fn pass(&self, dirty: &Dirty) -> AfterPass {
+    fn pass(&self, dirty: &Dirty) {
+        self.run_pass(&mut self.shared.work.lock(), dirty);
+    }
+
+    /// A pass, and the folders to watch if they may be others than last time.
+    fn pass_and_wanted(&self, dirty: &Dirty) -> Option<Vec<Wanted>> {
+        let work = &mut *self.shared.work.lock();
+        let pass = self.run_pass(work, dirty);
+        std::mem::take(&mut work.moved).then(|| work.scanner.wanted(&pass))
+    }
+
+    fn run_pass(&self, work: &mut Work<T>, dirty: &Dirty) -> Pass {
         let shared = &self.shared;
-        let work = &mut *shared.work.lock();
         let mut pass = work.scanner.pass(dirty);
         if pass.changed {
             let choice = work.registry.choose(&work.scanner);
             work.collisions = choice.collisions;
-            let mut retired = work.registry.take_over(&choice.winners, &*shared.events);
-            // An older deployment of the same unit goes before its successor
-            // is asked for: otherwise both would be alive for longer.
+            let retired = work.registry.take_over(&choice.winners, &*shared.events);
             let before = shared.snapshot.load();
             let snapshot = Snapshot::build(
                 before.generation() + 1,
@@ -171,7 +176,7 @@ impl<T: Send + Sync + 'static> Catalog<T> {
             let generation = snapshot.generation();
             shared.snapshot.store(Arc::new(snapshot));
             shared.published.send_replace(generation);
-            for deployment in retired.drain(..) {
+            for deployment in retired {
                 shared.events.retire(&deployment);
             }
         }
@@ -180,8 +185,8 @@ impl<T: Send + Sync + 'static> Catalog<T> {
             shared.events.problem(problem);
         }
         work.problems = std::mem::take(&mut pass.problems);
-        let wanted = pass.moved.then(|| work.scanner.wanted(&pass));
-        AfterPass { wanted }
+        work.moved |= pass.moved;
+        pass
     }
 }
 

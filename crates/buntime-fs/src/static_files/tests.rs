@@ -153,6 +153,28 @@ async fn missing_paths_are_the_entry_page_for_navigations_only() {
 }
 
 #[tokio::test]
+async fn an_app_is_served_from_the_folder_of_its_page() {
+    let temp = TempDir::new().unwrap();
+    write(temp.path(), "dist/main.html", PAGE);
+    write(temp.path(), "source.txt", "above");
+    let app = || Root::open(temp.path()).unwrap();
+    let open = |entry: &str| {
+        let entry = entry.parse().unwrap();
+        StaticSite::of_app(app(), &entry, SourceMaps::Hidden, Arc::default())
+    };
+    let site = open("dist/main.html").unwrap();
+    for (path, expected) in [("/", Outcome::Full), ("/source.txt", Outcome::NotFound)] {
+        let request = StaticRequest {
+            path: path.as_bytes(),
+            ..Default::default()
+        };
+        assert_eq!(site.respond(&request).await.outcome, expected, "{path}");
+    }
+    assert!(open("none/index.html").is_err());
+    assert!(open("index.html").is_ok());
+}
+
+#[tokio::test]
 async fn private_files_and_links_are_never_sent() {
     let site = Fixture::new();
     let outside = TempDir::new().unwrap();

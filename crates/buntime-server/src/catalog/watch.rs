@@ -78,7 +78,7 @@ async fn pass<T: Send + Sync + 'static>(
     dirty: Dirty,
 ) -> Option<(Option<Watches>, Option<Dirty>)> {
     let pass = move || {
-        let wanted = catalog.pass(&dirty).wanted;
+        let wanted = catalog.pass_and_wanted(&dirty);
         let mut again = None;
         if let (Some(watches), Some(wanted)) = (&mut watches, wanted) {
             again = watches.follow(wanted, &catalog);
@@ -299,5 +299,89 @@ fn is_of_interest(role: &Role, events: ReadFlags, name: Option<&str>) -> bool {
                 )
                 || name.ends_with(".html")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Long enough for any machine.
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn wanted(path: &Path, unit: Option<&Path>) -> Wanted {
+        let inode = buntime_fs::Root::open(path).unwrap().info().inode;
+        Wanted {
+            path: path.into(),
+            inode,
+            unit: unit.map(Arc::from),
+        }
+    }
+
+    struct Silent;
+
+    impl super::super::CatalogEvents<()> for Silent {
+        fn deploy(&self, _: &super::super::Unit) {}
+        fn retire(&self, _: &Arc<super::super::Deployment<()>>) {}
+        fn problem(&self, problem: &Problem) {
+            panic!("{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells_what_matters_and_only_that_ends_the_wait() {
+        let temp = tempfile::TempDir::new().unwrap();
+        let unit = temp.path().join("app");
+        fs::create_dir(&unit).unwrap();
+        let catalog = Catalog::open(&[], Silent);
+        let mut watches = Watches::open(&catalog).unwrap();
+        let folders = vec![wanted(temp.path(), None), wanted(&unit, Some(&unit))];
+        let again = watches.follow(folders.clone(), &catalog).unwrap();
+        assert!(again.units.contains(&unit));
+        // Nothing new to watch, nothing to look at again.
+        assert!(watches.follow(folders, &catalog).is_none());
+
+        // Noise before, the change after: what ends the wait is the change.
+        fs::write(unit.join("data.db"), "").unwrap();
+        fs::write(temp.path().join("notes.txt"), "").unwrap();
+        let mut dirty = Dirty::default();
+        assert!(!drain(
+            watches.inotify.get_ref(),
+            &watches.roles,
+            &mut dirty
+        ));
+        assert!(dirty.units.is_empty());
+        fs::write(unit.join("index.ts"), "").unwrap();
+        let sweep = Instant::now() + LONG;
+        changes(Some(&mut watches), &mut dirty, sweep, Instant::now()).await;
+        assert!(Instant::now() < sweep);
+        assert!(dirty.units.contains(&unit));
+
+        // A folder that is no longer wanted is silent.
+        watches.follow(vec![wanted(temp.path(), None)], &catalog);
+        fs::write(unit.join("index.ts"), "again").unwrap();
+        assert!(!drain(
+            watches.inotify.get_ref(),
+            &watches.roles,
+            &mut Dirty::default()
+        ));
+        fs::create_dir(temp.path().join("new")).unwrap();
+        assert!(drain(
+            watches.inotify.get_ref(),
+            &watches.roles,
+            &mut Dirty::default()
+        ));
+    }
+
+    #[test]
+    fn many_changed_units_are_all_units() {
+        let mut dirty = Dirty::default();
+        for number in 0..=MAX_DIRTY {
+            note_unit(&mut dirty, Some(Path::new(&number.to_string())));
+        }
+        assert!(dirty.all);
+        assert_eq!(dirty.units.len(), MAX_DIRTY);
     }
 }
