@@ -1,7 +1,6 @@
 //! The validated settings, one struct for each concern.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -123,8 +122,9 @@ pub struct WorkerRoot {
     pub path: PathBuf,
     /// The root's own name starts with a dot: listed as built-in, read-only.
     pub built_in: bool,
-    /// The one folder in it that counts. `None`: all. `buntime dev` serves a single app so.
-    pub only: Option<OsString>,
+    /// The path below it of the one unit that counts, such as `@scope/name`. `None`: all. `buntime dev` serves a
+    /// single app so.
+    pub only: Option<PathBuf>,
 }
 
 /// `RUNTIME_PLUGIN_*`.

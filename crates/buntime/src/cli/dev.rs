@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use buntime_core::DEFAULT_ENTRYPOINTS;
+use buntime_core::{DEFAULT_ENTRYPOINTS, Version};
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::{Outcome, output, serve, settings};
@@ -92,11 +92,32 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
     })
 }
 
-/// The worker root, and the one folder in it that counts if `dir` is itself an app.
-fn root_of(dir: &Path) -> (&Path, Option<OsString>) {
-    match (dir.parent(), dir.file_name()) {
-        (Some(parent), Some(name)) if is_app(dir) => (parent, Some(name.to_owned())),
-        _ => (dir, None),
+/// The worker root, and the path below it of the one folder that counts if `dir` is itself an app: `name`,
+/// `name/1.2.3`, and the same below `@scope`. So it has the same address as when its whole root is served.
+fn root_of(dir: &Path) -> (&Path, Option<PathBuf>) {
+    if !is_app(dir) {
+        return (dir, None);
+    }
+    let name = |path: &Path| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let mut unit = dir;
+    if let Some(parent) = unit.parent()
+        && name(unit).parse::<Version>().is_ok()
+    {
+        unit = parent;
+    }
+    if let Some(parent) = unit.parent()
+        && name(parent).starts_with('@')
+    {
+        unit = parent;
+    }
+    match unit.parent() {
+        Some(root) => (root, dir.strip_prefix(root).ok().map(Path::to_owned)),
+        None => (dir, None),
     }
 }
 
@@ -146,20 +167,38 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         };
-        for path in [
+        let files = [
             "a/manifest.yaml",
             "b/package.json",
             "b/index.ts",
             "repo/package.json",
             "repo/x/index.ts",
-        ] {
+            "c/1.0.0/manifest.yml",
+            "@me/d/manifest.yaml",
+            "@me/e/latest/manifest.yaml",
+        ];
+        for path in files {
             file(path);
         }
-        let only = |name: &str| root_of(&temp.path().join(name)).1;
-        assert_eq!(only("a"), Some("a".into()));
-        assert_eq!(only("b"), Some("b".into()));
-        assert_eq!(only("repo"), None);
-        assert_eq!(root_of(&temp.path().join("a")).0, temp.path());
+        for (dir, root, only) in [
+            ("a", "", Some("a")),
+            ("b", "", Some("b")),
+            ("repo", "repo", None),
+            ("c/1.0.0", "", Some("c/1.0.0")),
+            ("@me/d", "", Some("@me/d")),
+            ("@me/e/latest", "", Some("@me/e/latest")),
+        ] {
+            let found = temp.path().join(dir);
+            let found = root_of(&found);
+            assert_eq!(
+                found.0,
+                temp.path()
+                    .components()
+                    .chain(Path::new(root).components())
+                    .collect::<PathBuf>()
+            );
+            assert_eq!(found.1.as_deref(), only.map(Path::new), "{dir}");
+        }
     }
 
     #[test]
