@@ -137,8 +137,12 @@ pub(crate) fn once(port: u16, method: &str, path: &str, body: &[u8]) -> std::io:
 }
 
 /// Runs `one` at fixed times whether or not earlier calls have returned, as clients do who
-/// know nothing of each other. `one` says whether it went well.
-pub(crate) fn open_loop(rate: u32, duration: Duration, one: impl Fn() -> bool + Sync) -> Latencies {
+/// know nothing of each other. `one` says when the answer was there, `None` if it was no good one.
+pub(crate) fn open_loop(
+    rate: u32,
+    duration: Duration,
+    one: impl Fn() -> Option<Instant> + Sync,
+) -> Latencies {
     /// Enough that one is always free while answers take under a second.
     const CALLERS: usize = 24;
     let total = (f64::from(rate) * duration.as_secs_f64()) as u64;
@@ -163,7 +167,7 @@ pub(crate) fn open_loop(rate: u32, duration: Duration, one: impl Fn() -> bool + 
                         } else {
                             now
                         };
-                        latencies.add(one().then(|| from.elapsed()));
+                        latencies.add(one().map(|answered| answered - from));
                     }
                 })
             })
@@ -180,18 +184,18 @@ pub(crate) fn open_loop(rate: u32, duration: Duration, one: impl Fn() -> bool + 
 pub(crate) fn closed_loop(
     callers: usize,
     duration: Duration,
-    one: impl Fn(usize) -> bool + Sync,
+    one: impl Fn() -> Option<Instant> + Sync,
 ) -> Latencies {
     let end = Instant::now() + duration;
     let one = &one;
     let parts: Vec<Latencies> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..callers)
-            .map(|caller| {
+            .map(|_| {
                 scope.spawn(move || {
                     let mut latencies = Latencies::default();
                     while Instant::now() < end && !crate::process::stopping() {
                         let from = Instant::now();
-                        latencies.add(one(caller).then(|| from.elapsed()));
+                        latencies.add(one().map(|answered| answered - from));
                     }
                     latencies
                 })

@@ -1,12 +1,10 @@
 //! What is measured, and in which order.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+mod cold;
 
-use crate::client::{self, Connection};
-use crate::figures::{Latencies, Sample, median, ratio};
+use std::time::Duration;
+
+use crate::figures::{Sample, median, ratio};
 use crate::process::{cpu, descendants, pss, stopping};
 use crate::report::{Goal, Report};
 use crate::servers::{self, Ours, Servers, System};
@@ -131,7 +129,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         many_apps(plan, &servers, &mut report)?;
     }
     if plan.wants("ephemeral") {
-        ephemeral(plan, &mut servers, &mut report)?;
+        cold::ephemeral(plan, &mut servers, &mut report)?;
     }
     let server = pss(servers.ours.pid()).map_or(f64::NAN, |kib| kib as f64 / 1024.0);
     report.verdict(
@@ -166,8 +164,8 @@ fn warm_scenario(plan: &Plan, servers: &Servers, warm: &Warm, report: &mut Repor
         connections: warm.connections,
         script: warm.script.map(str::to_owned),
     };
-    let all = in_turns(plan, warm.name, warm.systems, |&system| {
-        measure(servers, system, warm.app, &load(system), plan.each)
+    let all = in_turns(plan, warm.name, warm.systems, |&system, each| {
+        measure(servers, system, warm.app, &load(system), each)
     })?;
     let of = |system| {
         &all[warm
@@ -217,22 +215,22 @@ fn warm_scenario(plan: &Plan, servers: &Servers, warm: &Warm, report: &mut Repor
     Ok(())
 }
 
-/// Every round asks each in turn and begins with another one. A short first round is thrown away.
+/// Every round asks each in turn and begins with another one. A short one before them is thrown away.
 fn in_turns<T>(
     plan: &Plan,
     name: &str,
     targets: &[T],
-    measure: impl Fn(&T) -> Result<Sample>,
+    measure: impl Fn(&T, Duration) -> Result<Sample>,
 ) -> Result<Vec<Vec<Sample>>> {
     let mut all = vec![Vec::new(); targets.len()];
     for target in targets {
-        measure(target)?;
+        measure(target, plan.each.min(Duration::from_secs(1)))?;
     }
     for round in 0..plan.rounds {
         for step in 0..targets.len() {
             check_interrupt()?;
             let at = (round + step) % targets.len();
-            let sample = measure(&targets[at])?;
+            let sample = measure(&targets[at], plan.each)?;
             println!(
                 "{name} round {} of {}, target {}: {:.0} req/s, p50 {:.2} ms, p99 {:.2} ms",
                 round + 1,
@@ -282,8 +280,8 @@ fn many_apps(plan: &Plan, servers: &Servers, report: &mut Report) -> Result<()> 
         script: script.map(str::to_owned),
     };
     let targets = [load(Some("bench/wrk/apps.lua")), load(None)];
-    let all = in_turns(plan, "apps", &targets, |load| {
-        measure(servers, System::Ours, "", load, plan.each)
+    let all = in_turns(plan, "apps", &targets, |load, each| {
+        measure(servers, System::Ours, "", load, each)
     })?;
     report.section(
         "20 apps in turn",
@@ -297,141 +295,6 @@ fn many_apps(plan: &Plan, servers: &Servers, report: &mut Report) -> Result<()> 
         Goal::AtLeast(0.8),
     );
     Ok(())
-}
-
-/// What the ephemeral scenario asks in turn.
-enum Cold {
-    Ours(&'static str),
-    Spawned,
-}
-
-fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report) -> Result<()> {
-    const RATE: u32 = 20;
-    servers.ours.warm("/ephemeral/")?;
-    servers.ours.warm("/ephemeral-hono/")?;
-    let port = servers.ours.port;
-    let spawner = Spawner::new()?;
-    let one = |target: &Cold| match target {
-        Cold::Ours(path) => matches!(client::once(port, "GET", path, b""), Ok(200)),
-        Cold::Spawned => spawner.request().is_ok(),
-    };
-
-    let targets = [
-        Cold::Ours("/ephemeral/"),
-        Cold::Ours("/ephemeral-hono/"),
-        Cold::Spawned,
-    ];
-    let open = in_turns(plan, "ephemeral", &targets, |target| {
-        Ok(sample(
-            &client::open_loop(RATE, plan.each, || one(target)),
-            plan.each,
-        ))
-    })?;
-    report.section(
-        "Ephemeral, 20 requests a second",
-        "An open loop: requests start when they are due. Each gets a fresh worker; \"spawned\" starts Bun for each request.",
-    );
-    report.table(&[
-        ("trivial app", &open[0]),
-        ("hono app", &open[1]),
-        ("spawned, trivial app", &open[2]),
-    ]);
-    let p50 = |samples: &[Sample]| median(samples.iter().map(|sample| sample.p50));
-    report.verdict(
-        "ephemeral, trivial app: p50",
-        p50(&open[0]),
-        " ms",
-        Goal::AtMost(3.0),
-    );
-    report.verdict(
-        "ephemeral, hono app: p50",
-        p50(&open[1]),
-        " ms",
-        Goal::AtMost(6.0),
-    );
-
-    let targets = [Cold::Ours("/ephemeral/"), Cold::Spawned];
-    let closed = in_turns(plan, "ephemeral-throughput", &targets, |target| {
-        let started = Instant::now();
-        let latencies = client::closed_loop(4, plan.each, |_| one(target));
-        Ok(sample(&latencies, started.elapsed()))
-    })?;
-    report.section(
-        "Ephemeral, as fast as it goes",
-        "Four clients that ask again as soon as they have an answer.",
-    );
-    report.table(&[
-        ("trivial app", &closed[0]),
-        ("spawned, trivial app", &closed[1]),
-    ]);
-    report.verdict(
-        "ephemeral: req/s over spawning Bun for each request",
-        ratio(&closed[0], &closed[1], |s| s.rate),
-        "",
-        Goal::AtLeast(1.0),
-    );
-    Ok(())
-}
-
-fn sample(latencies: &Latencies, took: Duration) -> Sample {
-    Sample {
-        rate: latencies.count() as f64 / took.as_secs_f64(),
-        p50: latencies.percentile(0.5),
-        p99: latencies.percentile(0.99),
-        front: 0.0,
-        bun: 0.0,
-        failed: latencies.failed,
-    }
-}
-
-/// Starts Bun for each request: the plain way to have ephemeral workers.
-struct Spawner {
-    bun: PathBuf,
-    dir: tempfile::TempDir,
-    next: AtomicU64,
-}
-
-impl Spawner {
-    fn new() -> Result<Self> {
-        let dir =
-            tempfile::TempDir::new().map_err(|error| BenchError::Failed(error.to_string()))?;
-        Ok(Self {
-            bun: servers::bun()?,
-            dir,
-            next: AtomicU64::new(0),
-        })
-    }
-
-    fn request(&self) -> std::io::Result<u16> {
-        let socket = self
-            .dir
-            .path()
-            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let mut child = Command::new(&self.bun)
-            .arg("bench/spawned.ts")
-            .arg(&socket)
-            .stdin(Stdio::null())
-            .spawn()?;
-        let answer = Self::ask(&socket);
-        // As with our workers, the end of the process is not waited for before the answer counts,
-        // but it has to be paid for.
-        let _ = child.kill();
-        let _ = child.wait();
-        let _ = std::fs::remove_file(&socket);
-        answer
-    }
-
-    fn ask(socket: &Path) -> std::io::Result<u16> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let mut connection = loop {
-            match Connection::open_unix(socket) {
-                Ok(connection) => break connection,
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_micros(300)),
-            }
-        };
-        connection.request("GET", "/", b"")
-    }
 }
 
 /// A hundred workers that have answered once and then rest.

@@ -54,7 +54,7 @@ type Look = [f64; WATCHED.len()];
 type Caller = fn(u16) -> bool;
 
 /// What clients do, good and bad ones.
-const CALLERS: [(&str, Caller); 10] = [
+const CALLERS: [(&str, Caller); 11] = [
     ("no-op", |port| get(port, "/noop/", 200)),
     ("echo", |port| {
         matches!(client::once(port, "POST", "/echo/", &[b'x'; 4096]), Ok(200))
@@ -75,6 +75,15 @@ const CALLERS: [(&str, Caller); 10] = [
     }),
     ("events given up", |port| {
         given_up(port, "GET /clock/events HTTP/1.1\r\nhost: a\r\n\r\n", 200)
+    }),
+    ("WebSocket given up", |port| {
+        given_up(
+            port,
+            "GET /chat/socket?room=lobby&name=me HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            100,
+        )
     }),
     ("upload given up", |port| {
         given_up(
@@ -114,7 +123,7 @@ pub(crate) fn run() -> Result<()> {
         "soak",
         &[Path::new("bench/apps"), Path::new("examples/apps")],
     )?;
-    for app in ["noop", "echo", "download", "ephemeral", "clock"] {
+    for app in ["noop", "echo", "download", "ephemeral", "clock", "chat"] {
         ours.warm(&format!("/{app}/"))?;
     }
     let (port, pid) = (ours.port, ours.pid());
