@@ -1,6 +1,13 @@
 //! Edge, gate, dispatch, catalog, configuration, logs: the server as a library.
 
-pub mod config;
-pub mod logging;
-pub mod shutdown;
+pub mod app;
 pub mod catalog;
+pub mod config;
+pub mod dispatch;
+pub mod edge;
+pub mod failure;
+pub mod health;
+pub mod logging;
+pub mod message;
+pub mod service;
+pub mod shutdown;

@@ -1,0 +1,314 @@
+//! The composition root: builds the server from its configuration, runs it, and
+//! takes it down in order.
+
+mod deployer;
+mod pool_events;
+
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use buntime_fs::static_files::FileCache;
+use buntime_pool::{CrashLoop, Pool, PoolConfig};
+use buntime_sandbox::{Launcher, LauncherConfig, ProcessLimits};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::deployer::Deployer;
+use self::pool_events::PoolLog;
+use crate::catalog::Catalog;
+use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
+use crate::edge::{self, Edge, EdgeSettings, REQUEST_HEAD_LIMITS};
+use crate::health::Readiness;
+use crate::logging::Logger;
+use crate::message::Listener;
+use crate::service::Service;
+use crate::shutdown::Shutdown;
+
+/// Blank workers kept ready, so that a request seldom waits for Bun to start.
+const BLANKS: usize = 3;
+/// How long `onTerminate` may take.
+const TERMINATE_GRACE: Duration = Duration::from_secs(5);
+/// How long stopping the workers may take once requests are done.
+const WORKERS_STOP: Duration = Duration::from_secs(6);
+/// Memory for small static files, for the whole server.
+const FILE_CACHE: usize = 8 * 1024 * 1024;
+
+/// Why the server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state directory cannot be used.
+    #[error("{0}")]
+    State(Problem),
+    /// Another server uses the state directory.
+    #[error(
+        "another server uses the state directory {}; stop it, or set RUNTIME_STATE_DIR to another folder",
+        .0.display()
+    )]
+    Locked(PathBuf),
+    /// No usable Bun.
+    #[error(transparent)]
+    Bun(#[from] BunError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; set HOST and PORT to a free address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The pool cannot be started.
+    #[error("cannot start the worker pool: {0}")]
+    Pool(#[from] buntime_pool::StartError),
+    /// The system refused a thread, a signal handler or a descriptor.
+    #[error("the system refused what the server needs: {0}")]
+    System(#[from] io::Error),
+}
+
+impl RunError {
+    /// Whether the configuration is to blame (exit code 2), not the moment.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::State(_) | Self::Bun(_))
+    }
+}
+
+/// Runs the server until it is told to stop by a signal.
+///
+/// # Errors
+/// When it could not be started. Once it serves, it does not fail.
+pub fn run(config: Config, logger: Logger) -> Result<(), RunError> {
+    let shutdown = Shutdown::new(config.timeouts.shutdown);
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    let result = control.block_on(async {
+        let signals = shutdown.on_signals()?;
+        let server = Server::start(config, logger).await?;
+        tokio::spawn(signals);
+        shutdown.reached(crate::shutdown::Phase::Draining).await;
+        server.stop(&shutdown).await;
+        Ok(())
+    });
+    // Blocking reads of a hung disk must not hold the exit.
+    control.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// A running server.
+struct Server {
+    log: Logger,
+    edge: Edge,
+    pool: Pool,
+    readiness: Readiness,
+    watching: CancellationToken,
+    /// Held for its lock.
+    _state_lock: File,
+}
+
+impl Server {
+    /// Builds everything, then begins to serve. Must run in the control runtime.
+    async fn start(config: Config, log: Logger) -> Result<Self, RunError> {
+        raise_descriptor_limit(&log);
+        if let Some(warning) = config.state.prepare().map_err(RunError::State)? {
+            log.warn("config", warning, |_| {});
+        }
+        let state_lock = lock_state(&config)?;
+        let (bun, passed_over) = find_bun(&config).await?;
+        for problem in passed_over {
+            log.warn("config", problem, |_| {});
+        }
+        // Both are bound before anything is started, so that a taken port costs
+        // nothing; neither is accepted on before everything is there.
+        let public = listen(SocketAddr::new(config.listen.host, config.listen.port))?;
+        let for_workers = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let api_url = format!("http://{}", for_workers.local_addr()?);
+
+        let pool = Pool::start(pool_config(&config, &bun, &api_url, &log)?)?;
+        let deployer = Deployer::new(pool.clone(), Arc::new(FileCache::new(FILE_CACHE)), log.clone());
+        let roots: Vec<PathBuf> = config.workers.iter().map(|root| root.path.clone()).collect();
+        let catalog = tokio::task::spawn_blocking(move || Catalog::open(&roots, deployer))
+            .await
+            .map_err(io::Error::other)?;
+
+        let readiness = Readiness::default();
+        let service = Arc::new(Service {
+            catalog: catalog.clone(),
+            readiness: readiness.clone(),
+            proxies: config.trusted_proxies.clone(),
+            bodies: config.bodies,
+            api_prefix: config.api.prefix.clone(),
+            homepage: config.homepage.clone(),
+            log: log.clone(),
+        });
+        let edge = Edge::start(edge_settings(&config), &service)?;
+        let watching = CancellationToken::new();
+        let stop_watching = watching.clone();
+        tokio::spawn(async move {
+            catalog.watch(stop_watching.cancelled_owned()).await;
+        });
+        edge.accept_on(for_workers, Listener::Workers)?;
+        let address = edge.accept_on(public, Listener::Public)?;
+        readiness.ready();
+        log.info("server", format_args!("Listening on http://{address}"), |fields| {
+            fields.text("version", env!("CARGO_PKG_VERSION"));
+            fields.text("bun", bun.version);
+            fields.text("mode", config.mode);
+        });
+        Ok(Self {
+            log,
+            edge,
+            pool,
+            readiness,
+            watching,
+            _state_lock: state_lock,
+        })
+    }
+
+    /// Fails readiness, stops accepting, drains, stops the workers: each step
+    /// bounded, all of it cut short by a second signal.
+    async fn stop(self, shutdown: &Shutdown) {
+        self.readiness.stopping();
+        self.log.info("server", "Stopping", |_| {});
+        self.watching.cancel();
+        let deadline = shutdown.deadline().unwrap_or_else(Instant::now);
+        let drained = unless_at_once(shutdown, self.edge.stop(deadline)).await;
+        if drained != Some(true) {
+            self.log
+                .warn("server", "Requests were cut off by the stop", |_| {});
+        }
+        shutdown.stop_workers();
+        if unless_at_once(shutdown, self.pool.shutdown(WORKERS_STOP)).await.is_none() {
+            self.pool.shutdown(Duration::ZERO).await;
+        }
+        self.log.info("server", "Stopped", |_| {});
+    }
+}
+
+/// Waits for `work`, or for the second signal.
+async fn unless_at_once<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        _ = shutdown.reached(crate::shutdown::Phase::AtOnce) => None,
+    }
+}
+
+/// Each connection and each worker costs descriptors; the soft limit is often
+/// 1,024 for no reason but history.
+fn raise_descriptor_limit(log: &Logger) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        log.warn("server", "The limit of open files could not be raised", |fields| {
+            fields.add("limit", limit.current);
+        });
+    }
+}
+
+/// Two servers on one state directory would destroy each other's files.
+fn lock_state(config: &Config) -> Result<File, RunError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(config.state.dir.join("lock"))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| RunError::Locked(config.state.dir.clone()))?;
+    Ok(file)
+}
+
+async fn find_bun(config: &Config) -> Result<(Bun, Vec<Problem>), RunError> {
+    let configured = config.pool.bun.clone();
+    tokio::task::spawn_blocking(move || Bun::find(configured.as_deref(), &BunPlaces::of_process()))
+        .await
+        .map_err(io::Error::other)?
+        .map_err(RunError::from)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart need not wait for connections of the last run to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        io::Result::Ok(TcpListener::from(socket))
+    };
+    bind().map_err(|source| RunError::Listen { address, source })
+}
+
+fn edge_settings(config: &Config) -> EdgeSettings {
+    EdgeSettings {
+        head: REQUEST_HEAD_LIMITS,
+        timeouts: edge::Timeouts {
+            head: config.timeouts.head,
+            body: config.timeouts.body,
+            write: config.timeouts.write,
+            idle: config.timeouts.idle,
+        },
+        max_connections: usize::try_from(config.listen.max_connections).unwrap_or(usize::MAX),
+        shards: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+fn pool_config(
+    config: &Config,
+    bun: &Bun,
+    api_url: &str,
+    log: &Logger,
+) -> Result<PoolConfig, RunError> {
+    let roots = |paths: &mut dyn Iterator<Item = &PathBuf>| {
+        paths
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(":")
+    };
+    let worker_dirs = roots(&mut config.workers.iter().map(|root| &root.path));
+    let plugin_dirs = roots(&mut config.plugins.roots.iter());
+    let base_env = [
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("LANG", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("NODE_ENV", config.mode.as_str()),
+        ("RUNTIME_API_URL", api_url),
+        ("RUNTIME_LOG_LEVEL", config.log.level.as_str()),
+        ("RUNTIME_PLUGIN_DIRS", &plugin_dirs),
+        ("RUNTIME_WORKER_DIRS", &worker_dirs),
+    ];
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    Ok(PoolConfig {
+        size: size(config.pool.size),
+        ephemeral_concurrency: size(config.pool.ephemeral_concurrency),
+        ephemeral_queue_limit: size(config.pool.ephemeral_queue_limit),
+        blanks: BLANKS.min(size(config.pool.size)),
+        bun: bun.program.clone(),
+        runtime_dir: config.state.dir.join("run"),
+        data_dir: config.state.dir.join("data"),
+        base_env: base_env
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        launcher: Launcher::start(LauncherConfig::default())?,
+        control: tokio::runtime::Handle::current(),
+        limits: ProcessLimits::default(),
+        terminate_grace: TERMINATE_GRACE,
+        crash_loop: CrashLoop::default(),
+        events: Arc::new(PoolLog::new(log.clone())),
+    })
+}

@@ -1,0 +1,86 @@
+//! From what the catalog finds to what serves it.
+
+use std::sync::Arc;
+
+use buntime_fs::static_files::{FileCache, SourceMaps, StaticOptions, StaticSite};
+use buntime_fs::{OpenError, RelPath, Root};
+use buntime_pool::{AppSpec, Pool};
+
+use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, Severity, Unit};
+use crate::dispatch::Served;
+use crate::logging::{Level, Logger};
+
+/// Makes a site or an app of each unit, and logs what the catalog has to say.
+pub(super) struct Deployer {
+    pool: Pool,
+    files: Arc<FileCache>,
+    log: Logger,
+}
+
+impl Deployer {
+    pub(super) fn new(pool: Pool, files: Arc<FileCache>, log: Logger) -> Self {
+        Self { pool, files, log }
+    }
+
+    fn site(&self, unit: &Unit, page: &RelPath) -> Result<StaticSite, OpenError> {
+        let root = Root::open(&unit.dir)?;
+        let (folder, entry) = page.split_last();
+        let root = match folder {
+            Some(folder) => root.open_dir(&folder)?,
+            None => root,
+        };
+        Ok(StaticSite::new(
+            root,
+            StaticOptions {
+                entry,
+                source_maps: SourceMaps::Hidden,
+                cache: Arc::clone(&self.files),
+            },
+        ))
+    }
+}
+
+impl CatalogEvents<Served> for Deployer {
+    fn deploy(&self, unit: &Unit) -> Served {
+        let Some(ready) = unit.ready() else {
+            return Served::Nothing;
+        };
+        match &ready.entry {
+            Entry::Static(page) => match self.site(unit, page) {
+                Ok(site) => Served::Site(site),
+                Err(error) => {
+                    self.log.error("catalog", "Cannot open the site's folder", |fields| {
+                        fields.text("app", &unit.id);
+                        fields.error(&error);
+                    });
+                    Served::Nothing
+                }
+            },
+            Entry::Script(entrypoint) => Served::App(self.pool.app(AppSpec {
+                id: unit.id.to_string(),
+                name: unit.name.clone(),
+                version: unit.version.clone(),
+                dir: unit.dir.clone(),
+                entrypoint: unit.dir.join(entrypoint.as_path()),
+                manifest: Arc::clone(&ready.manifest),
+                env: ready.env.clone(),
+            })),
+        }
+    }
+
+    fn retire(&self, deployment: &Arc<Deployment<Served>>) {
+        if let Served::App(app) = deployment.slot() {
+            app.retire();
+        }
+    }
+
+    fn problem(&self, problem: &Problem) {
+        let level = match problem.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warn,
+        };
+        self.log.log(level, "catalog", &problem.message, |fields| {
+            fields.text("path", problem.path.display());
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! What happens in the pool, as lines of the log.
+
+use std::time::Duration;
+
+use buntime_pool::{ExitReason, LogStream, PoolEvents};
+use uuid::Uuid;
+
+use crate::logging::Logger;
+
+/// Logs what the pool tells.
+pub(super) struct PoolLog {
+    log: Logger,
+}
+
+impl PoolLog {
+    pub(super) fn new(log: Logger) -> Self {
+        Self { log }
+    }
+}
+
+/// The name under which a worker's lines stand.
+fn name(app: Option<&str>) -> &str {
+    app.unwrap_or("blank")
+}
+
+impl PoolEvents for PoolLog {
+    fn log_line(&self, app: Option<&str>, worker: Uuid, stream: LogStream, line: &str) {
+        let say = |fields: &mut crate::logging::Fields| {
+            fields.text("worker", worker);
+        };
+        let context = name(app);
+        match stream {
+            LogStream::Stdout => self.log.info(context, line, say),
+            LogStream::Stderr => self.log.warn(context, line, say),
+        }
+    }
+
+    fn log_dropped(&self, app: Option<&str>, worker: Uuid, lines: u64) {
+        self.log
+            .warn(name(app), "Log lines dropped: the app writes too fast", |fields| {
+                fields.text("worker", worker).add("dropped", lines);
+            });
+    }
+
+    fn started(&self, app: &str, worker: Uuid, pid: u32, took: Duration) {
+        self.log.debug("pool", "Worker started", |fields| {
+            fields
+                .text("app", app)
+                .text("worker", worker)
+                .add("pid", pid)
+                .add("ms", took.as_secs_f64() * 1e3);
+        });
+    }
+
+    fn exited(&self, app: Option<&str>, worker: Uuid, pid: u32, reason: ExitReason) {
+        let level = match reason {
+            ExitReason::Crashed(_) | ExitReason::Misbehaved | ExitReason::Timeout => {
+                crate::logging::Level::Warn
+            }
+            _ => crate::logging::Level::Debug,
+        };
+        self.log.log(level, "pool", "Worker ended", |fields| {
+            fields
+                .text("app", name(app))
+                .text("worker", worker)
+                .add("pid", pid)
+                .text("reason", reason);
+        });
+    }
+
+    fn start_failed(&self, app: Option<&str>, message: &str) {
+        self.log.error("pool", "Worker could not be started", |fields| {
+            fields.text("app", name(app)).text("reason", message);
+        });
+    }
+
+    fn crash_loop(&self, app: &str, pause: Duration) {
+        self.log
+            .error("pool", "Worker failed to start too often", |fields| {
+                fields.text("app", app).add("pauseSeconds", pause.as_secs());
+            });
+    }
+
+    fn handler_failed(&self, app: &str, worker: Uuid, request_id: &str, message: &str) {
+        self.log.error(app, message, |fields| {
+            fields.request_id(request_id).text("worker", worker);
+        });
+    }
+
+    fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {
+        self.log.warn("pool", "Worker misbehaves", |fields| {
+            fields
+                .text("app", name(app))
+                .text("worker", worker)
+                .text("what", what);
+        });
+    }
+}

@@ -1,0 +1,387 @@
+//! Requests to an app that runs code: what the worker is told, what of its
+//! answer passes.
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::sync::Arc;
+
+use buntime_http::{
+    BadHandshake, BodyError, Header, HeaderId, HeaderList, HopByHop, RequestId, ResponseFraming,
+    Target, apply_response_limits, check_handshake,
+};
+use buntime_pool::{App, ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
+
+use super::Base;
+use crate::catalog::Unit;
+use crate::failure::Failure;
+use crate::message::{Body, BodyLength, Peer, Request, Response};
+use crate::service::{Answer, Service};
+
+/// Names of the server's own session cookie. An app may neither see nor set it.
+const SESSION_COOKIES: [&[u8]; 2] = [b"buntime_session", b"__Host-buntime_session"];
+
+/// Lets the app's worker answer.
+pub(crate) async fn serve(
+    service: &Service,
+    workers: &ShardConnections,
+    app: &Arc<App>,
+    unit: &Unit,
+    request: Request,
+    base: &Base,
+) -> Result<Response, Answer> {
+    let Some(ready) = unit.ready() else {
+        return Err(Failure::NOT_FOUND.into());
+    };
+    let Request {
+        id,
+        method,
+        target,
+        mut headers,
+        websocket,
+        peer,
+        mut body,
+        ..
+    } = request;
+    if websocket {
+        check_handshake(&headers).map_err(refused_websocket)?;
+    }
+    let limit = ready
+        .manifest
+        .body_limit(service.bodies.default, service.bodies.max)
+        .bytes
+        .bytes();
+    if body.content_length().is_some_and(|length| length > limit) {
+        return Err(Failure::PAYLOAD_TOO_LARGE.into());
+    }
+    body.set_limit(limit);
+    let prefix = target.path().as_str().get(..base.end).unwrap_or_default();
+    prepare_headers(&mut headers, &peer, prefix);
+    let asked = WorkerRequest {
+        method,
+        target: &target_below(&target, base),
+        headers: &headers,
+        request_id: &id,
+        websocket,
+    };
+    match app.exchange(workers, asked, body).await {
+        Ok(response) => answer(service, unit, prefix, &id, response),
+        Err(error) => Err(failure(service, unit, &id, error)),
+    }
+}
+
+/// The path below the base with the query, as sent.
+fn target_below<'a>(target: &'a Target, base: &Base) -> Cow<'a, [u8]> {
+    let below = target.path().rest(base.end).as_bytes();
+    let Some(query) = target.query() else {
+        return Cow::Borrowed(below);
+    };
+    let mut target = Vec::with_capacity(below.len() + 1 + query.len());
+    target.extend_from_slice(below);
+    target.push(b'?');
+    target.extend_from_slice(query);
+    Cow::Owned(target)
+}
+
+/// Takes out what the client may not say to a worker and adds what the server
+/// does (contract section 4).
+fn prepare_headers(headers: &mut HeaderList, peer: &Peer, base: &str) {
+    let forwarded = Forwarded::of(headers, peer);
+    let hop_by_hop = HopByHop::of(headers);
+    headers.retain(|header| {
+        !hop_by_hop.drops(&header)
+            && !matches!(
+                header.id,
+                HeaderId::Expect
+                    | HeaderId::Forwarded
+                    | HeaderId::XBase
+                    | HeaderId::XBuntime
+                    | HeaderId::XForwarded
+                    | HeaderId::XNotFound
+                    | HeaderId::XRealIp
+                    | HeaderId::XRequestId
+            )
+    });
+    // All of these are made of checked parts, so none is refused.
+    for (name, value) in [
+        ("x-base", base.as_bytes()),
+        ("x-forwarded-for", &forwarded.client),
+        ("x-forwarded-proto", &forwarded.proto),
+        ("x-forwarded-host", &forwarded.host),
+    ] {
+        if !value.is_empty() || name == "x-base" {
+            let pushed = headers.push(name.as_bytes(), value);
+            debug_assert!(pushed.is_ok(), "{name} is not sendable");
+        }
+    }
+}
+
+/// What the worker is told of the way the request came.
+struct Forwarded {
+    client: Vec<u8>,
+    proto: Vec<u8>,
+    host: Vec<u8>,
+}
+
+impl Forwarded {
+    fn of(headers: &HeaderList, peer: &Peer) -> Self {
+        let said = |name: &[u8]| {
+            peer.trusted_proxy
+                .then(|| headers.get_named(name))
+                .flatten()
+                .filter(|value| !value.is_empty())
+        };
+        let mut client = Vec::with_capacity(48);
+        if let Some(before) = said(b"x-forwarded-for") {
+            client.extend_from_slice(before);
+            client.extend_from_slice(b", ");
+        }
+        // Writing to a Vec cannot fail.
+        let _ = write!(client, "{}", peer.address);
+        Self {
+            client,
+            proto: match said(b"x-forwarded-proto") {
+                Some(proto) if proto == b"http" || proto == b"https" => proto.to_vec(),
+                _ => b"http".to_vec(),
+            },
+            host: said(b"x-forwarded-host")
+                .or_else(|| headers.get(HeaderId::Host))
+                .unwrap_or_default()
+                .to_vec(),
+        }
+    }
+}
+
+fn answer(
+    service: &Service,
+    unit: &Unit,
+    base: &str,
+    id: &RequestId,
+    response: WorkerResponse,
+) -> Result<Response, Answer> {
+    let WorkerResponse { mut head, body, .. } = response;
+    let hop_by_hop = HopByHop::of(&head.headers);
+    head.headers
+        .retain(|header| !hop_by_hop.drops(&header) && passes(&header, base));
+    match apply_response_limits(&mut head.headers) {
+        Ok(trimmed) if !trimmed.any() => {}
+        Ok(_) => service.log.warn("http", "Response headers trimmed", |fields| {
+            fields.request_id(id.as_str());
+            fields.text("app", &unit.id);
+        }),
+        Err(protected) => {
+            service.log.warn("http", "Response headers too large", |fields| {
+                fields.request_id(id.as_str());
+                fields.text("app", &unit.id);
+                fields.text("reason", &protected.to_string());
+            });
+            return Err(BAD_RESPONSE.into());
+        }
+    }
+    Ok(Response {
+        status: head.status,
+        length: match head.framing {
+            ResponseFraming::None => BodyLength::Exact(0),
+            ResponseFraming::Length(length) => BodyLength::Exact(length),
+            ResponseFraming::Chunked | ResponseFraming::Close => BodyLength::Unknown,
+        },
+        headers: head.headers,
+        body: Body::Worker(Box::new(body)),
+        close: false,
+    })
+}
+
+/// Whether a header of an app's response reaches the client.
+fn passes(header: &Header<'_>, base: &str) -> bool {
+    match header.id {
+        HeaderId::AltSvc
+        | HeaderId::ClearSiteData
+        | HeaderId::ContentLength
+        | HeaderId::XBuntime
+        | HeaderId::XRequestId => false,
+        HeaderId::ServiceWorkerAllowed => is_below(header.value, base.as_bytes()),
+        HeaderId::SetCookie => !SESSION_COOKIES
+            .iter()
+            .any(|name| cookie_name(header.value).eq_ignore_ascii_case(name)),
+        _ => true,
+    }
+}
+
+/// Whether `scope` is the base's folder or lies in it. Relative scopes start at
+/// the script, which the app serves itself, so a climbing one is refused.
+fn is_below(scope: &[u8], base: &[u8]) -> bool {
+    let climbs = scope.windows(2).any(|pair| pair == b"..") || scope.contains(&b'%');
+    let inside = match scope.strip_prefix(base) {
+        Some(rest) => rest.starts_with(b"/"),
+        None => !scope.starts_with(b"/") && !scope.contains(&b':') && !scope.contains(&b'\\'),
+    };
+    inside && !climbs
+}
+
+fn cookie_name(value: &[u8]) -> &[u8] {
+    let end = value
+        .iter()
+        .position(|&byte| byte == b'=' || byte == b';')
+        .unwrap_or(value.len());
+    value.get(..end).unwrap_or_default().trim_ascii()
+}
+
+const BAD_RESPONSE: Failure = Failure::new(
+    502,
+    "WORKER_BAD_RESPONSE",
+    "The app answered with something that is no valid response.",
+);
+
+fn refused_websocket(refusal: BadHandshake) -> Answer {
+    Answer::Failure(match refusal {
+        BadHandshake::Key => Failure::new(
+            400,
+            "BAD_WEBSOCKET_KEY",
+            "The WebSocket handshake is malformed.",
+        ),
+        BadHandshake::Version => Failure::new(
+            426,
+            "UPGRADE_REQUIRED",
+            "Only version 13 of the WebSocket protocol is spoken here.",
+        ),
+    })
+}
+
+/// What the client is told when its app gave no answer, and what the log is.
+fn failure(
+    service: &Service,
+    unit: &Unit,
+    id: &RequestId,
+    error: ExchangeError,
+) -> Answer {
+    let failure = match error {
+        ExchangeError::ClientGone | ExchangeError::Body(BodyError::Gone) => return Answer::Aborted,
+        ExchangeError::Body(BodyError::TooLarge) => Failure::PAYLOAD_TOO_LARGE,
+        ExchangeError::Body(BodyError::TooSlow) => {
+            Failure::new(408, "REQUEST_TIMEOUT", "The request body arrived too slowly.").closing()
+        }
+        ExchangeError::Body(BodyError::Framing) => {
+            Failure::new(400, "BAD_REQUEST", "The request body is malformed.").closing()
+        }
+        ExchangeError::StartFailed(_) => {
+            Failure::new(502, "WORKER_START_FAILED", "This app could not be started.")
+        }
+        ExchangeError::CrashLoop { retry_after } => Failure::new(
+            503,
+            "WORKER_CRASH_LOOP",
+            "This app failed to start several times and is left alone for a while.",
+        )
+        .retry_after(retry_after),
+        ExchangeError::Crashed | ExchangeError::Threw => Failure::new(
+            502,
+            "WORKER_CRASHED",
+            "The app failed while it handled the request.",
+        ),
+        ExchangeError::Timeout => {
+            Failure::new(504, "WORKER_TIMEOUT", "The app did not answer in time.")
+        }
+        ExchangeError::BadResponse(_) => BAD_RESPONSE,
+        ExchangeError::QueueFull { retry_after } => Failure::new(
+            503,
+            "WORKER_QUEUE_FULL",
+            "Too many requests wait for this app.",
+        )
+        .retry_after(retry_after),
+        ExchangeError::QueueTimeout { retry_after } => Failure::new(
+            503,
+            "QUEUE_TIMEOUT",
+            "The request waited too long for a free worker.",
+        )
+        .retry_after(retry_after),
+        ExchangeError::Retired => Failure::NOT_FOUND,
+        // The enum is open for the sandbox's own exit reasons.
+        _ => Failure::new(502, "WORKER_CRASHED", "The app failed while it handled the request."),
+    };
+    service.log.warn("dispatch", "Request failed", |fields| {
+        fields.request_id(id.as_str());
+        fields.text("app", &unit.id);
+        fields.text("code", failure.code);
+        fields.text("reason", &error.to_string());
+    });
+    Answer::Failure(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_worker_stays_below_its_base() {
+        for (scope, allowed) in [
+            ("/shop/", true),
+            ("/shop/admin/", true),
+            ("./", true),
+            ("/", false),
+            ("/shopping/", false),
+            ("/shop/../", false),
+            ("/shop/%2e%2e/", false),
+            ("https://other.example/shop/", false),
+            ("\\\\other", false),
+        ] {
+            assert_eq!(is_below(scope.as_bytes(), b"/shop"), allowed, "{scope}");
+        }
+    }
+
+    #[test]
+    fn only_the_session_cookie_is_held_back() {
+        let header = |value: &'static [u8]| Header {
+            id: HeaderId::SetCookie,
+            name: b"set-cookie",
+            value,
+        };
+        assert!(passes(&header(b"theme=dark; Path=/"), "/shop"));
+        assert!(!passes(&header(b"buntime_session=x"), "/shop"));
+        assert!(!passes(&header(b" __Host-Buntime_Session =x; Path=/"), "/shop"));
+    }
+
+    #[test]
+    fn headers_of_the_client_do_not_speak_for_the_server() {
+        let mut headers = HeaderList::new();
+        for (name, value) in [
+            ("Host", "a.example"),
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("X-Forwarded-Host", "evil.example"),
+            ("X-Forwarded-Anything", "1"),
+            ("Forwarded", "for=6.6.6.6"),
+            ("X-Base", "/other"),
+            ("X-Buntime-Internal", "true"),
+            ("Connection", "x-drop, close"),
+            ("X-Drop", "1"),
+            ("Accept", "*/*"),
+        ] {
+            headers.push(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        let peer = Peer {
+            address: [9, 9, 9, 9].into(),
+            listener: crate::message::Listener::Public,
+            trusted_proxy: false,
+        };
+        prepare_headers(&mut headers, &peer, "/app");
+        let mut seen: Vec<String> = headers
+            .iter()
+            .map(|header| {
+                format!(
+                    "{}: {}",
+                    String::from_utf8_lossy(header.name).to_lowercase(),
+                    String::from_utf8_lossy(header.value)
+                )
+            })
+            .collect();
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                "accept: */*",
+                "host: a.example",
+                "x-base: /app",
+                "x-forwarded-for: 9.9.9.9",
+                "x-forwarded-host: a.example",
+                "x-forwarded-proto: http",
+            ]
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! From sockets to requests and back.
+//!
+//! One acceptor takes connections and hands each to the shard that has the
+//! fewest. A shard is a thread with its own runtime; a connection lives and dies
+//! on it, together with the kept connections to workers, so that a request
+//! crosses no thread.
+//!
+//! ```text
+//! acceptor ── shard ── first bytes ─┬─ h1 ─┬─ Service ── Response
+//!                                   └─ h2 ─┘
+//! ```
+
+mod acceptor;
+mod date;
+pub(crate) mod h1;
+mod h2;
+pub(crate) mod shard;
+mod tunnel;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use buntime_http::HeadLimits;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::h1::Aborted;
+pub use self::shard::Shard;
+use self::shard::ShardThread;
+use crate::message::Listener;
+use crate::service::Service;
+
+/// How long clients may take (contract section 2).
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a whole head, from its first byte.
+    pub head: Duration,
+    /// Without progress of a body.
+    pub body: Duration,
+    /// Without progress of a response.
+    pub write: Duration,
+    /// Between requests.
+    pub idle: Duration,
+}
+
+/// What the edge allows clients.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeSettings {
+    /// Bounds on request heads.
+    pub head: HeadLimits,
+    /// How long clients may take.
+    pub timeouts: Timeouts,
+    /// Connections at one time; more get a 503 and are closed.
+    pub max_connections: usize,
+    /// Shard threads.
+    pub shards: usize,
+}
+
+/// The bounds of contract section 5 on request heads.
+pub const REQUEST_HEAD_LIMITS: HeadLimits = HeadLimits {
+    total: 64 * 1024,
+    count: 100,
+    value: 16 * 1024,
+    target: 16 * 1024,
+};
+
+/// The running edge.
+#[derive(Debug)]
+pub struct Edge {
+    shards: Arc<Vec<ShardThread>>,
+    limits: Arc<ConnectionLimit>,
+    /// Cancelled when no further connection is to be accepted.
+    closing: CancellationToken,
+    acceptors: TaskTracker,
+}
+
+/// How many connections there are, against how many there may be.
+#[derive(Debug)]
+pub(crate) struct ConnectionLimit {
+    live: AtomicUsize,
+    max: usize,
+}
+
+impl ConnectionLimit {
+    fn try_enter(self: &Arc<Self>) -> Option<ConnectionPlace> {
+        self.live
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| {
+                (live < self.max).then_some(live + 1)
+            })
+            .ok()
+            .map(|_| ConnectionPlace(Arc::clone(self)))
+    }
+}
+
+/// One connection's place among those allowed; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct ConnectionPlace(Arc<ConnectionLimit>);
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Edge {
+    /// Starts the shard threads. Nothing is accepted yet.
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be made.
+    pub fn start(settings: EdgeSettings, service: &Arc<Service>) -> io::Result<Self> {
+        let shards = (0..settings.shards.max(1))
+            .map(|index| ShardThread::start(index, settings, Arc::clone(service)))
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self {
+            shards: Arc::new(shards),
+            limits: Arc::new(ConnectionLimit {
+                live: AtomicUsize::new(0),
+                max: settings.max_connections,
+            }),
+            closing: CancellationToken::new(),
+            acceptors: TaskTracker::new(),
+        })
+    }
+
+    /// Accepts on a bound socket from now on; the bound address is returned.
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket cannot be handed to the runtime.
+    pub fn accept_on(&self, socket: TcpListener, listener: Listener) -> io::Result<SocketAddr> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        self.acceptors.spawn(acceptor::run(
+            socket,
+            listener,
+            Arc::clone(&self.shards),
+            Arc::clone(&self.limits),
+            self.closing.clone(),
+        ));
+        Ok(address)
+    }
+
+    /// How many client connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.limits.live.load(Ordering::Acquire)
+    }
+
+    /// Stops accepting, closes idle connections and event streams, and waits for
+    /// the rest until `deadline`; then cuts what is left. True if nothing was cut.
+    pub async fn stop(&self, deadline: tokio::time::Instant) -> bool {
+        self.closing.cancel();
+        self.acceptors.close();
+        self.acceptors.wait().await;
+        for shard in self.shards.iter() {
+            shard.drain();
+        }
+        let mut clean = true;
+        for shard in self.shards.iter() {
+            clean &= shard.finished(deadline).await;
+        }
+        for shard in self.shards.iter() {
+            shard.cut();
+        }
+        clean
+    }
+}

@@ -1,0 +1,93 @@
+//! Takes connections off a listening socket. Survives every error of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::ConnectionLimit;
+use super::shard::{Accepted, ShardThread};
+use crate::message::Listener;
+
+/// How long accepting pauses when the process or the machine has run out of
+/// descriptors or memory: trying again at once would only burn the processor.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a client beyond the connection limit gets. It has sent nothing that
+/// could be answered yet, so there is no request id of its own to return.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\
+    connection: close\r\nretry-after: 1\r\nx-request-id: ";
+
+pub(super) async fn run(
+    socket: TcpListener,
+    listener: Listener,
+    shards: Arc<Vec<ShardThread>>,
+    limit: Arc<ConnectionLimit>,
+    closing: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = closing.cancelled() => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                hand_over(stream, canonical(address.ip()), listener, &shards, &limit);
+            }
+            // The client gave up between its SYN and our accept.
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(_) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
+        }
+    }
+}
+
+fn hand_over(
+    stream: TcpStream,
+    address: IpAddr,
+    listener: Listener,
+    shards: &[ShardThread],
+    limit: &Arc<ConnectionLimit>,
+) {
+    let Some(place) = limit.try_enter() else {
+        return turn_away(&stream);
+    };
+    // Responses are written whole; waiting for more to send only adds latency.
+    let _ = stream.set_nodelay(true);
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    if let Some(shard) = shards.iter().min_by_key(|shard| shard.connections()) {
+        shard.take(Accepted {
+            stream,
+            address,
+            listener,
+            place,
+        });
+    }
+}
+
+fn turn_away(stream: &TcpStream) {
+    let id = buntime_http::RequestId::fresh();
+    let answer = [FULL, id.as_str().as_bytes(), b"\r\n\r\n"].concat();
+    // The socket is new and its buffer empty, so this does not block; if it
+    // fails, closing says the same.
+    let _ = stream.try_write(&answer);
+}
+
+fn is_about_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut
+    )
+}
+
+/// An IPv4 client on an IPv6 socket counts as what it is.
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}

@@ -1,0 +1,206 @@
+//! A shard: one thread that serves a part of the connections.
+
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use buntime_http::RequestId;
+use buntime_pool::ShardConnections;
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::date::HttpDate;
+use super::{Aborted, ConnectionPlace, EdgeSettings, h1, h2};
+use crate::failure::Failure;
+use crate::message::{Listener, Peer, Request, Response};
+use crate::service::Service;
+
+/// Connections that may wait for a shard to look at them.
+const HAND_OVER_QUEUE: usize = 4096;
+
+/// How a client begins to speak HTTP/2 without negotiation (RFC 9113 section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the connections of one shard share.
+#[derive(Debug)]
+pub struct Shard {
+    service: Arc<Service>,
+    workers: ShardConnections,
+    settings: EdgeSettings,
+    date: HttpDate,
+    drain: CancellationToken,
+}
+
+impl Shard {
+    pub(crate) async fn handle(&self, request: Request) -> Result<Response, Aborted> {
+        self.service.handle(&self.workers, request).await
+    }
+
+    /// Notes a request that was refused before it was one.
+    pub(crate) fn refused(&self, failure: &Failure, id: &RequestId, peer: Peer) {
+        self.service.refused(failure, id, peer);
+    }
+
+    pub(crate) fn settings(&self) -> &EdgeSettings {
+        &self.settings
+    }
+
+    pub(crate) fn date(&self) -> &HttpDate {
+        &self.date
+    }
+
+    /// Cancelled when the server stops: idle connections and endless streams end.
+    pub(crate) fn drain(&self) -> &CancellationToken {
+        &self.drain
+    }
+}
+
+/// A connection on its way from the acceptor to its shard.
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) address: IpAddr,
+    pub(super) listener: Listener,
+    pub(super) place: ConnectionPlace,
+}
+
+/// The acceptor's side of a shard.
+#[derive(Debug)]
+pub(super) struct ShardThread {
+    queue: mpsc::Sender<Accepted>,
+    live: Arc<AtomicUsize>,
+    tracker: TaskTracker,
+    drain: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl ShardThread {
+    pub(super) fn start(
+        index: usize,
+        settings: EdgeSettings,
+        service: Arc<Service>,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (queue, accepted) = mpsc::channel(HAND_OVER_QUEUE);
+        let thread = Self {
+            queue,
+            live: Arc::new(AtomicUsize::new(0)),
+            tracker: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        };
+        let shard = Arc::new(Shard {
+            service,
+            workers: ShardConnections::new(),
+            settings,
+            date: HttpDate::default(),
+            drain: thread.drain.clone(),
+        });
+        let live = Arc::clone(&thread.live);
+        let tracker = thread.tracker.clone();
+        let cut = thread.cut.clone();
+        std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = cut.cancelled() => {}
+                        () = run(shard, accepted, &live, &tracker) => {}
+                    }
+                });
+            })?;
+        Ok(thread)
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Hands a connection over. A shard that is so far behind that its queue is
+    /// full closes it.
+    pub(super) fn take(&self, accepted: Accepted) {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(accepted).is_err() {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn drain(&self) {
+        self.drain.cancel();
+        self.tracker.close();
+    }
+
+    /// Waits until no connection is left; false if the deadline came first.
+    pub(super) async fn finished(&self, deadline: Instant) -> bool {
+        tokio::time::timeout_at(deadline, self.tracker.wait())
+            .await
+            .is_ok()
+    }
+
+    pub(super) fn cut(&self) {
+        self.cut.cancel();
+    }
+}
+
+async fn run(
+    shard: Arc<Shard>,
+    mut accepted: mpsc::Receiver<Accepted>,
+    live: &Arc<AtomicUsize>,
+    tracker: &TaskTracker,
+) {
+    while let Some(accepted) = accepted.recv().await {
+        let shard = Arc::clone(&shard);
+        let live = LiveGuard(Arc::clone(live));
+        tracker.spawn(async move {
+            let _live = live;
+            let _place = accepted.place;
+            let peer = shard.service.peer(accepted.address, accepted.listener);
+            if let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) {
+                serve(shard, stream, peer).await;
+            }
+        });
+    }
+}
+
+struct LiveGuard(Arc<AtomicUsize>);
+
+impl Drop for LiveGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads as far as it takes to tell HTTP/2 from HTTP/1.1, then serves either.
+async fn serve(shard: Arc<Shard>, stream: tokio::net::TcpStream, peer: Peer) {
+    let (mut read, write) = stream.into_split();
+    let mut buf = BytesMut::with_capacity(8 * 1024);
+    let timeouts = shard.settings.timeouts;
+    let drain = shard.drain.clone();
+    let more = async |read: &mut OwnedReadHalf, buf: &mut BytesMut, limit| {
+        tokio::select! {
+            biased;
+            read = tokio::time::timeout(limit, read.read_buf(buf)) => matches!(read, Ok(Ok(1..))),
+            () = drain.cancelled() => false,
+        }
+    };
+    if !more(&mut read, &mut buf, timeouts.idle).await {
+        return;
+    }
+    while buf.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&buf) {
+        if !more(&mut read, &mut buf, timeouts.head).await {
+            return;
+        }
+    }
+    if buf.starts_with(H2_PREFACE) {
+        h2::serve(shard, read, write, buf, peer).await;
+    } else {
+        h1::serve(shard, read, write, buf, peer).await;
+    }
+}

@@ -1,0 +1,260 @@
+//! A request with what the edge has proved about it, and the response to it.
+//!
+//! Both are the same for HTTP/1.1 and HTTP/2: the edge makes one and writes the
+//! other, everything between sees only these types.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use buntime_fs::static_files::FileBody;
+use buntime_http::{BodySource, Frame, HeaderId, HeaderList, Method, RequestId, Target};
+use buntime_pool::WorkerBody;
+use bytes::Bytes;
+
+/// Which of the server's listeners a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The address that the operator configured.
+    Public,
+    /// The loopback listener behind `RUNTIME_API_URL`; only workers know it.
+    Workers,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The address of the socket.
+    pub address: IpAddr,
+    /// The listener it connected to.
+    pub listener: Listener,
+    /// Whether its forwarding headers count (`RUNTIME_TRUSTED_PROXIES`).
+    pub trusted_proxy: bool,
+}
+
+/// The protocol version of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+}
+
+/// A request as the edge hands it on.
+pub struct Request {
+    /// The client's id where it was acceptable, else a fresh one.
+    pub id: RequestId,
+    /// The method; never TRACE or CONNECT.
+    pub method: Method,
+    /// The canonical path and the query.
+    pub target: Target,
+    /// The protocol version.
+    pub protocol: Protocol,
+    /// The fields as sent.
+    pub headers: HeaderList,
+    /// Whether it asks to change to the WebSocket protocol.
+    pub websocket: bool,
+    /// Who asks.
+    pub peer: Peer,
+    /// The body; pulled by whoever handles the request.
+    pub body: Box<dyn BodySource>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long a response's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// So many bytes.
+    Exact(u64),
+    /// Known only once it has ended.
+    Unknown,
+}
+
+/// A response's body.
+pub enum Body {
+    /// No bytes.
+    Empty,
+    /// All of it at once.
+    Bytes(Bytes),
+    /// A part of a file.
+    File(FileStream),
+    /// What a worker answers, as it comes.
+    Worker(Box<WorkerBody>),
+}
+
+/// Why a response's body ended before its end. The client can only be told by
+/// cutting the connection or resetting the stream.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyFault {
+    /// The file could not be read on.
+    #[error("reading the file failed")]
+    File(#[from] io::Error),
+    /// The worker broke off.
+    #[error("the worker broke off its response")]
+    Worker(#[from] buntime_pool::WorkerBodyError),
+}
+
+impl Body {
+    /// The next frame; `None` at the end. An error is final.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyFault>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(Frame::Data(bytes))))
+            }
+            Self::File(file) => file.poll_frame(cx),
+            Self::Worker(worker) => worker
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyFault::from))),
+        }
+    }
+
+    /// The next frame; `None` at the end.
+    pub async fn frame(&mut self) -> Option<Result<Frame, BodyFault>> {
+        poll_fn(|cx| self.poll_frame(cx)).await
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Bytes(_) => "Bytes",
+            Self::File(_) => "File",
+            Self::Worker(_) => "Worker",
+        })
+    }
+}
+
+type FileRead = Pin<Box<dyn Future<Output = (FileBody, Option<io::Result<Bytes>>)> + Send>>;
+
+/// A file's body behind the polling interface that HTTP/2 needs.
+pub struct FileStream {
+    state: FileState,
+}
+
+impl std::fmt::Debug for FileStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileStream")
+    }
+}
+
+enum FileState {
+    Idle(FileBody),
+    Reading(FileRead),
+    Done,
+}
+
+impl FileStream {
+    /// Streams what is left of `body`.
+    #[must_use]
+    pub fn new(body: FileBody) -> Self {
+        Self {
+            state: FileState::Idle(body),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyFault>>> {
+        loop {
+            match std::mem::replace(&mut self.state, FileState::Done) {
+                FileState::Done => return Poll::Ready(None),
+                FileState::Idle(mut body) => {
+                    self.state = FileState::Reading(Box::pin(async move {
+                        let block = body.next().await;
+                        (body, block)
+                    }));
+                }
+                FileState::Reading(mut read) => match read.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        self.state = FileState::Reading(read);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready((body, Some(Ok(block)))) => {
+                        self.state = FileState::Idle(body);
+                        return Poll::Ready(Some(Ok(Frame::Data(block))));
+                    }
+                    Poll::Ready((_, Some(Err(error)))) => {
+                        return Poll::Ready(Some(Err(error.into())));
+                    }
+                    Poll::Ready((_, None)) => return Poll::Ready(None),
+                },
+            }
+        }
+    }
+}
+
+/// A response as the edge writes it.
+///
+/// The edge adds `X-Request-Id`, `Date` and the framing headers; none of them
+/// stand in `headers`.
+#[derive(Debug)]
+pub struct Response {
+    /// The status code, 200 to 599, or 101 with [`Response::upgrade`].
+    pub status: u16,
+    /// The fields, without framing and hop-by-hop ones.
+    pub headers: HeaderList,
+    /// The body's length, also where the request was HEAD and no body is sent.
+    pub length: BodyLength,
+    /// The body.
+    pub body: Body,
+    /// Whether the connection may not be used again (HTTP/1.1).
+    pub close: bool,
+}
+
+impl Response {
+    /// A response without a body.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        Self {
+            status,
+            headers: HeaderList::new(),
+            length: BodyLength::Exact(0),
+            body: Body::Empty,
+            close: false,
+        }
+    }
+
+    /// A response with all of its body.
+    #[must_use]
+    pub fn with_bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let mut response = Self {
+            length: BodyLength::Exact(body.len() as u64),
+            body: Body::Bytes(body),
+            ..Self::empty(status)
+        };
+        response.set(b"content-type", content_type.as_bytes());
+        response
+    }
+
+    /// Appends a header. One that cannot be sent is left out: callers pass
+    /// constants or values of their own making.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) {
+        let pushed = self.headers.push(name, value);
+        debug_assert!(pushed.is_ok(), "own header is not sendable");
+    }
+
+    /// Whether this is an event stream, which has no end of its own.
+    #[must_use]
+    pub fn is_event_stream(&self) -> bool {
+        self.headers
+            .get(HeaderId::ContentType)
+            .is_some_and(|value| value.starts_with(b"text/event-stream"))
+    }
+}

@@ -1,0 +1,367 @@
+//! What happens to a request between the edge that read it and the edge that
+//! answers it: the routing order of contract section 4, on one screen.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use buntime_http::{Method, RequestId, Target};
+use buntime_pool::ShardConnections;
+
+use crate::catalog::{Broken, Catalog, Deployment, Snapshot, State};
+use crate::config::{ApiPrefix, BodyLimits, Homepage, TrustedProxies};
+use crate::dispatch::{self, Base, Served};
+use crate::edge::Aborted;
+use crate::failure::{Failure, Form};
+use crate::health::Readiness;
+use crate::logging::Logger;
+use crate::message::{Listener, Peer, Request, Response};
+
+/// Segments of the path that belong to the server, whatever is installed.
+const HEALTH: &str = "health";
+const WELL_KNOWN: &str = ".well-known";
+const API: &str = "api";
+
+/// Everything a request may need. One for the whole server.
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) catalog: Catalog<Served>,
+    pub(crate) readiness: Readiness,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) bodies: BodyLimits,
+    pub(crate) api_prefix: ApiPrefix,
+    pub(crate) homepage: Option<Homepage>,
+    pub(crate) log: Logger,
+}
+
+impl Service {
+    /// What is known of a peer before it has said anything.
+    #[must_use]
+    pub(crate) fn peer(&self, address: IpAddr, listener: Listener) -> Peer {
+        Peer {
+            address,
+            listener,
+            // Workers are not proxies: what they claim about others is nothing.
+            trusted_proxy: listener == Listener::Public && self.proxies.trusts(address),
+        }
+    }
+
+    /// Notes a request that was refused before it could be read.
+    pub fn refused(&self, failure: &Failure, id: &RequestId, peer: Peer) {
+        self.log.debug("http", failure.message, |fields| {
+            fields.request_id(id.as_str());
+            fields.text("code", failure.code);
+            fields.text("peer", &peer.address.to_string());
+        });
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// [`Aborted`] when the client went away and there is nobody to answer.
+    pub async fn handle(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+    ) -> Result<Response, Aborted> {
+        let id = request.id.clone();
+        let form = Form::for_request(&request);
+        match self.route(workers, request).await {
+            Ok(response) => Ok(response),
+            Err(Answer::Failure(failure)) => Ok(failure.respond(&id, form)),
+            Err(Answer::Aborted) => Err(Aborted),
+        }
+    }
+
+    async fn route(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+    ) -> Result<Response, Answer> {
+        if request.target.is_asterisk() {
+            return Ok(options_of_the_server());
+        }
+        if request.target.has_empty_segments() {
+            return collapse(&request);
+        }
+        match self.area(&request.target)? {
+            Area::Root => self.root(workers, request).await,
+            Area::Favicon => Ok(Response::empty(204)),
+            Area::Api(below) => self.api(&request, &below),
+            Area::Health(name) => self.readiness.answer(&request, name.as_deref()),
+            Area::WellKnown(name) => self.well_known(&request, name.as_deref()),
+            Area::Workers => self.worker(workers, request).await,
+        }
+    }
+
+    /// Whose address this is, by the first segments of the path.
+    fn area(&self, target: &Target) -> Result<Area, Failure> {
+        let path = target.path();
+        let (first, second) = path.first_segments();
+        if path.as_bytes() == b"/" {
+            return Ok(Area::Root);
+        }
+        // An encoded slash in the first segment is data: no name of ours holds one.
+        let Some(name) = first.as_str() else {
+            return Ok(Area::Workers);
+        };
+        let prefix = self.api_prefix.as_str();
+        if name == API || prefix.strip_prefix('/').is_some_and(|prefix| prefix.starts_with(name)) {
+            let decoded = path.decoded_rest(0);
+            let below = |path: &str| {
+                let below = path.strip_prefix(prefix)?.strip_prefix("/api")?;
+                (below.is_empty() || below.starts_with('/')).then(|| below.to_owned())
+            };
+            match decoded.as_deref().map(std::str::from_utf8) {
+                Ok(Ok(decoded)) => {
+                    if let Some(below) = below(decoded) {
+                        return Ok(Area::Api(below));
+                    }
+                }
+                // Only the API refuses what other paths carry as data.
+                Ok(Err(_)) | Err(_) if name == API || path.as_str().starts_with(prefix) => {
+                    return Err(Failure::BAD_PATH);
+                }
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        let second = || {
+            let second = second.as_ref()?;
+            let last = second.end == path.as_bytes().len();
+            Some(second.as_str().filter(|_| last).unwrap_or("?").to_owned())
+        };
+        Ok(match name {
+            "favicon.ico" if first.end == path.as_bytes().len() && self.homepage.is_none() => {
+                Area::Favicon
+            }
+            HEALTH => Area::Health(second()),
+            WELL_KNOWN => Area::WellKnown(second()),
+            _ => Area::Workers,
+        })
+    }
+
+    fn api(&self, request: &Request, below: &str) -> Result<Response, Answer> {
+        match below.strip_prefix("/health") {
+            Some("") => self.readiness.answer(request, None),
+            Some(rest) if rest.starts_with('/') => {
+                self.readiness.answer(request, rest.strip_prefix('/'))
+            }
+            // No key can be presented yet that opens more.
+            _ => Err(Failure::AUTH_REQUIRED.into()),
+        }
+    }
+
+    fn well_known(&self, request: &Request, name: Option<&str>) -> Result<Response, Answer> {
+        if name != Some("buntime") {
+            return Err(Failure::NOT_FOUND.into());
+        }
+        only_reads(request)?;
+        let body = serde_json::json!({
+            "api": format!("{}/api", self.api_prefix.as_str()),
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        Ok(Response::with_bytes(
+            200,
+            "application/json; charset=utf-8",
+            body.to_string(),
+        ))
+    }
+
+    async fn worker(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+    ) -> Result<Response, Answer> {
+        let snapshot = self.catalog.snapshot();
+        let Some((deployment, base)) = find(&snapshot, &request) else {
+            drop(snapshot);
+            return self.fallback(workers, request).await;
+        };
+        let deployment = Arc::clone(deployment);
+        drop(snapshot);
+        if base.end == request.target.path().as_bytes().len() {
+            return to_folder(&request, &base);
+        }
+        self.serve(workers, request, &deployment, &base).await
+    }
+
+    /// `/` itself.
+    async fn root(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+    ) -> Result<Response, Answer> {
+        if self.homepage.is_some() {
+            return self.fallback(workers, request).await;
+        }
+        only_reads(&request)?;
+        Ok(redirect(302, "/cpanel/"))
+    }
+
+    /// The homepage, which answers what nothing else does.
+    async fn fallback(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+    ) -> Result<Response, Answer> {
+        let Some(homepage) = &self.homepage else {
+            return Err(Failure::NOT_FOUND.into());
+        };
+        let deployment = {
+            let snapshot = self.catalog.snapshot();
+            let range = homepage.range.as_ref().map(buntime_core::VersionRange::as_str);
+            snapshot
+                .resolve(homepage.name.as_str(), range)
+                .map(Arc::clone)
+        };
+        let deployment = deployment.ok_or(Failure::NOT_FOUND)?;
+        self.serve(workers, request, &deployment, &Base { end: 0 }).await
+    }
+
+    async fn serve(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+        deployment: &Deployment<Served>,
+        base: &Base,
+    ) -> Result<Response, Answer> {
+        match deployment.slot() {
+            Served::Site(site) => {
+                let Request {
+                    method,
+                    target,
+                    headers,
+                    // Going away does not matter to a file: the body goes home.
+                    body: _,
+                    ..
+                } = request;
+                dispatch::site::serve(site, method, &target, &headers, base).await
+            },
+            Served::App(app) => {
+                dispatch::worker::serve(self, workers, app, deployment.unit(), request, base).await
+            }
+            Served::Nothing => Err(broken(&deployment.unit().state).into()),
+        }
+    }
+}
+
+/// Whose address a request names.
+enum Area {
+    Root,
+    Favicon,
+    /// The API; the path below its base.
+    Api(String),
+    Health(Option<String>),
+    WellKnown(Option<String>),
+    /// An app, or the homepage where no app has this name.
+    Workers,
+}
+
+/// What a route gives instead of a response.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A failure to tell the client.
+    Failure(Failure),
+    /// Nobody is there to be told.
+    Aborted,
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// Refuses everything but GET and HEAD.
+pub(crate) fn only_reads(request: &Request) -> Result<(), Failure> {
+    match request.method {
+        Method::Get | Method::Head => Ok(()),
+        _ => Err(Failure::method_not_allowed("GET, HEAD")),
+    }
+}
+
+/// The worker that the first segments name, and where its base ends.
+fn find<'a>(
+    snapshot: &'a Snapshot<Served>,
+    request: &Request,
+) -> Option<(&'a Arc<Deployment<Served>>, Base)> {
+    let path = request.target.path();
+    let (first, second) = path.first_segments();
+    let scope_or_name = first.as_str()?;
+    if !scope_or_name.starts_with('@') {
+        let (name, range) = split_range(scope_or_name);
+        let deployment = snapshot.resolve(name, range)?;
+        return Some((deployment, Base { end: first.end }));
+    }
+    let second = second?;
+    let (base, range) = split_range(second.as_str()?);
+    let mut name = String::with_capacity(scope_or_name.len() + base.len() + 1);
+    name.push_str(scope_or_name);
+    name.push('/');
+    name.push_str(base);
+    let deployment = snapshot.resolve(&name, range)?;
+    Some((deployment, Base { end: second.end }))
+}
+
+fn split_range(segment: &str) -> (&str, Option<&str>) {
+    match segment.split_once('@') {
+        Some((name, range)) => (name, Some(range)),
+        None => (segment, None),
+    }
+}
+
+/// Why a unit without anything to serve does not serve.
+fn broken(state: &State) -> Failure {
+    match state {
+        State::Broken(Broken::Manifest(_)) => Failure::new(
+            503,
+            "INVALID_MANIFEST",
+            "This app's manifest is invalid. The server's log says where.",
+        ),
+        State::Broken(Broken::Entrypoint(_) | Broken::EntrypointEscapes) | State::Ready(_) => {
+            Failure::new(502, "WORKER_START_FAILED", "This app could not be started.")
+        }
+        State::Disabled => Failure::NOT_FOUND,
+    }
+}
+
+/// `/app` → `/app/`, for requests that may be repeated at another address.
+fn to_folder(request: &Request, base: &Base) -> Result<Response, Answer> {
+    if !matches!(request.method, Method::Get | Method::Head) {
+        return Err(Failure::NOT_FOUND.into());
+    }
+    let path = request.target.path().as_str();
+    let mut location = String::with_capacity(path.len() + 1);
+    location.push_str(path.get(..base.end).unwrap_or(path));
+    location.push('/');
+    if let Some(query) = request.target.query() {
+        location.push('?');
+        location.push_str(&String::from_utf8_lossy(query));
+    }
+    Ok(redirect(308, &location))
+}
+
+/// `//app///x` → `/app/x`, in one spelling for everyone behind us.
+fn collapse(request: &Request) -> Result<Response, Answer> {
+    match request.method {
+        Method::Get | Method::Head => {
+            let location = request.target.canonical_redirect().ok_or(Failure::BAD_PATH)?;
+            Ok(redirect(308, &location))
+        }
+        _ => Err(Failure::BAD_PATH.into()),
+    }
+}
+
+/// What `OPTIONS *` asks for (RFC 9110 section 9.3.7).
+fn options_of_the_server() -> Response {
+    let mut response = Response::empty(204);
+    response.set(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response
+}
+
+/// A redirect within this server: the location is a path, so that no Host
+/// header can steer it elsewhere.
+fn redirect(status: u16, location: &str) -> Response {
+    let mut response = Response::empty(status);
+    response.set(b"location", location.as_bytes());
+    response
+}
