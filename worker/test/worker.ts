@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 const WRAPPER = new URL("../dist/wrapper.js", import.meta.url).pathname;
 /** As docs/decisions/0003 has it. */
-const FLAGS = ["--config=/dev/null", "--no-env-file", "--no-install", "--no-macros"];
+const FLAGS = ["--config=/dev/null", "--no-env-file", "--no-install"];
 
 export type Notice = Record<string, unknown> & { t: string };
 
