@@ -38,7 +38,7 @@ pub use problem::{Problem, Severity, Topic};
 pub use snapshot::{Snapshot, Versions};
 pub use unit::{Broken, Deployment, Entry, Ready, Source, State, Unit};
 
-use scan::{Dirty, Pass, Scanner, Wanted};
+use scan::{Dirty, Scanner, Wanted};
 
 /// What the server does when the catalog changes.
 ///
@@ -156,13 +156,13 @@ impl<T: Send + Sync + 'static> Catalog<T> {
     /// A pass, and the folders to watch if they may be others than last time.
     fn pass_and_wanted(&self, dirty: &Dirty) -> Option<Vec<Wanted>> {
         let work = &mut *self.shared.work.lock();
-        let pass = self.run_pass(work, dirty);
-        std::mem::take(&mut work.moved).then(|| work.scanner.wanted(&pass))
+        self.run_pass(work, dirty);
+        std::mem::take(&mut work.moved).then(|| work.scanner.wanted())
     }
 
-    fn run_pass(&self, work: &mut Work<T>, dirty: &Dirty) -> Pass {
+    fn run_pass(&self, work: &mut Work<T>, dirty: &Dirty) {
         let shared = &self.shared;
-        let mut pass = work.scanner.pass(dirty);
+        let pass = work.scanner.pass(dirty);
         if pass.changed {
             let choice = work.registry.choose(&work.scanner);
             work.collisions = choice.collisions;
@@ -180,13 +180,13 @@ impl<T: Send + Sync + 'static> Catalog<T> {
                 shared.events.retire(&deployment);
             }
         }
-        pass.problems.extend(work.collisions.iter().cloned());
-        for problem in pass.problems.difference(&work.problems) {
+        let mut problems = work.scanner.problems();
+        problems.extend(work.collisions.iter().cloned());
+        for problem in problems.difference(&work.problems) {
             shared.events.problem(problem);
         }
-        work.problems = std::mem::take(&mut pass.problems);
+        work.problems = problems;
         work.moved |= pass.moved;
-        pass
     }
 }
 

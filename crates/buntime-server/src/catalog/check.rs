@@ -23,8 +23,8 @@ pub fn check(dirs: &[PathBuf]) -> Vec<Problem> {
         }
     }
     let mut scanner = Scanner::new(&roots);
-    let pass = scanner.pass(&Dirty::default());
-    problems.extend(pass.problems);
+    scanner.pass(&Dirty::default());
+    problems.extend(scanner.problems());
     problems.extend(Registry::<()>::default().choose(&scanner).collisions);
     problems.sort_by(|a, b| (a.severity, &a.path).cmp(&(b.severity, &b.path)));
     problems

@@ -22,9 +22,12 @@ const CODE_BUDGET: usize = 1_000;
 /// without its time showing it, so it is looked at once more.
 const CLOCK_GRAIN_NS: i128 = 100_000_000;
 
-/// What a pass has to look at besides what shows by itself.
+/// Why a pass is made. The default: to look at everything that shows from
+/// outside, and at some units' code in turn.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
+    /// A folder came or went.
+    pub(super) structure: bool,
     /// Read every unit's code.
     pub(super) all: bool,
     /// Folders of units in which a file of interest changed.
@@ -47,7 +50,7 @@ pub(super) struct Pass {
     pub(super) changed: bool,
     /// Whether the folders worth a watch may be others than before.
     pub(super) moved: bool,
-    pub(super) problems: BTreeSet<Problem>,
+    layout_problems: BTreeSet<Problem>,
     folders: Vec<Wanted>,
     seen: HashSet<Place>,
     listed: HashSet<PathBuf>,
@@ -66,6 +69,9 @@ pub(super) struct Scanner {
     roots: Vec<(Arc<Path>, Source)>,
     listings: HashMap<PathBuf, Listing>,
     records: BTreeMap<Place, Record>,
+    /// Folders that hold units, and the units' own, as of the last full pass.
+    folders: Vec<Wanted>,
+    layout_problems: BTreeSet<Problem>,
     /// Where the looking at unchanged code goes on.
     cursor: usize,
     revision: u64,
@@ -111,6 +117,8 @@ impl Scanner {
             roots,
             listings: HashMap::new(),
             records: BTreeMap::new(),
+            folders: Vec::new(),
+            layout_problems: BTreeSet::new(),
             cursor: 0,
             revision: 0,
         }
@@ -122,8 +130,8 @@ impl Scanner {
     }
 
     /// Folders worth a watch, the most important first.
-    pub(super) fn wanted(&self, pass: &Pass) -> Vec<Wanted> {
-        let mut wanted = pass.folders.clone();
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        let mut wanted = self.folders.clone();
         let code = self.records.values().flat_map(|record| {
             let unit: Arc<Path> = record.unit.dir.as_path().into();
             record
@@ -140,8 +148,54 @@ impl Scanner {
         wanted
     }
 
-    /// Looks at everything once. Blocks.
+    /// What is wrong, as of the last pass.
+    pub(super) fn problems(&self) -> BTreeSet<Problem> {
+        let of_units = self.records.values().flat_map(|record| &record.problems);
+        self.layout_problems
+            .iter()
+            .chain(of_units)
+            .cloned()
+            .collect()
+    }
+
+    /// Looks at what changed, or at everything. Blocks.
     pub(super) fn pass(&mut self, dirty: &Dirty) -> Pass {
+        let is_partial = !dirty.units.is_empty() && !dirty.all && !dirty.structure;
+        let mut partial = Pass::default();
+        if is_partial && self.partial_pass(dirty, &mut partial).is_some() {
+            return partial;
+        }
+        let mut pass = self.full_pass(dirty);
+        // Units that were looked at before it turned out that this does not do.
+        pass.changed |= partial.changed;
+        pass.moved |= partial.moved;
+        pass
+    }
+
+    /// Looks at the dirty units only, however many others there are. `None` if
+    /// that does not do, because one of them is new or gone.
+    fn partial_pass(&mut self, dirty: &Dirty, pass: &mut Pass) -> Option<()> {
+        for dir in &dirty.units {
+            let roots = 0..self.roots.len();
+            let key = roots
+                .map(|index| (index, dir.clone()))
+                .find(|key| self.records.contains_key(key))?;
+            let root = Root::open(&self.roots[key.0].0).ok()?;
+            let below = dir.strip_prefix(&self.roots[key.0].0).ok()?;
+            let folder = root
+                .open_dir(&RelPath::try_from(below.to_str()?).ok()?)
+                .ok()?;
+            let unit = &self.records.get(&key)?.unit;
+            let place = Ok((unit.name.clone(), unit.version.clone()));
+            self.unit(key.0, &folder, dir, place, dirty, pass);
+            if !pass.seen.contains(&key) || !pass.unknown.is_empty() {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn full_pass(&mut self, dirty: &Dirty) -> Pass {
         let mut pass = Pass {
             code_left: CODE_BUDGET,
             ..Pass::default()
@@ -154,7 +208,7 @@ impl Scanner {
                 Ok(root) if !known.insert((root.info().device, root.info().inode)) => {
                     let message =
                         format!("{}: is listed twice; this one is ignored", path.display());
-                    pass.problems
+                    pass.layout_problems
                         .insert(Problem::warning(Topic::Layout, &path, message));
                 }
                 Ok(root) => self.root(index, &root, &path, dirty, &mut pass),
@@ -176,9 +230,8 @@ impl Scanner {
         pass.changed |= self.records.len() != before;
         pass.moved |= pass.changed;
         self.listings.retain(|path, _| pass.listed.contains(path));
-        for record in self.records.values() {
-            pass.problems.extend(record.problems.iter().cloned());
-        }
+        self.folders = std::mem::take(&mut pass.folders);
+        self.layout_problems = std::mem::take(&mut pass.layout_problems);
         pass
     }
 
@@ -278,7 +331,7 @@ impl Scanner {
             Ok(place) => place,
             Err(error) => {
                 let message = format!("{}: ignored: {error}", dir.display());
-                pass.problems
+                pass.layout_problems
                     .insert(Problem::warning(Topic::Layout, dir, message));
                 return;
             }
@@ -419,7 +472,7 @@ impl Scanner {
                 "{}: is a symbolic link and not followed; put the folder itself",
                 path.display()
             );
-            pass.problems
+            pass.layout_problems
                 .insert(Problem::warning(Topic::Layout, &path, message));
         }
         Arc::clone(&listing.folders)
@@ -461,7 +514,7 @@ impl Scanner {
             .source()
             .map_or_else(String::new, |cause| format!(": {cause}"));
         let message = format!("{}: {error}{cause}", path.display());
-        pass.problems
+        pass.layout_problems
             .insert(Problem::error(Topic::Disk, path, message));
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps a catalog true: the kernel tells of changes, and a pass about once a
 //! second finds what it did not tell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ use super::scan::{Dirty, Wanted};
 use super::sources;
 
 /// Most folders watched. Each costs the kernel about a kilobyte.
-const MAX_WATCHES: usize = 16_384;
+const MAX_WATCHES: usize = 32_768;
 /// Most changed units remembered between two passes; beyond, all are looked at.
 const MAX_DIRTY: usize = 1_024;
 /// Most events taken at once; the rest is there the next time.
@@ -32,11 +32,11 @@ const QUIET: Duration = Duration::from_millis(40);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Between two passes that nothing asked for.
 const SWEEP: Duration = Duration::from_millis(900);
-/// Passes that nothing asked for take at most this share of a core as long as
-/// the kernel tells of changes…
+/// Full passes take at most this share of a core as long as the kernel tells
+/// of changes…
 const WATCHED_SHARE: u32 = 50;
-/// …and any passes at most this one.
-const SHARE: u32 = 10;
+/// …and at most this one if it does not, or if folders come and go all the time.
+const SHARE: u32 = 4;
 
 /// Runs passes until `stop` completes.
 pub(super) async fn watch<T: Send + Sync + 'static>(
@@ -47,26 +47,44 @@ pub(super) async fn watch<T: Send + Sync + 'static>(
     let mut watches = Watches::open(catalog);
     // The first pass finds what changed since the catalog was opened.
     let mut dirty = Dirty::default();
+    let mut pace = Pace {
+        sweep: Instant::now(),
+        structure: Instant::now(),
+    };
     loop {
+        let is_full = dirty.units.is_empty() || dirty.all || dirty.structure;
         let started = Instant::now();
         let running = pass(catalog.clone(), watches, std::mem::take(&mut dirty));
         let Some((returned, again)) = running.await else {
             return;
         };
         watches = returned;
-        let cost = started.elapsed();
+        if is_full {
+            let is_complete = watches.as_ref().is_some_and(|watches| watches.is_complete);
+            let share = if is_complete { WATCHED_SHARE } else { SHARE };
+            let (ended, cost) = (Instant::now(), started.elapsed());
+            pace = Pace {
+                sweep: ended + SWEEP.max(cost * share),
+                structure: ended + cost * SHARE,
+            };
+        }
         if let Some(again) = again {
             dirty = again;
             continue;
         }
-        let is_complete = watches.as_ref().is_some_and(|watches| watches.is_complete);
-        let share = if is_complete { WATCHED_SHARE } else { SHARE };
-        let sweep = Instant::now() + SWEEP.max(cost * share);
         tokio::select! {
             () = &mut stop => return,
-            () = changes(watches.as_mut(), &mut dirty, sweep, Instant::now() + cost * SHARE) => {}
+            () = changes(watches.as_mut(), &mut dirty, &pace) => {}
         }
     }
+}
+
+/// When full passes may run.
+struct Pace {
+    /// The next one that nothing asks for.
+    sweep: Instant,
+    /// Not before this, even if folders come and go.
+    structure: Instant,
 }
 
 /// One pass on a blocking thread; the watches follow what it found. Returns
@@ -89,29 +107,31 @@ async fn pass<T: Send + Sync + 'static>(
 }
 
 /// Waits for a reason to run a pass: a burst of changes that has ended, or the
-/// time of the sweep. Not before `earliest`. Cancel safe.
-async fn changes(
-    watches: Option<&mut Watches>,
-    dirty: &mut Dirty,
-    sweep: Instant,
-    earliest: Instant,
-) {
+/// time of the sweep. Cancel safe.
+async fn changes(watches: Option<&mut Watches>, dirty: &mut Dirty, pace: &Pace) {
     let Some(watches) = watches else {
-        return tokio::time::sleep_until(sweep).await;
+        return tokio::time::sleep_until(pace.sweep).await;
     };
-    let mut deadline = sweep;
+    let mut deadline = pace.sweep;
     let mut first = None;
     while let Ok(ready) = tokio::time::timeout_at(deadline, watches.inotify.readable()).await {
         let Ok(mut ready) = ready else {
-            return tokio::time::sleep_until(sweep).await;
+            return tokio::time::sleep_until(pace.sweep).await;
         };
         if drain(ready.get_inner(), &watches.roles, dirty) {
             let now = Instant::now();
             let patience = *first.get_or_insert(now) + PATIENCE;
-            deadline = (now + QUIET).min(patience).max(earliest).min(sweep);
+            let earliest = if dirty.structure || dirty.all {
+                pace.structure
+            } else {
+                now
+            };
+            deadline = (now + QUIET).min(patience).max(earliest).min(pace.sweep);
         }
         ready.clear_ready();
     }
+    // Changes of units must not put the sweep off for ever.
+    dirty.structure |= Instant::now() >= pace.sweep;
 }
 
 /// The kernel's watches and what they are for.
@@ -121,6 +141,8 @@ struct Watches {
     by_path: HashMap<PathBuf, (i32, u64)>,
     /// Whether everything worth a watch has one.
     is_complete: bool,
+    /// Whether it was said that this is not so.
+    told: bool,
 }
 
 struct Role {
@@ -136,6 +158,7 @@ impl Watches {
                 roles: HashMap::new(),
                 by_path: HashMap::new(),
                 is_complete: false,
+                told: false,
             }),
             Err(error) => {
                 let message = format!(
@@ -160,14 +183,17 @@ impl Watches {
     /// change between the look and the watch was not told.
     fn follow<T: Send + Sync + 'static>(
         &mut self,
-        mut wanted: Vec<Wanted>,
+        wanted: Vec<Wanted>,
         catalog: &Catalog<T>,
     ) -> Option<Dirty> {
-        let too_many = wanted.len() > MAX_WATCHES;
-        wanted.truncate(MAX_WATCHES);
         let mut before = std::mem::take(&mut self.by_path);
         let mut new = Vec::new();
+        let mut paths = HashSet::new();
         for wanted in wanted {
+            // A folder that is a unit and holds units is named as a unit first.
+            if !paths.insert(wanted.path.clone()) {
+                continue;
+            }
             match before.remove(&wanted.path) {
                 Some((id, inode)) if inode == wanted.inode => {
                     self.by_path.insert(wanted.path, (id, inode));
@@ -183,22 +209,22 @@ impl Watches {
         for (path, (id, _)) in before {
             self.remove(id, &path);
         }
-        let was_complete = self.is_complete;
-        self.is_complete = !too_many;
         let mut dirty = Dirty::default();
         let mut added = false;
+        self.is_complete = true;
         for wanted in new {
-            if !self.add(&wanted) {
+            if self.by_path.len() >= MAX_WATCHES || !self.add(&wanted) {
                 self.is_complete = false;
                 break;
             }
             added = true;
-            note_unit(&mut dirty, wanted.unit.as_deref());
+            note(&mut dirty, wanted.unit.as_deref());
         }
-        if !self.is_complete && (was_complete || added) {
+        if !self.is_complete && !self.told {
+            self.told = true;
             let message = format!(
-                "{} folders are watched for changes, the rest is looked at in turn; \
-                 fs.inotify.max_user_watches may be too low",
+                "{} folders are watched for changes, the rest is looked at in turn, which takes \
+                 longer; the limits are {MAX_WATCHES} and fs.inotify.max_user_watches",
                 self.by_path.len()
             );
             catalog.report(&Problem::warning(Topic::Disk, Path::new(""), message));
@@ -265,18 +291,21 @@ fn drain(inotify: &OwnedFd, roles: &HashMap<i32, Role>, dirty: &mut Dirty) -> bo
             continue;
         }
         matters = true;
-        note_unit(dirty, role.unit.as_deref());
+        note(dirty, role.unit.as_deref());
+        // It may be a version, or the unit itself that went.
+        let folder = ReadFlags::ISDIR | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF;
+        dirty.structure |= event.events().intersects(folder);
     }
     matters
 }
 
-fn note_unit(dirty: &mut Dirty, unit: Option<&Path>) {
+fn note(dirty: &mut Dirty, unit: Option<&Path>) {
     match unit {
         Some(unit) if dirty.units.len() < MAX_DIRTY => {
             dirty.units.insert(unit.into());
         }
         Some(_) => dirty.all = true,
-        None => {}
+        None => dirty.structure = true,
     }
 }
 
@@ -354,9 +383,13 @@ mod tests {
         ));
         assert!(dirty.units.is_empty());
         fs::write(unit.join("index.ts"), "").unwrap();
-        let sweep = Instant::now() + LONG;
-        changes(Some(&mut watches), &mut dirty, sweep, Instant::now()).await;
-        assert!(Instant::now() < sweep);
+        let pace = Pace {
+            sweep: Instant::now() + LONG,
+            structure: Instant::now() + LONG,
+        };
+        changes(Some(&mut watches), &mut dirty, &pace).await;
+        assert!(Instant::now() < pace.sweep);
+        assert!(!dirty.structure);
         assert!(dirty.units.contains(&unit));
 
         // A folder that is no longer wanted is silent.
@@ -379,7 +412,7 @@ mod tests {
     fn many_changed_units_are_all_units() {
         let mut dirty = Dirty::default();
         for number in 0..=MAX_DIRTY {
-            note_unit(&mut dirty, Some(Path::new(&number.to_string())));
+            note(&mut dirty, Some(Path::new(&number.to_string())));
         }
         assert!(dirty.all);
         assert_eq!(dirty.units.len(), MAX_DIRTY);

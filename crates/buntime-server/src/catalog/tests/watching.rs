@@ -116,6 +116,34 @@ fn ten_thousand_units_are_read_once() {
     assert_eq!(fixture.retired(), ["app-7@1.0.0"]);
 }
 
+#[test]
+fn a_dirty_unit_is_looked_at_alone() {
+    let fixture = Fixture::new(|place| {
+        for dir in ["a", "b", "gone"] {
+            place.app(&format!("apps/{dir}"));
+        }
+    });
+    let place = fixture.place();
+    for dir in ["a", "b"] {
+        place.write(&format!("apps/{dir}/lib.ts"), "new");
+    }
+    let dirty = |dir: &str| Dirty {
+        units: [place.path(&format!("apps/{dir}"))].into(),
+        ..Dirty::default()
+    };
+    fixture.catalog.pass(&dirty("a"));
+    assert_eq!(fixture.retired(), ["a@latest"]);
+    // One that is gone, or not known yet, is a reason to look at everything.
+    fs::remove_dir_all(place.path("apps/gone")).unwrap();
+    fixture.catalog.pass(&dirty("gone"));
+    let mut retired = fixture.retired();
+    retired.sort();
+    assert_eq!(retired, ["b@latest", "gone@latest"]);
+    place.app("apps/new");
+    fixture.catalog.pass(&dirty("new"));
+    assert_eq!(fixture.enabled(), ["a@latest", "b@latest", "new@latest"]);
+}
+
 /// Runs the watcher while `check` runs.
 async fn watched<F: Future<Output = ()>>(fixture: &Fixture, check: impl FnOnce() -> F) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
