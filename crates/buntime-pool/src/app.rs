@@ -1,59 +1,165 @@
 //! One version of one app and its workers.
 
+mod exchange;
+mod fleet;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use buntime_http::BodySource;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::client::{WorkerRequest, WorkerResponse};
 use crate::config::AppSpec;
-use crate::connections::ShardConnections;
-use crate::error::ExchangeError;
+use crate::error::ExitReason;
+use crate::instance::{Instance, Lease, Order};
+use crate::pool::Shared;
+use crate::scheduler::{GroupId, GroupLimits};
 use crate::status::AppStatus;
+
+use fleet::{Fleet, Verdict};
+
+/// What a client is told when it should come back after a full queue.
+const QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 /// One version of one app and its workers.
 #[derive(Debug)]
 pub struct App {
+    shared: Arc<Shared>,
     spec: Arc<AppSpec>,
+    group: GroupId,
+    /// The workers that take requests. Changed only under the lock of `fleet`.
+    ready: ArcSwap<Vec<Arc<Instance>>>,
+    fleet: Mutex<Fleet>,
+    retired: AtomicBool,
 }
 
 impl App {
+    pub(crate) fn new(shared: &Arc<Shared>, spec: AppSpec) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::clone(shared),
+            spec: Arc::new(spec),
+            group: GroupId(shared.next_number()),
+            ready: ArcSwap::default(),
+            fleet: Mutex::new(Fleet::new(shared.config.crash_loop)),
+            retired: AtomicBool::new(false),
+        })
+    }
+
     /// What the app was made from.
     #[must_use]
     pub fn spec(&self) -> &Arc<AppSpec> {
         &self.spec
     }
 
-    /// Sends a request to one of the app's workers, starting one if need be, and
-    /// waits for the head of its response.
-    ///
-    /// # Errors
-    /// See [`ExchangeError`].
-    pub async fn exchange(
-        self: &Arc<Self>,
-        _connections: &ShardConnections,
-        _request: WorkerRequest<'_>,
-        _body: Box<dyn BodySource>,
-    ) -> Result<WorkerResponse, ExchangeError> {
-        Err(ExchangeError::Retired)
-    }
-
     /// The app was replaced or removed: requests under way are finished, new ones
     /// refused, then its workers end.
-    pub fn retire(&self) {}
+    pub fn retire(self: &Arc<Self>) {
+        self.retired.store(true, Ordering::Release);
+        let reason = if self.shared.is_stopping() {
+            ExitReason::ServerStopping
+        } else {
+            ExitReason::Retired
+        };
+        self.drain_all(reason, &Verdict::Retired);
+        self.shared.forget(self);
+    }
 
     /// The app's files changed: its workers are replaced, and a crash loop is
     /// forgotten.
-    pub fn files_changed(&self) {}
+    pub fn files_changed(&self) {
+        self.drain_all(ExitReason::Retired, &Verdict::LookAgain);
+    }
 
     /// What the app is doing.
     #[must_use]
     pub fn status(&self) -> AppStatus {
+        let mut instances: Vec<_> = self
+            .shared
+            .workers_of(&self.spec)
+            .iter()
+            .map(|instance| instance.status())
+            .collect();
+        instances.sort_by_key(|instance| std::cmp::Reverse(instance.age));
+        let fleet = self.fleet.lock();
         AppStatus {
             id: self.spec.id.clone(),
-            instances: Vec::new(),
-            queued: 0,
-            start_failures: 0,
-            crash_loop: None,
+            instances,
+            queued: fleet.waiting() + self.shared.slots.queued_in(self.group),
+            start_failures: fleet.breaker.failures(),
+            crash_loop: fleet.breaker.waits(Instant::now()),
+        }
+    }
+
+    /// The workers there are take nothing new and end; those that wait get a verdict.
+    fn drain_all(&self, reason: ExitReason, verdict: &Verdict) {
+        let drained = {
+            let mut fleet = self.fleet.lock();
+            fleet.generation += 1;
+            fleet.breaker.reset();
+            fleet.conclude(verdict);
+            self.ready.swap(Arc::default())
+        };
+        for instance in drained.iter() {
+            instance.order(Order::Drain(reason));
+        }
+    }
+
+    /// A place in the least busy worker. The hot path: atomics only.
+    fn lease(self: &Arc<Self>) -> Option<Lease> {
+        let ready = self.ready.load();
+        let instance = match ready.as_slice() {
+            [] => return None,
+            [only] => only,
+            several => several.iter().min_by_key(|instance| instance.in_flight())?,
+        };
+        let lease = match instance.enter() {
+            Some(lease) => lease,
+            None => ready.iter().find_map(Instance::enter)?,
+        };
+        let most = self.spec.manifest.limits.instances.max() as usize;
+        if ready.len() < most && lease.instance().in_flight() > 1 {
+            self.grow(most);
+        }
+        Some(lease)
+    }
+
+    /// A request has left a worker.
+    pub(crate) fn left(&self, instance: &Instance) {
+        if self.shared.slots.is_starved() && instance.in_flight() == 0 {
+            self.shared.slots.remind();
+        }
+    }
+
+    /// A worker takes no more requests.
+    pub(crate) fn gone(&self, instance: &Arc<Instance>) {
+        let _fleet = self.fleet.lock();
+        let ready = self.ready.load();
+        if ready.iter().any(|known| Arc::ptr_eq(known, instance)) {
+            let rest = ready
+                .iter()
+                .filter(|known| !Arc::ptr_eq(known, instance))
+                .cloned()
+                .collect();
+            self.ready.store(Arc::new(rest));
+        }
+    }
+
+    fn limits(&self) -> GroupLimits {
+        let config = &self.shared.config;
+        let manifest = &self.spec.manifest;
+        if manifest.is_ephemeral() {
+            GroupLimits {
+                concurrency: config.ephemeral_concurrency.max(1),
+                queue: config.ephemeral_queue_limit,
+            }
+        } else {
+            let most = manifest.limits.instances.max() as usize;
+            GroupLimits {
+                concurrency: most,
+                queue: most,
+            }
         }
     }
 }

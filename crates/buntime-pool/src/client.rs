@@ -1,15 +1,20 @@
-//! One request to a worker and its response.
+//! One request to a worker and its response, over HTTP/1.1.
+//!
+//! Everything happens inside the caller's future: the request's body is pumped
+//! while the response is awaited and read, and nothing is spawned.
 
-use std::task::{Context, Poll};
+mod body;
+mod head;
+mod roundtrip;
+mod upload;
 
-use buntime_http::{Frame, HeaderList, Method, RequestId, ResponseHead};
-use bytes::Bytes;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+pub use body::{Upgraded, UpgradedPlace, WorkerBody};
+pub(crate) use roundtrip::{RoundTrip, TripError};
 
-use crate::error::WorkerBodyError;
+use buntime_http::{HeaderList, Method, RequestId, ResponseHead};
 
 /// A request as it goes to a worker, without its body.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct WorkerRequest<'a> {
     /// The method.
     pub method: Method,
@@ -34,53 +39,3 @@ pub struct WorkerResponse {
     /// The body. Dropping it before its end aborts the request in the worker.
     pub body: WorkerBody,
 }
-
-/// A response's body, pulled a frame at a time. It holds the request's place in
-/// the worker until its end or until it is dropped.
-#[derive(Debug)]
-pub struct WorkerBody {}
-
-impl WorkerBody {
-    /// The length that the head announced, less what was pulled; `None` if unknown.
-    #[must_use]
-    pub fn remaining(&self) -> Option<u64> {
-        None
-    }
-
-    /// Whether no frame will come any more.
-    #[must_use]
-    pub fn is_end(&self) -> bool {
-        true
-    }
-
-    /// The next frame; `None` at the end. An error is final.
-    pub fn poll_frame(
-        &mut self,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame, WorkerBodyError>>> {
-        Poll::Ready(None)
-    }
-
-    /// The connection after a 101 response; `None` after any other.
-    #[must_use]
-    pub fn into_upgraded(self) -> Option<Upgraded> {
-        None
-    }
-}
-
-/// A connection to a worker that speaks another protocol now.
-#[derive(Debug)]
-pub struct Upgraded {
-    /// From the worker.
-    pub read: OwnedReadHalf,
-    /// To the worker.
-    pub write: OwnedWriteHalf,
-    /// What the worker sent right after the head.
-    pub leftover: Bytes,
-    /// Keeps the place in the worker; drop it when the connection is over.
-    pub place: UpgradedPlace,
-}
-
-/// A place in a worker that an upgraded connection holds.
-#[derive(Debug)]
-pub struct UpgradedPlace {}

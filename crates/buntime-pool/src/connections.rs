@@ -1,14 +1,166 @@
 //! Kept connections to workers, one set for each shard.
 
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::net::UnixStream;
+
+use crate::instance::Instance;
+
+/// Idle connections kept to one worker by one shard.
+const IDLE_LIMIT: usize = 64;
+/// A kept connection's read buffer beyond this size is given up.
+const KEPT_BUFFER: usize = 16 * 1024;
+/// What a connection reads into at first.
+const FIRST_BUFFER: usize = 8 * 1024;
+/// Pause between tries while the worker's backlog is full.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(2);
+
 /// The idle connections that one shard's runtime keeps to workers. Make one for
 /// each runtime and use it there only.
 #[derive(Debug, Default)]
-pub struct ShardConnections {}
+pub struct ShardConnections {
+    shelf: Arc<Shelf>,
+}
 
 impl ShardConnections {
     /// An empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+}
+
+/// Idle connections by worker. A worker's entry goes when the worker does.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    idle: Mutex<HashMap<u64, Vec<Connection>>>,
+}
+
+impl Shelf {
+    /// A kept connection, the one used last first: it is the warmest.
+    pub(crate) fn take(&self, instance: &Instance) -> Option<Connection> {
+        self.idle.lock().get_mut(&instance.number())?.pop()
+    }
+
+    /// Keeps a connection on which nothing is outstanding.
+    pub(crate) fn put(self: &Arc<Self>, instance: &Instance, mut connection: Connection) {
+        if connection.input.capacity() > KEPT_BUFFER {
+            connection.input = BytesMut::new();
+        }
+        connection.reused = true;
+        let is_new = {
+            let mut idle = self.idle.lock();
+            if let Some(kept) = idle.get_mut(&instance.number()) {
+                if kept.len() < IDLE_LIMIT {
+                    kept.push(connection);
+                }
+                false
+            } else {
+                idle.insert(instance.number(), vec![connection]);
+                true
+            }
+        };
+        // Afterwards: the worker may have gone meanwhile, and then has already
+        // cleared the shelves that it knew of.
+        if is_new && !instance.remember(self) {
+            self.forget(instance.number());
+        }
+    }
+
+    /// Closes every connection to a worker that is gone.
+    pub(crate) fn forget(&self, instance: u64) {
+        let gone = self.idle.lock().remove(&instance);
+        drop(gone);
+    }
+}
+
+/// The shelves that hold connections to one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Shelves {
+    /// `None` once the worker is gone.
+    known: Mutex<Option<Vec<Weak<Shelf>>>>,
+}
+
+impl Shelves {
+    pub(crate) fn new() -> Self {
+        Self {
+            known: Mutex::new(Some(Vec::new())),
+        }
+    }
+
+    /// False if the worker is gone, so that nobody would clear the shelf.
+    pub(crate) fn remember(&self, shelf: &Arc<Shelf>) -> bool {
+        match self.known.lock().as_mut() {
+            Some(known) => {
+                known.push(Arc::downgrade(shelf));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The worker is gone: clears every shelf.
+    pub(crate) fn clear(&self, instance: u64) {
+        let known = self.known.lock().take().unwrap_or_default();
+        for shelf in known.iter().filter_map(Weak::upgrade) {
+            shelf.forget(instance);
+        }
+    }
+}
+
+/// A connection to a worker with its buffers.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: UnixStream,
+    /// What was read and not yet used. Empty between requests.
+    pub(crate) input: BytesMut,
+    /// A buffer for requests to be written into.
+    pub(crate) output: Vec<u8>,
+    /// Whether it has served a request before.
+    pub(crate) reused: bool,
+}
+
+impl Connection {
+    /// Connects to a worker. While its backlog is full this waits, so the caller
+    /// needs a deadline.
+    pub(crate) async fn open(instance: &Instance) -> io::Result<Self> {
+        loop {
+            match UnixStream::connect(instance.socket_path()).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(BACKLOG_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+                Ok(stream) => {
+                    return Ok(Self {
+                        stream,
+                        input: BytesMut::with_capacity(FIRST_BUFFER),
+                        output: Vec::new(),
+                        reused: false,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads more, at most `room` bytes; zero at the end.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        room: usize,
+    ) -> std::task::Poll<io::Result<usize>> {
+        use tokio::io::AsyncReadExt as _;
+        self.input.reserve(room);
+        // The future keeps no state between polls.
+        let read = std::pin::pin!(self.stream.read_buf(&mut self.input));
+        Future::poll(read, cx)
     }
 }

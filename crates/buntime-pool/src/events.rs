@@ -52,9 +52,18 @@ pub trait PoolEvents: Send + Sync {
         let _ = (app, pause);
     }
 
-    /// The app's handler threw, or answered with something that is no response.
-    fn handler_failed(&self, app: &str, worker: Uuid, request_id: &str, message: &str) {
-        let _ = (app, worker, request_id, message);
+    /// An app's error that the wrapper caught. `source` is `handler`,
+    /// `bad-response`, `uncaught`, `unhandled`, `onIdle` or `onTerminate`; `detail`
+    /// may hold the app's paths and stacks.
+    fn app_error(
+        &self,
+        app: &str,
+        worker: Uuid,
+        source: &str,
+        request_id: Option<&str>,
+        detail: &str,
+    ) {
+        let _ = (app, worker, source, request_id, detail);
     }
 
     /// A worker sent something on the control channel that is not understood, or

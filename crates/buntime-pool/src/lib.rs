@@ -1,13 +1,22 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+mod blanks;
+mod breaker;
+mod bucket;
 mod client;
 mod config;
 mod connections;
+mod entry;
 mod error;
 mod events;
+mod instance;
+mod lines;
 mod pool;
+mod scheduler;
+mod slots;
 mod status;
+mod worker_env;
 
 pub use app::App;
 pub use client::{Upgraded, UpgradedPlace, WorkerBody, WorkerRequest, WorkerResponse};

@@ -111,7 +111,12 @@ impl Model {
     fn granted(&mut self, id: GroupId, limits: GroupLimits) {
         let ready = self.ready(limits);
         for other in ready.iter().filter(|other| **other != id) {
-            let count = self.passed_over.entry(*other).or_default().entry(id).or_default();
+            let count = self
+                .passed_over
+                .entry(*other)
+                .or_default()
+                .entry(id)
+                .or_default();
             *count += 1;
             assert!(*count <= 2, "{other:?} was passed over twice by {id:?}");
         }

@@ -1,0 +1,377 @@
+//! How an app comes by its workers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::{App, QUEUE_RETRY};
+use crate::breaker::Breaker;
+use crate::config::CrashLoop;
+use crate::entry::entry_to_run;
+use crate::error::{ExchangeError, ExitReason, StartFailure};
+use crate::instance::{Assignment, Blank, Flavor, Instance, Lease, Order, StartProblem, boot};
+use crate::slots::Permit;
+use crate::worker_env::worker_env;
+
+/// Requests of one app that wait for a start.
+const MOST_WAITING: usize = 1024;
+/// Blanks that may turn out dead when they are given their app.
+const BLANK_TRIES: usize = 3;
+
+/// What changes when workers come and go.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    pub(super) breaker: Breaker,
+    /// Grows when the app's files change: workers of an earlier one are stale.
+    pub(super) generation: u64,
+    /// Starts under way, and those of them that have their place in the pool.
+    pub(super) starting: usize,
+    pub(super) placed: usize,
+    waiting: VecDeque<oneshot::Sender<Verdict>>,
+}
+
+/// How a start ended for a request that waited for it.
+#[derive(Clone, Debug)]
+pub(super) enum Verdict {
+    /// There may be a worker now.
+    LookAgain,
+    Failed(StartFailure),
+    Timeout,
+    QueueFull,
+    QueueTimeout,
+    Retired,
+}
+
+impl From<Verdict> for ExchangeError {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Failed(failure) => Self::StartFailed(failure),
+            Verdict::Timeout => Self::Timeout,
+            Verdict::QueueFull => Self::QueueFull {
+                retry_after: QUEUE_RETRY,
+            },
+            Verdict::QueueTimeout => Self::QueueTimeout {
+                retry_after: QUEUE_RETRY,
+            },
+            Verdict::LookAgain | Verdict::Retired => Self::Retired,
+        }
+    }
+}
+
+impl Fleet {
+    pub(super) fn new(crash_loop: CrashLoop) -> Self {
+        Self {
+            breaker: Breaker::new(crash_loop),
+            generation: 0,
+            starting: 0,
+            placed: 0,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Requests that wait for a start.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+            .iter()
+            .filter(|sender| !sender.is_closed())
+            .count()
+    }
+
+    /// Tells everybody who waits.
+    pub(super) fn conclude(&mut self, verdict: &Verdict) {
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(verdict.clone());
+        }
+    }
+
+    fn wait(&mut self) -> Result<oneshot::Receiver<Verdict>, ExchangeError> {
+        if self.waiting.len() >= MOST_WAITING {
+            self.waiting.retain(|sender| !sender.is_closed());
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            return Err(Verdict::QueueFull.into());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.push_back(sender);
+        Ok(receiver)
+    }
+}
+
+/// A place in a worker, or something to wait for.
+pub(super) enum Found {
+    Lease(Lease),
+    Wait(oneshot::Receiver<Verdict>),
+}
+
+impl App {
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// A place in a worker; if there is none, the next start to wait for, which is
+    /// begun if none is under way.
+    pub(super) fn find(self: &Arc<Self>) -> Result<Found, ExchangeError> {
+        let (receiver, begin, generation) = {
+            let mut fleet = self.fleet.lock();
+            // Under the lock: `retire` empties the list after it set the mark.
+            if self.is_retired() {
+                return Err(ExchangeError::Retired);
+            }
+            if let Some(lease) = self.lease_now() {
+                return Ok(Found::Lease(lease));
+            }
+            let mut begin = 0;
+            if fleet.starting == 0 {
+                fleet
+                    .breaker
+                    .try_start(Instant::now())
+                    .map_err(|retry_after| ExchangeError::CrashLoop { retry_after })?;
+                // One shows whether the app starts at all before the others follow.
+                begin = 1;
+            }
+            let receiver = fleet.wait()?;
+            fleet.starting += begin;
+            (receiver, begin, fleet.generation)
+        };
+        if begin > 0 {
+            self.begin_start(generation);
+        }
+        Ok(Found::Wait(receiver))
+    }
+
+    fn lease_now(&self) -> Option<Lease> {
+        self.ready.load().iter().find_map(Instance::enter)
+    }
+
+    /// All workers are busy: starts one more, unless that would push out another app's.
+    pub(super) fn grow(self: &Arc<Self>, most: usize) {
+        let generation = {
+            let Some(mut fleet) = self.fleet.try_lock() else {
+                return;
+            };
+            let slots = &self.shared.slots;
+            let wanted = fleet.starting == 0
+                && self.ready.load().len() < most
+                && !self.is_retired()
+                && slots.used() < self.shared.config.size
+                && fleet.breaker.try_start(Instant::now()).is_ok();
+            if !wanted {
+                return;
+            }
+            fleet.starting += 1;
+            fleet.generation
+        };
+        self.begin_start(generation);
+    }
+
+    fn begin_start(self: &Arc<Self>, generation: u64) {
+        let app = Arc::clone(self);
+        let start = async move {
+            let outcome = tokio::select! {
+                outcome = app.start_persistent() => outcome,
+                () = app.shared.stopped() => Err(Verdict::Retired),
+            };
+            app.started(generation, outcome);
+        };
+        let control = &self.shared.config.control;
+        self.shared.tracker.spawn_on(start, control);
+    }
+
+    async fn start_persistent(self: &Arc<Self>) -> Result<Lease, Verdict> {
+        let deadline = Instant::now() + self.spec.manifest.timeout;
+        let slots = &self.shared.slots;
+        let wait = slots
+            .acquire(self.group, self.limits())
+            .ok_or(Verdict::QueueFull)?;
+        let permit = timeout_at(deadline, wait)
+            .await
+            .map_err(|_| Verdict::QueueTimeout)?;
+        self.fleet.lock().placed += 1;
+        let outcome = self.start_worker(Some(permit), deadline).await;
+        self.fleet.lock().placed -= 1;
+        outcome
+    }
+
+    /// A start has come to its end: publishes the worker, or says what was wrong.
+    fn started(self: &Arc<Self>, generation: u64, outcome: Result<Lease, Verdict>) {
+        let mut stale = None;
+        let more = {
+            let mut fleet = self.fleet.lock();
+            fleet.starting -= 1;
+            match &outcome {
+                Ok(lease) => {
+                    if fleet.generation == generation && !self.is_retired() {
+                        self.publish(lease.instance());
+                    } else {
+                        stale = Some(Arc::clone(lease.instance()));
+                    }
+                    fleet.conclude(&Verdict::LookAgain);
+                }
+                // Others may still come up.
+                Err(_) if fleet.starting > 0 => {}
+                Err(_) if fleet.generation != generation => {
+                    fleet.conclude(&Verdict::LookAgain);
+                }
+                Err(verdict) => fleet.conclude(verdict),
+            }
+            let least = self.spec.manifest.limits.instances.min() as usize;
+            let missing = least.saturating_sub(self.ready.load().len() + fleet.starting);
+            let more = if outcome.is_ok() && stale.is_none() {
+                missing
+            } else {
+                0
+            };
+            fleet.starting += more;
+            more
+        };
+        if let Some(stale) = stale {
+            stale.order(Order::Drain(ExitReason::Retired));
+        }
+        for _ in 0..more {
+            self.begin_start(generation);
+        }
+    }
+
+    /// Adds a worker to those that take requests. The fleet must be locked.
+    fn publish(&self, instance: &Arc<Instance>) {
+        let mut ready = Vec::clone(&self.ready.load());
+        ready.push(Arc::clone(instance));
+        self.ready.store(Arc::new(ready));
+        // Its supervisor may have given it up in this moment, and then has been here.
+        if !instance.is_open() {
+            ready = self
+                .ready
+                .load()
+                .iter()
+                .filter(|known| known.is_open())
+                .cloned()
+                .collect();
+            self.ready.store(Arc::new(ready));
+        }
+    }
+
+    /// A worker has served its number of requests: starts the next one and only
+    /// then lets this one go. If that fails it serves on.
+    pub(super) fn recycle(self: &Arc<Self>, old: &Arc<Instance>) {
+        let app = Arc::clone(self);
+        let old = Arc::clone(old);
+        let generation = self.fleet.lock().generation;
+        let replace = async move {
+            let deadline = Instant::now() + app.spec.manifest.timeout;
+            let outcome = tokio::select! {
+                outcome = app.start_worker(None, deadline) => outcome,
+                () = app.shared.stopped() => return,
+            };
+            let Ok(lease) = outcome else {
+                return;
+            };
+            let new = lease.instance();
+            let fleet = app.fleet.lock();
+            let permit = (fleet.generation == generation && !app.is_retired())
+                .then(|| old.take_permit())
+                .flatten();
+            match permit {
+                Some(permit) => {
+                    new.give_permit(permit);
+                    app.publish(new);
+                    drop(fleet);
+                    old.order(Order::Drain(ExitReason::MaxRequests));
+                }
+                // The old one has gone its own way, and so the place with it.
+                None => {
+                    drop(fleet);
+                    new.order(Order::Drain(ExitReason::Retired));
+                }
+            }
+        };
+        let control = &self.shared.config.control;
+        self.shared.tracker.spawn_on(replace, control);
+    }
+
+    /// Starts a worker and waits until it serves the app. Keeps the count of
+    /// failed starts.
+    pub(super) async fn start_worker(
+        self: &Arc<Self>,
+        permit: Option<Permit>,
+        deadline: Instant,
+    ) -> Result<Lease, Verdict> {
+        let begun = Instant::now();
+        let outcome = self.try_start_worker(permit, deadline).await;
+        let events = &self.shared.config.events;
+        let id = &self.spec.id;
+        let message = match &outcome {
+            Ok(lease) => {
+                self.fleet.lock().breaker.reset();
+                let instance = lease.instance();
+                events.started(id, instance.id(), instance.pid(), begun.elapsed());
+                return outcome;
+            }
+            Err(Verdict::Failed(failure)) => failure.message.as_str(),
+            Err(Verdict::Timeout) => "it was not ready within its timeout",
+            Err(_) => return outcome,
+        };
+        events.start_failed(Some(id), message);
+        if let Some(pause) = self.fleet.lock().breaker.failed(Instant::now()) {
+            events.crash_loop(id, pause);
+        }
+        outcome
+    }
+
+    async fn try_start_worker(
+        self: &Arc<Self>,
+        mut permit: Option<Permit>,
+        deadline: Instant,
+    ) -> Result<Lease, Verdict> {
+        for _ in 0..BLANK_TRIES {
+            let blank = timeout_at(deadline, self.blank())
+                .await
+                .map_err(|_| Verdict::Timeout)?
+                .map_err(Verdict::Failed)?;
+            // Entered before it is assigned: if this future is dropped, an
+            // ephemeral worker ends.
+            let Some(lease) = blank.instance.enter() else {
+                continue;
+            };
+            blank.instance.dedicate(&self.spec, self, permit.take());
+            let env =
+                worker_env(&self.shared, &self.spec, &blank.instance).map_err(Verdict::Failed)?;
+            let (reply, answer) = oneshot::channel();
+            let assignment = Assignment {
+                entry: entry_to_run(&self.spec),
+                env,
+                deadline,
+                reply,
+            };
+            if blank.assign.send(assignment).is_err() {
+                // It died as a blank; its place goes to the next one.
+                permit = blank.instance.take_permit();
+                continue;
+            }
+            return match answer.await {
+                Ok(Ok(())) => Ok(lease),
+                Ok(Err(StartProblem::Failed(failure))) => Err(Verdict::Failed(failure)),
+                Ok(Err(StartProblem::Timeout)) => Err(Verdict::Timeout),
+                Ok(Err(StartProblem::Ended)) | Err(_) => Err(Verdict::Retired),
+            };
+        }
+        Err(Verdict::Failed(StartFailure::new(
+            "blank workers keep dying",
+        )))
+    }
+
+    async fn blank(self: &Arc<Self>) -> Result<Blank, StartFailure> {
+        if !self.spec.manifest.low_memory {
+            return self.shared.blanks.take(&self.shared).await;
+        }
+        // Bun takes `--smol` at its start only. Started as a task of its own,
+        // because it belongs to the control runtime and must not be cut short.
+        let shared = Arc::clone(&self.shared);
+        let control = &self.shared.config.control;
+        let start = async move { boot(&shared, Flavor::Small).await };
+        let started = self.shared.tracker.spawn_on(start, control).await;
+        started.unwrap_or_else(|_| Err(StartFailure::new("the pool is stopping")))
+    }
+}

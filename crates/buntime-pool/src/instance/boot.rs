@@ -1,0 +1,250 @@
+//! From nothing to a blank: Bun up, wrapper loaded, no app.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use buntime_sandbox::{Launch, Process};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+use super::control::{Control, Heard, Notice};
+use super::logs;
+use super::slot::Slot;
+use super::supervisor::{Assignment, Supervisor};
+use super::{Instance, Order};
+use crate::connections::Shelves;
+use crate::error::{ExitReason, StartFailure};
+use crate::events::LogStream;
+use crate::pool::Shared;
+
+/// Longest start of an empty Bun; a busy machine needs tens of milliseconds.
+const BOOT_LIMIT: Duration = Duration::from_secs(10);
+const PING: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+const PONG_LIMIT: u64 = 4096;
+
+/// What is in a blank worker's environment besides the server's base: nothing of
+/// it is left once the worker has its app.
+const TECHNICAL: [(&str, &str); 4] = [
+    // The timers that look for garbage cost idle workers a core among a hundred.
+    ("BUN_GC_TIMER_DISABLE", "1"),
+    // A cache of compiled code would be one that an app can write.
+    ("BUN_RUNTIME_TRANSPILER_CACHE_PATH", "0"),
+    ("BUN_ENABLE_CRASH_REPORTING", "0"),
+    ("DO_NOT_TRACK", "1"),
+];
+
+/// How Bun is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    Normal,
+    /// `lowMemory`.
+    Small,
+}
+
+/// A worker without an app. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Blank {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) assign: oneshot::Sender<Assignment>,
+}
+
+impl Blank {
+    /// Whether its process may still live.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.assign.is_closed() && self.instance.is_open()
+    }
+}
+
+/// Starts a blank. The supervisor of the new process is spawned on the control
+/// runtime, on which this must run.
+pub(crate) async fn boot(shared: &Arc<Shared>, flavor: Flavor) -> Result<Blank, StartFailure> {
+    let id = Uuid::new_v4();
+    let slot = Slot::create(&shared.slots_dir, &id.simple().to_string()).map_err(|error| {
+        StartFailure::new(format!("cannot make the worker's directory: {error}"))
+    })?;
+    let started = timeout(BOOT_LIMIT, start(shared, flavor, id, &slot)).await;
+    match started.unwrap_or_else(|_| Err(StartFailure::new("Bun did not come up in time"))) {
+        Ok(parts) => Ok(supervise(shared, id, slot, parts)),
+        Err(failure) => {
+            let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
+            Err(failure)
+        }
+    }
+}
+
+struct Parts {
+    process: Process,
+    control: Control,
+    logs: Vec<JoinHandle<()>>,
+    app: Arc<OnceLock<Arc<crate::config::AppSpec>>>,
+    socket: OwnedFd,
+    socket_path: String,
+}
+
+async fn start(
+    shared: &Arc<Shared>,
+    flavor: Flavor,
+    id: Uuid,
+    slot: &Slot,
+) -> Result<Parts, StartFailure> {
+    let channel = |error| StartFailure::new(format!("cannot make the control channel: {error}"));
+    let (ours, theirs) = StdUnixStream::pair().map_err(channel)?;
+    ours.set_nonblocking(true).map_err(channel)?;
+    let mut control = Control::new(UnixStream::from_std(ours).map_err(channel)?);
+    let launch = launch(shared, flavor, slot, theirs.into());
+    let mut process = shared
+        .config
+        .launcher
+        .spawn(launch)
+        .await
+        .map_err(|error| {
+            StartFailure::new(format!(
+                "cannot start {}: {}",
+                shared.config.bun.display(),
+                chain(&error)
+            ))
+        })?;
+    let app = Arc::new(OnceLock::new());
+    let pipes = [
+        (process.stdout.take(), LogStream::Stdout),
+        (process.stderr.take(), LogStream::Stderr),
+    ];
+    let logs = pipes
+        .into_iter()
+        .filter_map(|(pipe, stream)| Some((pipe?, stream)))
+        .map(|(pipe, stream)| {
+            let events = Arc::clone(&shared.config.events);
+            shared
+                .tracker
+                .spawn(logs::pump(pipe, stream, id, Arc::clone(&app), events))
+        })
+        .collect();
+    wait_until_up(&mut process, &mut control).await?;
+    let taken = slot.take_socket();
+    let (socket, socket_path) = taken
+        .map_err(|error| StartFailure::new(format!("cannot take the worker's socket: {error}")))?;
+    ping(&socket_path)
+        .await
+        .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
+    Ok(Parts {
+        process,
+        control,
+        logs,
+        app,
+        socket,
+        socket_path,
+    })
+}
+
+fn launch(shared: &Shared, flavor: Flavor, slot: &Slot, control: OwnedFd) -> Launch {
+    let mut env: Vec<(OsString, OsString)> = Vec::new();
+    let base = shared.config.base_env.iter();
+    env.extend(base.map(|(name, value)| (name.into(), value.into())));
+    env.extend(TECHNICAL.map(|(name, value)| (name.into(), value.into())));
+    env.push(("HOME".into(), slot.home().into()));
+    env.push(("TMPDIR".into(), slot.tmp().into()));
+    let mut args: Vec<OsString> = Vec::new();
+    if flavor == Flavor::Small {
+        args.push("--smol".into());
+    }
+    // Without this Bun would fetch what an app imports and does not bring along.
+    args.push("--no-install".into());
+    args.push(shared.wrapper.clone().into());
+    Launch {
+        program: shared.config.bun.clone(),
+        args,
+        env,
+        cwd: slot.path().to_owned(),
+        control,
+        limits: shared.config.limits,
+        nice: 0,
+    }
+}
+
+async fn wait_until_up(process: &mut Process, control: &mut Control) -> Result<(), StartFailure> {
+    tokio::select! {
+        biased;
+        heard = control.hear() => match heard {
+            Heard::Notice(Notice::Up) => Ok(()),
+            Heard::Closed => {
+                let exit = process.wait().await;
+                Err(StartFailure::new(format!("Bun ended before it was up: {exit:?}")))
+            }
+            _ => Err(StartFailure::new("the wrapper does not speak the control protocol")),
+        },
+        exit = process.wait() => Err(StartFailure::new(format!("Bun ended before it was up: {exit:?}"))),
+    }
+}
+
+/// One request ahead: the first one through Bun's server costs a millisecond more.
+async fn ping(path: &str) -> std::io::Result<()> {
+    let mut stream = UnixStream::connect(path).await?;
+    stream.write_all(PING).await?;
+    let mut pong = Vec::new();
+    stream.take(PONG_LIMIT).read_to_end(&mut pong).await?;
+    if pong.starts_with(b"HTTP/1.1 ") {
+        Ok(())
+    } else {
+        Err(std::io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn supervise(shared: &Arc<Shared>, id: Uuid, slot: Slot, parts: Parts) -> Blank {
+    let (order, orders) = watch::channel(Order::Run);
+    let instance = Arc::new(Instance {
+        id,
+        number: shared.next_number(),
+        pid: parts.process.pid(),
+        born: Instant::now(),
+        _socket: parts.socket,
+        socket_path: parts.socket_path,
+        gate: AtomicU32::new(0),
+        requests: AtomicU64::new(0),
+        touched: AtomicU64::new(0),
+        ready: OnceLock::new(),
+        order,
+        fate: watch::Sender::new(None::<ExitReason>),
+        emptied: Notify::new(),
+        shelves: Shelves::new(),
+        app: parts.app,
+        owner: OnceLock::new(),
+        permit: Mutex::new(None),
+    });
+    shared.register(&instance);
+    let (assign, assignment) = oneshot::channel();
+    let supervisor = Supervisor {
+        shared: Arc::clone(shared),
+        instance: Arc::clone(&instance),
+        process: parts.process,
+        control: parts.control,
+        logs: parts.logs,
+        slot,
+        orders,
+        hooks: Vec::new(),
+        garbage: 0,
+        closed_at: None,
+    };
+    shared.tracker.spawn(supervisor.run(assignment));
+    Blank { instance, assign }
+}
+
+/// An error with its sources, for logs.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

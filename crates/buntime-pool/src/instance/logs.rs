@@ -1,0 +1,71 @@
+//! What a worker writes to its standard output and error.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::bucket::Bucket;
+use crate::config::AppSpec;
+use crate::events::{LogStream, PoolEvents};
+use crate::lines::Lines;
+
+/// A longer line is cut here, in bytes.
+const LONGEST_LINE: usize = 16 * 1024;
+/// Lines of one pipe at once, and in a second in the long run.
+const BURST: u32 = 1000;
+const PER_SECOND: u32 = 200;
+/// After each full read of a flood: at most 6 MB/s cost us a moment each.
+const FLOOD_PAUSE: Duration = Duration::from_millis(10);
+const READ: usize = 64 * 1024;
+
+/// Passes the lines of one pipe on until it ends. It never stops reading, so a
+/// worker that writes too much is slowed, not stopped; what is too much is
+/// dropped and counted.
+pub(super) async fn pump(
+    pipe: OwnedFd,
+    stream: LogStream,
+    worker: Uuid,
+    app: Arc<OnceLock<Arc<AppSpec>>>,
+    events: Arc<dyn PoolEvents>,
+) {
+    let Ok(mut pipe) = Receiver::from_owned_fd(pipe) else {
+        return;
+    };
+    let mut buffer = Vec::with_capacity(READ / 16);
+    let mut lines = Lines::new(LONGEST_LINE);
+    let mut bucket = Bucket::new(BURST, PER_SECOND, Instant::now());
+    let mut dropped = 0_u64;
+    let name = || app.get().map(|spec| spec.id.as_str());
+    let mut pass = |line: &[u8], dropped: &mut u64| {
+        if bucket.take(Instant::now()).is_err() {
+            *dropped += 1;
+            return;
+        }
+        if *dropped > 0 {
+            events.log_dropped(name(), worker, *dropped);
+            *dropped = 0;
+        }
+        events.log_line(name(), worker, stream, &String::from_utf8_lossy(line));
+    };
+    loop {
+        buffer.clear();
+        let before = dropped;
+        match pipe.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => lines.push(&buffer, |line| pass(line, &mut dropped)),
+        }
+        if dropped > before {
+            buffer.reserve(READ);
+            sleep(FLOOD_PAUSE).await;
+        }
+    }
+    lines.finish(|line| pass(line, &mut dropped));
+    if dropped > 0 {
+        events.log_dropped(name(), worker, dropped);
+    }
+}
