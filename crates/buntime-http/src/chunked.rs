@@ -5,7 +5,7 @@ use std::io::Write as _;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::message::fields::{FieldFault, parse_field};
-use crate::{HeaderId, HeaderList, grammar};
+use crate::{Header, HeaderId, HeaderList, grammar};
 
 /// Chunk extensions of a whole body, in bytes. Nobody uses them for anything but
 /// making a receiver read.
@@ -245,7 +245,7 @@ impl ChunkedDecoder {
             }
             let (name, value) = parse_field(line).map_err(|FieldFault| ChunkedError::Trailer)?;
             let id = HeaderId::of(name);
-            if may_trail(id, name) {
+            if may_trail(&Header { id, name, value }) {
                 self.trailers.push_checked(id, name, value);
             }
         }
@@ -319,12 +319,16 @@ const STEERING: [&[u8]; 8] = [
 /// Content-Length, a credential or a cookie, also not for one that the server
 /// learns to know later. Of the rest the families that steer a message are held
 /// back, but for the digests, which trailers are for.
-fn may_trail(id: HeaderId, name: &[u8]) -> bool {
+///
+/// [`ChunkedDecoder`] asks it itself; HTTP/2 has trailers too and must ask it.
+#[must_use]
+pub fn may_trail(header: &Header<'_>) -> bool {
+    let name = header.name;
     let steers = STEERING.iter().any(|prefix| {
         name.get(..prefix.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     });
-    id == HeaderId::Other && (name.eq_ignore_ascii_case(b"content-digest") || !steers)
+    header.id == HeaderId::Other && (name.eq_ignore_ascii_case(b"content-digest") || !steers)
 }
 
 /// Appends the line that begins a chunk of `len` bytes, which must not be zero:

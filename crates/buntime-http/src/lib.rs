@@ -13,7 +13,7 @@ mod response_limits;
 mod websocket;
 
 pub use body::{BodyError, BodySource, Frame};
-pub use chunked::{ChunkedDecoder, ChunkedError, Decoded, write_chunk_head};
+pub use chunked::{ChunkedDecoder, ChunkedError, Decoded, may_trail, write_chunk_head};
 pub use headers::{Header, HeaderId, HeaderList, InvalidHeader};
 pub use hop_by_hop::HopByHop;
 pub use message::{
