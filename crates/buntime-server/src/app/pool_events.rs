@@ -81,9 +81,19 @@ impl PoolEvents for PoolLog {
             });
     }
 
-    fn handler_failed(&self, app: &str, worker: Uuid, request_id: &str, message: &str) {
-        self.log.error(app, message, |fields| {
-            fields.request_id(request_id).text("worker", worker);
+    fn app_error(
+        &self,
+        app: &str,
+        worker: Uuid,
+        source: &str,
+        request_id: Option<&str>,
+        detail: &str,
+    ) {
+        self.log.error(app, detail, |fields| {
+            fields.text("source", source).text("worker", worker);
+            if let Some(id) = request_id {
+                fields.request_id(id);
+            }
         });
     }
 

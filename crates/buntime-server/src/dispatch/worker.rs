@@ -271,7 +271,7 @@ fn failure(
             "This app failed to start several times and is left alone for a while.",
         )
         .retry_after(retry_after),
-        ExchangeError::Crashed | ExchangeError::Threw => Failure::new(
+        ExchangeError::Crashed => Failure::new(
             502,
             "WORKER_CRASHED",
             "The app failed while it handled the request.",
@@ -279,7 +279,8 @@ fn failure(
         ExchangeError::Timeout => {
             Failure::new(504, "WORKER_TIMEOUT", "The app did not answer in time.")
         }
-        ExchangeError::BadResponse(_) => BAD_RESPONSE,
+        // The handler gave no response at all, and its worker goes on.
+        ExchangeError::BadResponse(_) | ExchangeError::Threw => BAD_RESPONSE,
         ExchangeError::QueueFull { retry_after } => Failure::new(
             503,
             "WORKER_QUEUE_FULL",
