@@ -1,1 +1,33 @@
 //! What the tests share: a real server on a free port, a fake Bun for the bad days.
+//!
+//! [`TestServer`] runs the real program in a cleared environment on temporary
+//! folders, and proves when it is dropped that the program ended well and left
+//! no process behind. [`wire`] speaks HTTP/1.1 byte by byte and is strict with
+//! what it reads, so that a framing error of ours fails the test that meets it.
+//!
+//! Everything here panics when something is wrong: that is how a test fails.
+//! Every wait has a bound.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code fails by panicking"
+)]
+
+pub mod log;
+mod probe;
+pub mod process;
+mod programs;
+mod server;
+pub mod wire;
+
+use std::time::Duration;
+
+pub use crate::probe::{NeighbourProbe, ProbeReport};
+pub use crate::programs::{fake_bun, real_bun};
+pub use crate::server::{Builder, TestServer};
+pub use crate::wire::{Connection, Response, raw};
+
+/// How long a test waits for anything that should happen at once. Long, because
+/// a machine under load is slow; nothing waits this long unless it fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
