@@ -74,6 +74,8 @@ struct Work<T> {
     registry: Registry<T>,
     problems: BTreeSet<Problem>,
     collisions: Vec<Problem>,
+    /// Whether units changed since the last snapshot was published.
+    changed: bool,
     /// Whether folders came or went since somebody asked what to watch.
     moved: bool,
 }
@@ -104,6 +106,7 @@ impl<T: Send + Sync + 'static> Catalog<T> {
                     registry: Registry::default(),
                     problems: BTreeSet::new(),
                     collisions: Vec::new(),
+                    changed: false,
                     moved: true,
                 }),
                 events: Box::new(events),
@@ -160,10 +163,18 @@ impl<T: Send + Sync + 'static> Catalog<T> {
         std::mem::take(&mut work.moved).then(|| work.scanner.wanted())
     }
 
+    /// The next [`Catalog::pass_and_wanted`] tells what to watch in any case.
+    fn watches_lost(&self) {
+        self.shared.work.lock().moved = true;
+    }
+
     fn run_pass(&self, work: &mut Work<T>, dirty: &Dirty) {
         let shared = &self.shared;
         let pass = work.scanner.pass(dirty);
-        if pass.changed {
+        // Noted first: what panics below is done again by the next pass.
+        work.changed |= pass.changed;
+        work.moved |= pass.moved;
+        if work.changed {
             let choice = work.registry.choose(&work.scanner);
             work.collisions = choice.collisions;
             let retired = work.registry.take_over(&choice.winners, &*shared.events);
@@ -175,6 +186,7 @@ impl<T: Send + Sync + 'static> Catalog<T> {
             );
             let generation = snapshot.generation();
             shared.snapshot.store(Arc::new(snapshot));
+            work.changed = false;
             shared.published.send_replace(generation);
             for deployment in retired {
                 shared.events.retire(&deployment);
@@ -186,7 +198,6 @@ impl<T: Send + Sync + 'static> Catalog<T> {
             shared.events.problem(problem);
         }
         work.problems = problems;
-        work.moved |= pass.moved;
     }
 }
 
@@ -231,29 +242,32 @@ impl<T: 'static> Registry<T> {
         winners: &[&scan::Record],
         events: &dyn CatalogEvents<T>,
     ) -> Vec<Arc<Deployment<T>>> {
-        let mut before = std::mem::take(&mut self.serving);
-        self.serving.reserve(winners.len());
-        let mut retired = Vec::new();
-        for record in winners {
-            let known = before.remove(&record.unit.id);
-            let (kept, replaced) = match known {
-                Some(known)
-                    if known.revision() == record.revision
-                        && known.unit().dir == record.unit.dir =>
-                {
-                    (Some(known), None)
-                }
-                known => (None, known),
-            };
-            let deployment = kept.unwrap_or_else(|| {
-                let slot = events.deploy(&record.unit);
-                Arc::new(Deployment::new(record.unit.clone(), record.revision, slot))
-            });
-            retired.extend(replaced);
-            self.serving.insert(Arc::clone(&record.unit.id), deployment);
-        }
-        retired.extend(before.into_values());
-        retired
+        // Nothing is replaced before all is made: `deploy` may panic.
+        let next = winners
+            .iter()
+            .map(|record| {
+                let known = self.serving.get(&record.unit.id).filter(|known| {
+                    known.revision() == record.revision && known.unit().dir == record.unit.dir
+                });
+                let deployment = known.map_or_else(
+                    || {
+                        let slot = events.deploy(&record.unit);
+                        Arc::new(Deployment::new(record.unit.clone(), record.revision, slot))
+                    },
+                    Arc::clone,
+                );
+                (Arc::clone(&record.unit.id), deployment)
+            })
+            .collect();
+        let before = std::mem::replace(&mut self.serving, next);
+        let is_replaced = |(id, old): (Arc<str>, Arc<Deployment<T>>)| {
+            let kept = self
+                .serving
+                .get(&id)
+                .is_some_and(|now| Arc::ptr_eq(now, &old));
+            (!kept).then_some(old)
+        };
+        before.into_iter().filter_map(is_replaced).collect()
     }
 }
 

@@ -16,8 +16,8 @@ use super::unit::{Broken, Entry, Source, State, Unit};
 /// Most entries of a folder that holds units.
 const MAX_ENTRIES: usize = 100_000;
 /// Entries of code looked at in one pass beyond what is known to have changed.
-/// A few milliseconds; with many units a pass covers some and the next others.
-const CODE_BUDGET: usize = 1_000;
+/// About a millisecond; with many units a pass covers some and the next others.
+const CODE_BUDGET: usize = 250;
 /// A file changed within this time before it was looked at may change again
 /// without its time showing it, so it is looked at once more.
 const CLOCK_GRAIN_NS: i128 = 100_000_000;

@@ -52,7 +52,7 @@ impl Fixture {
     }
 
     fn with_roots(roots: &[&str], fill: impl FnOnce(&Place)) -> Self {
-        let temp = TempDir::new().unwrap();
+        let temp = temp_dir();
         let roots: Vec<PathBuf> = roots.iter().map(|root| temp.path().join(root)).collect();
         for root in &roots {
             fs::create_dir_all(root).unwrap();
@@ -118,6 +118,14 @@ impl Fixture {
     fn retired(&self) -> Vec<String> {
         std::mem::take(&mut self.recorder.0.lock().retired)
     }
+}
+
+/// In memory where the machine has such a folder: thousands of folders are slow
+/// to make on a busy disk.
+fn temp_dir() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .unwrap()
 }
 
 /// A folder to write in.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Catalog;
@@ -35,8 +36,10 @@ const SWEEP: Duration = Duration::from_millis(900);
 /// Full passes take at most this share of a core as long as the kernel tells
 /// of changes…
 const WATCHED_SHARE: u32 = 50;
-/// …and at most this one if it does not, or if folders come and go all the time.
-const SHARE: u32 = 4;
+/// …at most this one if it does not tell of all…
+const UNWATCHED_SHARE: u32 = 4;
+/// …and at most half of one if folders come and go all the time.
+const STRUCTURE_SHARE: u32 = 1;
 
 /// Runs passes until `stop` completes.
 pub(super) async fn watch<T: Send + Sync + 'static>(
@@ -55,17 +58,32 @@ pub(super) async fn watch<T: Send + Sync + 'static>(
         let is_full = dirty.units.is_empty() || dirty.all || dirty.structure;
         let started = Instant::now();
         let running = pass(catalog.clone(), watches, std::mem::take(&mut dirty));
-        let Some((returned, again)) = running.await else {
-            return;
+        let again = match running.await {
+            Ok((returned, again)) => {
+                watches = returned;
+                again
+            }
+            Err(error) if error.is_panic() => {
+                let message = "looking for changes failed and starts anew; this is a bug";
+                catalog.report(&Problem::error(Topic::Disk, Path::new(""), message));
+                watches = Watches::open(catalog);
+                catalog.watches_lost();
+                None
+            }
+            // The runtime is stopping.
+            Err(_) => return,
         };
-        watches = returned;
         if is_full {
             let is_complete = watches.as_ref().is_some_and(|watches| watches.is_complete);
-            let share = if is_complete { WATCHED_SHARE } else { SHARE };
+            let share = if is_complete {
+                WATCHED_SHARE
+            } else {
+                UNWATCHED_SHARE
+            };
             let (ended, cost) = (Instant::now(), started.elapsed());
             pace = Pace {
                 sweep: ended + SWEEP.max(cost * share),
-                structure: ended + cost * SHARE,
+                structure: ended + cost * STRUCTURE_SHARE,
             };
         }
         if let Some(again) = again {
@@ -88,22 +106,20 @@ struct Pace {
 }
 
 /// One pass on a blocking thread; the watches follow what it found. Returns
-/// what to look at again because it was not watched before. `None`: the runtime
-/// is stopping.
-async fn pass<T: Send + Sync + 'static>(
+/// what to look at again because it was not watched before.
+fn pass<T: Send + Sync + 'static>(
     catalog: Catalog<T>,
     mut watches: Option<Watches>,
     dirty: Dirty,
-) -> Option<(Option<Watches>, Option<Dirty>)> {
-    let pass = move || {
+) -> JoinHandle<(Option<Watches>, Option<Dirty>)> {
+    tokio::task::spawn_blocking(move || {
         let wanted = catalog.pass_and_wanted(&dirty);
         let mut again = None;
         if let (Some(watches), Some(wanted)) = (&mut watches, wanted) {
             again = watches.follow(wanted, &catalog);
         }
         (watches, again)
-    };
-    tokio::task::spawn_blocking(pass).await.ok()
+    })
 }
 
 /// Waits for a reason to run a pass: a burst of changes that has ended, or the

@@ -235,3 +235,49 @@ async fn a_replaced_folder_is_watched_anew() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_panic_in_the_server_does_not_end_the_watching() {
+    struct Failing(Recorder);
+
+    impl CatalogEvents<Slot> for Failing {
+        fn deploy(&self, unit: &Unit) -> Slot {
+            assert_ne!(&*unit.id, "bad@latest");
+            self.0.deploy(unit)
+        }
+
+        fn retire(&self, deployment: &Arc<Deployment<Slot>>) {
+            self.0.retire(deployment);
+        }
+
+        fn problem(&self, problem: &Problem) {
+            self.0.problem(problem);
+        }
+    }
+
+    let temp = TempDir::new().unwrap();
+    let place = Place(temp.path().to_path_buf());
+    place.app("good");
+    let recorder = Recorder::default();
+    let catalog = Catalog::open(&[temp.path().to_path_buf()], Failing(recorder.clone()));
+    let fixture = Fixture {
+        temp,
+        recorder,
+        catalog,
+    };
+    watched(&fixture, || async {
+        place.app("bad");
+        while !fixture
+            .messages()
+            .iter()
+            .any(|message| message.contains("starts anew"))
+        {
+            tokio::task::yield_now().await;
+        }
+        fs::remove_dir_all(place.path("bad")).unwrap();
+        place.app("later");
+        until(&fixture, |now| now.resolve("later", None).is_some()).await;
+    })
+    .await;
+    assert_eq!(fixture.enabled(), ["good@latest", "later@latest"]);
+}
