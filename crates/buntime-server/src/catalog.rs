@@ -16,6 +16,7 @@
 //! **What counts as a change** is decided in `docs/decisions/0005`.
 
 mod check;
+mod listing;
 mod load;
 mod problem;
 mod scan;

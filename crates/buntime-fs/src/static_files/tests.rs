@@ -497,3 +497,94 @@ async fn a_cancelled_request_leaves_what_it_found() {
     drop(site.site.shared.reads.acquire_many(all).await.unwrap());
     assert!(site.cache.bytes() > 0);
 }
+
+/// Paths put together from what attacks are made of, against files that hold a
+/// secret: it is never sent, and nothing panics.
+#[test]
+fn no_spelling_reaches_a_secret() {
+    use proptest::prelude::*;
+
+    const SECRET: &[u8] = b"canary";
+    const PARTS: &[&str] = &[
+        "..",
+        "%2e%2e",
+        ".%2E",
+        ".",
+        "%2e",
+        "/",
+        "%2f",
+        "%2F",
+        "//",
+        "\\",
+        "%5c",
+        "%00",
+        "%",
+        "%zz",
+        "secret.txt",
+        "..secret",
+        "link",
+        "link.txt",
+        ".env",
+        "%2eenv",
+        ".ENV",
+        "manifest.yaml",
+        "Manifest.YAML",
+        "manifest.yaml.gz",
+        ".gz",
+        "package.json",
+        "node_modules",
+        "app.js.map",
+        "sub",
+        "index.html",
+        "é",
+        "\u{202e}",
+        "?",
+        "#",
+        ";",
+        "%c0%ae%c0%ae",
+        "%252e%252e",
+    ];
+    let site = Fixture::new();
+    let outside = TempDir::new().unwrap();
+    write(outside.path(), "secret.txt", SECRET);
+    symlink(outside.path(), site.temp.path().join("link")).unwrap();
+    symlink(
+        outside.path().join("secret.txt"),
+        site.temp.path().join("link.txt"),
+    )
+    .unwrap();
+    symlink("../.env", site.temp.path().join("link.txt.gz")).unwrap();
+    for private in [
+        ".env",
+        "manifest.yaml",
+        "manifest.yaml.gz",
+        "package.json",
+        "app.js.map",
+        "sub/.env",
+        "sub/manifest.yaml",
+        "node_modules/index.html",
+        "sub/node_modules/index.html",
+    ] {
+        site.write(private, SECRET);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let config = ProptestConfig {
+        cases: 2_000,
+        ..ProptestConfig::default()
+    };
+    let parts = proptest::collection::vec(proptest::sample::select(PARTS), 0..10);
+    proptest!(config, |(parts in parts, browser in any::<bool>())| {
+        let path = parts.concat();
+        let request = StaticRequest {
+            path: path.as_bytes(),
+            accept: browser.then_some(b"text/html"),
+            accept_encoding: Some(b"gzip"),
+            ..Default::default()
+        };
+        let content = runtime.block_on(async { body(site.ask(request).await).await });
+        prop_assert!(content.is_empty() || content == PAGE.as_bytes(), "{path}");
+    });
+}

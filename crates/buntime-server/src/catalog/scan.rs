@@ -3,24 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use buntime_core::{PackageName, Version};
-use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
+use buntime_fs::{OpenError, RelPath, Root};
 
+use super::listing::{Listing, is_settled};
 use super::load::{self, Loaded, Sight, is_passing};
 use super::problem::{Problem, Topic};
 use super::sources::{self, Sources};
 use super::unit::{Broken, Entry, Source, State, Unit};
 
-/// Most entries of a folder that holds units.
-const MAX_ENTRIES: usize = 100_000;
 /// Entries of code looked at in one pass beyond what is known to have changed.
 /// About a millisecond; with many units a pass covers some and the next others.
 const CODE_BUDGET: usize = 250;
-/// A file changed within this time before it was looked at may change again
-/// without its time showing it, so it is looked at once more.
-const CLOCK_GRAIN_NS: i128 = 100_000_000;
 
 /// Why a pass is made. The default: to look at everything that shows from
 /// outside, and at some units' code in turn.
@@ -75,15 +70,6 @@ pub(super) struct Scanner {
     /// Where the looking at unchanged code goes on.
     cursor: usize,
     revision: u64,
-}
-
-/// Subfolders of a folder that holds units.
-#[derive(Debug)]
-struct Listing {
-    info: FileInfo,
-    settled: bool,
-    folders: Arc<[RelPath]>,
-    links: Arc<[RelPath]>,
 }
 
 /// A unit and what it was made from.
@@ -454,7 +440,7 @@ impl Scanner {
         });
         pass.listed.insert(path.into());
         let known = self.listings.get(path);
-        if known.is_none_or(|known| !known.settled || known.info != *folder.info()) {
+        if known.is_none_or(|known| !known.holds_for(folder)) {
             pass.moved = true;
             match Listing::read(folder) {
                 Ok(listing) => {
@@ -528,39 +514,6 @@ impl Record {
 fn runs_code(unit: &Unit) -> bool {
     unit.ready()
         .is_some_and(|ready| matches!(ready.entry, Entry::Script(_)))
-}
-
-impl Listing {
-    fn read(folder: &Root) -> Result<Self, OpenError> {
-        let (mut folders, mut links) = (Vec::new(), Vec::new());
-        for entry in folder.read_dir(MAX_ENTRIES)? {
-            if !sources::is_code_folder(entry.name.as_str()) {
-                continue;
-            }
-            match entry.kind {
-                EntryKind::Directory => folders.push(entry.name),
-                EntryKind::Link => links.push(entry.name),
-                EntryKind::File | EntryKind::Other => {}
-            }
-        }
-        folders.sort();
-        links.sort();
-        let info = *folder.info();
-        Ok(Self {
-            info,
-            settled: is_settled(info.modified_ns.max(info.changed_ns)),
-            folders: folders.into(),
-            links: links.into(),
-        })
-    }
-}
-
-/// Whether a change from now on will show in the file's time.
-fn is_settled(changed_ns: i128) -> bool {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - changed_ns > CLOCK_GRAIN_NS
 }
 
 pub(super) fn broken_problem(dir: &Path, broken: &Broken) -> Problem {
