@@ -18,6 +18,7 @@ pub mod log;
 mod probe;
 pub mod process;
 mod programs;
+pub mod sample;
 mod server;
 pub mod wire;
 
