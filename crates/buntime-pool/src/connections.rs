@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::instance::Instance;
 
 /// Idle connections kept to one worker by one shard.
@@ -127,12 +129,14 @@ pub(crate) struct Connection {
     pub(crate) output: Vec<u8>,
     /// Whether it has served a request before.
     pub(crate) reused: bool,
+    /// Watches over what the worker owes.
+    pub(crate) alarm: Alarm,
 }
 
 impl Connection {
     /// Connects to a worker. While its backlog is full this waits, so the caller
     /// needs a deadline.
-    pub(crate) async fn open(instance: &Instance) -> io::Result<Self> {
+    pub(crate) async fn open(instance: &Instance, deadline: Instant) -> io::Result<Self> {
         loop {
             match UnixStream::connect(instance.socket_path()).await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -145,6 +149,7 @@ impl Connection {
                         input: BytesMut::with_capacity(FIRST_BUFFER),
                         output: Vec::new(),
                         reused: false,
+                        alarm: Alarm::new(deadline),
                     });
                 }
             }

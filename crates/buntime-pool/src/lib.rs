@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod alarm;
 mod app;
 mod blanks;
 mod breaker;
@@ -18,6 +19,7 @@ mod slots;
 mod status;
 mod worker_env;
 
+pub use alarm::Alarm;
 pub use app::App;
 pub use client::{Upgraded, UpgradedPlace, WorkerBody, WorkerRequest, WorkerResponse};
 pub use config::{AppSpec, CrashLoop, PoolConfig};

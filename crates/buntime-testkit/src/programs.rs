@@ -22,7 +22,7 @@ fn build_fake_bun() -> PathBuf {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let mut build = Command::new(cargo);
     build
-        .args(["build", "--quiet", "--locked", "--package", "buntime-testkit", "--bin", "fake-bun"])
+        .args(["build", "--quiet", "--package", "buntime-testkit", "--bin", "fake-bun"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if target.file_name().is_some_and(|name| name == "release") {
         build.arg("--release");

@@ -154,7 +154,7 @@ impl App {
         loop {
             let connection = match shelf.take(&instance) {
                 Some(kept) => kept,
-                None => match wait(&mut body, deadline, Connection::open(&instance)).await {
+                None => match wait(&mut body, deadline, Connection::open(&instance, deadline)).await {
                     Ok(Ok(connection)) => connection,
                     Ok(Err(_)) => {
                         // It does not listen any more, so it serves nobody.

@@ -10,7 +10,7 @@ use buntime_http::{
     BodyError, BodySource, HeadLimits, HeaderId, HeaderList, Method, ResponseHead, parse_response,
 };
 use bytes::Buf as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::body::WorkerBody;
 use super::upload::{Upload, UploadError};
@@ -95,7 +95,7 @@ impl RoundTrip {
         patience: Duration,
         deadline: Instant,
     ) -> Result<ResponseHead, TripError> {
-        let mut timer = std::pin::pin!(sleep_until(deadline));
+        let mut deadline = deadline;
         let mut client_owed = false;
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = self.poll_head(cx) {
@@ -103,14 +103,14 @@ impl RoundTrip {
             }
             let owes = self.upload.as_ref().is_some_and(Upload::waits_for_client);
             if client_owed && !owes {
-                timer.as_mut().reset(Instant::now() + patience);
+                deadline = Instant::now() + patience;
             }
             client_owed = owes;
-            while timer.as_mut().poll(cx).is_ready() {
+            while self.connection.alarm.poll(cx, deadline).is_ready() {
                 if !owes {
                     return Poll::Ready(Err(TripError::Timeout));
                 }
-                timer.as_mut().reset(Instant::now() + patience);
+                deadline = Instant::now() + patience;
             }
             Poll::Pending
         })

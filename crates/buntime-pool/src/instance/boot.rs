@@ -33,12 +33,11 @@ const PONG_LIMIT: u64 = 4096;
 
 /// What is in a blank worker's environment besides the server's base: nothing of
 /// it is left once the worker has its app.
-const TECHNICAL: [(&str, &str); 4] = [
+const TECHNICAL: [(&str, &str); 3] = [
     // The timers that look for garbage cost idle workers a core among a hundred.
     ("BUN_GC_TIMER_DISABLE", "1"),
     // A cache of compiled code would be one that an app can write.
     ("BUN_RUNTIME_TRANSPILER_CACHE_PATH", "0"),
-    ("BUN_ENABLE_CRASH_REPORTING", "0"),
     ("DO_NOT_TRACK", "1"),
 ];
 
@@ -156,8 +155,8 @@ fn launch(shared: &Shared, flavor: Flavor, slot: &Slot, control: OwnedFd) -> Lau
     if flavor == Flavor::Small {
         args.push("--smol".into());
     }
-    // Without this Bun would fetch what an app imports and does not bring along.
-    args.push("--no-install".into());
+    // No file of settings, no variables from files, no packages fetched at run time.
+    args.extend(["--config=/dev/null", "--no-env-file", "--no-install"].map(OsString::from));
     args.push(shared.wrapper.clone().into());
     Launch {
         program: shared.config.bun.clone(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::bucket::Bucket;
 use crate::lines::Lines;
@@ -93,8 +93,6 @@ pub(super) struct Control {
     lines: Lines,
     heard: VecDeque<Heard>,
     bucket: Bucket,
-    /// Not to be read before.
-    resume: Option<Instant>,
     closed: bool,
 }
 
@@ -106,7 +104,6 @@ impl Control {
             lines: Lines::new(LONGEST_LINE),
             heard: VecDeque::new(),
             bucket: Bucket::new(BURST, PER_SECOND, Instant::now()),
-            resume: None,
             closed: false,
         }
     }
@@ -115,15 +112,17 @@ impl Control {
     /// After `Closed` it never returns.
     pub(super) async fn hear(&mut self) -> Heard {
         loop {
-            if let Some(until) = self.resume {
-                sleep_until(until).await;
-                self.resume = None;
-            }
-            if let Some(heard) = self.heard.pop_front() {
-                if let Err(wait) = self.bucket.take(Instant::now()) {
-                    self.resume = Some(Instant::now() + wait);
+            if !self.heard.is_empty() {
+                // Nothing is taken out before the wait, so none is lost with it.
+                match self.bucket.take(Instant::now()) {
+                    Err(wait) => sleep(wait).await,
+                    Ok(()) => {
+                        if let Some(heard) = self.heard.pop_front() {
+                            return heard;
+                        }
+                    }
                 }
-                return heard;
+                continue;
             }
             if self.closed {
                 return std::future::pending().await;

@@ -1,0 +1,9 @@
+//! The pool with real processes: Bun itself, and a fake one for the bad days.
+
+mod bad_workers;
+mod bad_wire;
+mod ephemeral;
+mod lifecycle;
+mod persistent;
+mod streaming;
+mod support;
