@@ -7,7 +7,8 @@
 //! - A folder answers with its `index.html`; without its slash it redirects.
 //! - What does not exist is the entry page for a navigation (no extension, or
 //!   `text/html` is accepted), else missing.
-//! - Names that are never served count as not existing: see [`policy`].
+//! - Names that are never served count as not existing: dot files, manifests,
+//!   lockfiles, `node_modules`, source maps.
 //! - `.br`, `.zst` and `.gz` beside a file are sent instead of it if they are
 //!   at least as new and the client accepts them.
 //! - One range is honoured; several are answered with the whole file, which
