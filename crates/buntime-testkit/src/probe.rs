@@ -44,7 +44,9 @@ impl fmt::Display for ProbeReport {
             "{} of {} requests to the neighbour failed, the slowest took {:?}",
             self.failed, self.sent, self.slowest
         )?;
-        self.failures.iter().try_for_each(|failure| write!(f, "\n- {failure}"))
+        self.failures
+            .iter()
+            .try_for_each(|failure| write!(f, "\n- {failure}"))
     }
 }
 
@@ -131,14 +133,21 @@ fn ask(address: SocketAddr, path: &str) -> Result<(), String> {
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        )?;
         let mut answer = Vec::new();
         stream.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
         Ok(answer)
     };
     match fetch() {
         Ok(answer) if answer.starts_with(b"HTTP/1.1 200 ") => Ok(()),
-        Ok(answer) => Err(format!("after {:?}: {}", begun.elapsed(), String::from_utf8_lossy(&answer))),
+        Ok(answer) => Err(format!(
+            "after {:?}: {}",
+            begun.elapsed(),
+            String::from_utf8_lossy(&answer)
+        )),
         Err(error) => Err(format!("after {:?}: {error}", begun.elapsed())),
     }
 }

@@ -18,11 +18,22 @@ pub fn fake_bun() -> PathBuf {
 fn build_fake_bun() -> PathBuf {
     // Tests run from target/PROFILE/deps.
     let here = std::env::current_exe().unwrap_or_default();
-    let target = here.ancestors().nth(2).map(Path::to_owned).unwrap_or_default();
+    let target = here
+        .ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .unwrap_or_default();
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let mut build = Command::new(cargo);
     build
-        .args(["build", "--quiet", "--package", "buntime-testkit", "--bin", "fake-bun"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "buntime-testkit",
+            "--bin",
+            "fake-bun",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if target.file_name().is_some_and(|name| name == "release") {
         build.arg("--release");

@@ -80,7 +80,10 @@ impl TestServer {
     /// How many lines have this message.
     #[must_use]
     pub fn count_messages(&self, message: &str) -> usize {
-        self.log().iter().filter(|line| line.message() == message).count()
+        self.log()
+            .iter()
+            .filter(|line| line.message() == message)
+            .count()
     }
 
     /// Waits until a worker's end is logged, and says why it ended.

@@ -154,19 +154,21 @@ impl App {
         loop {
             let connection = match shelf.take(&instance) {
                 Some(kept) => kept,
-                None => match wait(&mut body, deadline, Connection::open(&instance, deadline)).await {
-                    Ok(Ok(connection)) => connection,
-                    Ok(Err(_)) => {
-                        // It does not listen any more, so it serves nobody.
-                        instance.order(Order::Kill(ExitReason::Misbehaved));
-                        return Try::Unseen(body);
+                None => {
+                    match wait(&mut body, deadline, Connection::open(&instance, deadline)).await {
+                        Ok(Ok(connection)) => connection,
+                        Ok(Err(_)) => {
+                            // It does not listen any more, so it serves nobody.
+                            instance.order(Order::Kill(ExitReason::Misbehaved));
+                            return Try::Unseen(body);
+                        }
+                        Err(Interrupted::Gone) => return Try::Done(Err(ExchangeError::ClientGone)),
+                        Err(Interrupted::Deadline) => {
+                            instance.order(Order::Kill(ExitReason::Timeout));
+                            return Try::Done(Err(ExchangeError::Timeout));
+                        }
                     }
-                    Err(Interrupted::Gone) => return Try::Done(Err(ExchangeError::ClientGone)),
-                    Err(Interrupted::Deadline) => {
-                        instance.order(Order::Kill(ExitReason::Timeout));
-                        return Try::Done(Err(ExchangeError::Timeout));
-                    }
-                },
+                }
             };
             let reused = connection.reused;
             let mut trip = RoundTrip::new(connection, request, body);

@@ -53,10 +53,23 @@ async fn a_worker_gets_the_contracts_environment_and_nothing_else() {
     spec.env.insert("WORKER_ID".to_owned(), "mine".to_owned());
     let app = rig.pool.app(spec);
     let env: serde_json::Value = serde_json::from_str(&rig.text(&app, "/env").await).unwrap();
-    let names: BTreeSet<&str> = env.as_object().unwrap().keys().map(String::as_str).collect();
+    let names: BTreeSet<&str> = env
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     let expected = [
-        "APP_DIR", "DATA_DIR", "ENTRYPOINT", "GREETING", "HOME", "NODE_ENV", "PATH", "TMPDIR",
-        "WORKER_CONFIG", "WORKER_ID",
+        "APP_DIR",
+        "DATA_DIR",
+        "ENTRYPOINT",
+        "GREETING",
+        "HOME",
+        "NODE_ENV",
+        "PATH",
+        "TMPDIR",
+        "WORKER_CONFIG",
+        "WORKER_ID",
     ];
     assert_eq!(names, BTreeSet::from(expected));
     assert_eq!(env["WORKER_ID"], app.status().instances[0].id.to_string());
@@ -100,7 +113,10 @@ async fn a_request_that_kills_its_worker_gets_crashed() {
     let app = rig.app("hello", HELLO, |_| {});
     let pid = rig.pid(&app).await;
     let failed = rig.get(&app, "/exit").await.unwrap_err();
-    assert!(matches!(failed, Failed::Exchange(ExchangeError::Crashed)), "{failed:?}");
+    assert!(
+        matches!(failed, Failed::Exchange(ExchangeError::Crashed)),
+        "{failed:?}"
+    );
     let reason = rig.events.exit_of(pid).await;
     assert_eq!(reason, ExitReason::Crashed(buntime_pool::Death::Code(5)));
     assert_eq!(rig.text(&app, "/").await, "hello 1");
@@ -113,9 +129,15 @@ async fn an_app_that_throws_fails_that_request_alone() {
     let app = rig.app("hello", HELLO, |_| {});
     let pid = rig.pid(&app).await;
     let threw = rig.get(&app, "/throw").await.unwrap_err();
-    assert!(matches!(threw, Failed::Exchange(ExchangeError::Threw)), "{threw:?}");
+    assert!(
+        matches!(threw, Failed::Exchange(ExchangeError::Threw)),
+        "{threw:?}"
+    );
     let bad = rig.get(&app, "/bad").await.unwrap_err();
-    assert!(matches!(bad, Failed::Exchange(ExchangeError::BadResponse(_))), "{bad:?}");
+    assert!(
+        matches!(bad, Failed::Exchange(ExchangeError::BadResponse(_))),
+        "{bad:?}"
+    );
     rig.events
         .wait("the reason", |event| match event {
             Event::AppError(source, Some(id), detail)
@@ -133,12 +155,17 @@ async fn an_app_that_throws_fails_that_request_alone() {
 #[tokio::test]
 async fn a_worker_that_spins_is_killed_and_replaced() {
     let rig = Rig::real();
-    let app = rig.app("hello", HELLO, |manifest| manifest.timeout = Duration::from_secs(1));
+    let app = rig.app("hello", HELLO, |manifest| {
+        manifest.timeout = Duration::from_secs(1)
+    });
     let pid = rig.pid(&app).await;
     let neighbour = rig.app("other", HELLO, |_| {});
     let (spun, _) = tokio::join!(rig.get(&app, "/spin"), rig.text(&neighbour, "/"));
     let failed = spun.unwrap_err();
-    assert!(matches!(failed, Failed::Exchange(ExchangeError::Timeout)), "{failed:?}");
+    assert!(
+        matches!(failed, Failed::Exchange(ExchangeError::Timeout)),
+        "{failed:?}"
+    );
     assert_eq!(rig.events.exit_of(pid).await, ExitReason::Timeout);
     assert_ne!(rig.pid(&app).await, pid);
     rig.finish().await;
@@ -149,10 +176,9 @@ async fn recycling_loses_no_request() {
     let rig = Rig::real();
     let app = rig.app("hello", HELLO, |manifest| manifest.max_requests = 7);
     let mut pids = BTreeSet::new();
-    for _ in 0..20 {
+    while pids.len() < 4 {
         pids.extend(futures((0..4).map(|_| rig.pid(&app))).await);
     }
-    assert!(pids.len() > 2, "{pids:?}");
     let recycled = |event: &Event| match event {
         Event::Exited(_, _, ExitReason::MaxRequests) => Some(()),
         _ => None,
@@ -164,7 +190,9 @@ async fn recycling_loses_no_request() {
 #[tokio::test]
 async fn more_workers_start_when_all_are_busy() {
     let rig = Rig::real();
-    let app = rig.app("hello", HELLO, |manifest| manifest.limits.instances = instances(1, 3));
+    let app = rig.app("hello", HELLO, |manifest| {
+        manifest.limits.instances = instances(1, 3)
+    });
     let mut seen = BTreeSet::new();
     while seen.len() < 3 {
         seen.extend(futures((0..6).map(|_| rig.text(&app, "/slow"))).await);
@@ -176,7 +204,9 @@ async fn more_workers_start_when_all_are_busy() {
 #[tokio::test]
 async fn a_minimum_of_workers_is_kept() {
     let rig = Rig::real();
-    let app = rig.app("hello", HELLO, |manifest| manifest.limits.instances = instances(3, 3));
+    let app = rig.app("hello", HELLO, |manifest| {
+        manifest.limits.instances = instances(3, 3)
+    });
     rig.text(&app, "/").await;
     let mut started = 0;
     rig.events
@@ -238,13 +268,20 @@ async fn a_small_app_gets_a_worker_of_its_own_flavour() {
     let app = rig.app("small", "", |manifest| manifest.low_memory = true);
     assert!(rig.text(&app, "/args").await.starts_with("--smol\n"));
     let usual = rig.app("usual", "", |_| {});
-    assert!(rig.text(&usual, "/args").await.starts_with("--config=/dev/null\n--no-env-file\n--no-install\n"));
+    assert!(
+        rig.text(&usual, "/args")
+            .await
+            .starts_with("--config=/dev/null\n--no-env-file\n--no-install\n")
+    );
     rig.finish().await;
 }
 
 /// All of them at the same time.
 pub(crate) async fn futures<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut all: Vec<_> = all.into_iter().map(|future| (Box::pin(future), None)).collect();
+    let mut all: Vec<_> = all
+        .into_iter()
+        .map(|future| (Box::pin(future), None))
+        .collect();
     std::future::poll_fn(|cx| {
         let mut pending = false;
         for (future, value) in &mut all {

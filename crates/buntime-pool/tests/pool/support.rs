@@ -60,7 +60,11 @@ impl Recorder {
     }
 
     /// The first event that `found` takes, now or later.
-    pub(crate) async fn wait<T>(&self, what: &str, mut found: impl FnMut(&Event) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(
+        &self,
+        what: &str,
+        mut found: impl FnMut(&Event) -> Option<T>,
+    ) -> T {
         soon(what, async {
             loop {
                 let news = self.news.notified();
@@ -99,13 +103,20 @@ impl PoolEvents for Recorder {
         self.note(Event::Exited(app.map(str::to_owned), pid, reason));
     }
     fn start_failed(&self, app: Option<&str>, message: &str) {
-        self.note(Event::StartFailed(app.map(str::to_owned), message.to_owned()));
+        self.note(Event::StartFailed(
+            app.map(str::to_owned),
+            message.to_owned(),
+        ));
     }
     fn crash_loop(&self, _: &str, pause: Duration) {
         self.note(Event::CrashLoop(pause));
     }
     fn app_error(&self, _: &str, _: Uuid, source: &str, request: Option<&str>, detail: &str) {
-        self.note(Event::AppError(source.to_owned(), request.map(str::to_owned), detail.to_owned()));
+        self.note(Event::AppError(
+            source.to_owned(),
+            request.map(str::to_owned),
+            detail.to_owned(),
+        ));
     }
     fn misbehaved(&self, _: Option<&str>, _: Uuid, what: &str) {
         self.note(Event::Misbehaved(what.to_owned()));
@@ -164,7 +175,12 @@ impl Rig {
     }
 
     /// An app of this source; `change` adjusts its manifest, which has a ttl of an hour.
-    pub(crate) fn app(&self, name: &str, source: &str, change: impl FnOnce(&mut Manifest)) -> Arc<App> {
+    pub(crate) fn app(
+        &self,
+        name: &str,
+        source: &str,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Arc<App> {
         let mut manifest = Manifest::default();
         manifest.ttl = Duration::from_secs(3600);
         manifest.timeout = Duration::from_secs(20);
@@ -317,7 +333,10 @@ impl TestBody {
 
     pub(crate) fn of(length: Option<u64>, pieces: Vec<Bytes>) -> Self {
         Self {
-            frames: pieces.into_iter().map(|data| Ok(Frame::Data(data))).collect(),
+            frames: pieces
+                .into_iter()
+                .map(|data| Ok(Frame::Data(data)))
+                .collect(),
             length,
             gone: None,
             ends: true,

@@ -128,7 +128,9 @@ fn assign(order: Value) {
                 });
             }
             "close-control" => {
-                let out = OUT.get().map(|out| out.lock().unwrap_or_else(PoisonError::into_inner));
+                let out = OUT
+                    .get()
+                    .map(|out| out.lock().unwrap_or_else(PoisonError::into_inner));
                 if let Some(out) = out {
                     let _ = out.shutdown(std::net::Shutdown::Write);
                 }
@@ -175,7 +177,13 @@ fn serve_all(stream: UnixStream) -> io::Result<()> {
             return Ok(());
         }
         let body = read_body(&mut input, &request)?;
-        if !reply(&mut out, &request, &body)? {
+        let goes_on = reply(&mut out, &request, &body)?;
+        if !goes_on
+            || request
+                .headers
+                .get("connection")
+                .is_some_and(|value| value == "close")
+        {
             return Ok(());
         }
     }
@@ -201,7 +209,11 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Option<Request>> {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    Ok(Some(Request { head, path, headers }))
+    Ok(Some(Request {
+        head,
+        path,
+        headers,
+    }))
 }
 
 fn read_body(input: &mut impl BufRead, request: &Request) -> io::Result<Vec<u8>> {
@@ -307,7 +319,11 @@ fn answered(out: &mut UnixStream, body: &str) -> io::Result<bool> {
 }
 
 fn answer(body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\nx-buntime-x: 1\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 200 OK\r\nx-buntime-x: 1\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 fn send(notice: &Value) {
