@@ -4,7 +4,7 @@ mod exchange;
 mod fleet;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,8 +27,12 @@ const QUEUE_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct App {
     shared: Arc<Shared>,
+    /// Tells apps apart, also of the same id.
+    number: u64,
     spec: Arc<AppSpec>,
-    group: GroupId,
+    /// The group of this app's places. Another one each time the files change, so
+    /// that workers which still finish something do not hold back their successors.
+    group: AtomicU64,
     /// The workers that take requests. Changed only under the lock of `fleet`.
     ready: ArcSwap<Vec<Arc<Instance>>>,
     fleet: Mutex<Fleet>,
@@ -39,12 +43,17 @@ impl App {
     pub(crate) fn new(shared: &Arc<Shared>, spec: AppSpec) -> Arc<Self> {
         Arc::new(Self {
             shared: Arc::clone(shared),
+            number: shared.next_number(),
             spec: Arc::new(spec),
-            group: GroupId(shared.next_number()),
+            group: AtomicU64::new(shared.next_number()),
             ready: ArcSwap::default(),
             fleet: Mutex::new(Fleet::new(shared.config.crash_loop)),
             retired: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// What the app was made from.
@@ -86,7 +95,7 @@ impl App {
         AppStatus {
             id: self.spec.id.clone(),
             instances,
-            queued: fleet.waiting() + self.shared.slots.queued_in(self.group),
+            queued: fleet.waiting() + self.shared.slots.queued_in(self.group()),
             start_failures: fleet.breaker.failures(),
             crash_loop: fleet.breaker.waits(Instant::now()),
         }
@@ -97,6 +106,8 @@ impl App {
         let drained = {
             let mut fleet = self.fleet.lock();
             fleet.generation += 1;
+            self.group
+                .store(self.shared.next_number(), Ordering::Relaxed);
             fleet.breaker.reset();
             fleet.conclude(verdict);
             self.ready.swap(Arc::default())
@@ -144,6 +155,10 @@ impl App {
                 .collect();
             self.ready.store(Arc::new(rest));
         }
+    }
+
+    fn group(&self) -> GroupId {
+        GroupId(self.group.load(Ordering::Relaxed))
     }
 
     fn limits(&self) -> GroupLimits {

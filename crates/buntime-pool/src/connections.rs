@@ -48,9 +48,15 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// A kept connection, the one used last first: it is the warmest.
+    /// A kept connection, the one used last first: it is the warmest. One that
+    /// was closed meanwhile, or on which something came unasked, is given up.
     pub(crate) fn take(&self, instance: &Instance) -> Option<Connection> {
-        self.idle.lock().get_mut(&instance.number())?.pop()
+        loop {
+            let kept = self.idle.lock().get_mut(&instance.number())?.pop()?;
+            if kept.is_quiet() {
+                return Some(kept);
+            }
+        }
     }
 
     /// Keeps a connection on which nothing is outstanding.
@@ -154,6 +160,13 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Whether nothing has come since the last response. Costs no system call
+    /// unless something has.
+    fn is_quiet(&self) -> bool {
+        let came = self.stream.try_read(&mut [0]);
+        matches!(came, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Reads more, at most `room` bytes; zero at the end.

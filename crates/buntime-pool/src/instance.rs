@@ -57,7 +57,7 @@ pub(crate) struct Instance {
     /// can enter between "is it open" and "I am in".
     gate: AtomicU32,
     requests: AtomicU64,
-    /// When a request last began or ended, in milliseconds since `born`.
+    /// When a request last began or ended, in nanoseconds since `born`.
     touched: AtomicU64,
     ready: OnceLock<()>,
     order: watch::Sender<Order>,
@@ -136,13 +136,13 @@ impl Instance {
     }
 
     fn touch(&self) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.touched.store(now, Ordering::Relaxed);
     }
 
     /// Since when no request has begun or ended.
     pub(crate) fn last_used(&self) -> Instant {
-        self.born + Duration::from_millis(self.touched.load(Ordering::Relaxed))
+        self.born + Duration::from_nanos(self.touched.load(Ordering::Relaxed))
     }
 
     /// Leaves an order for the supervisor. A weaker one than there is is ignored.

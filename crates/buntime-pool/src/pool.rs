@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) wrapper: PathBuf,
     /// Every task of the pool, so that a shutdown can wait for the last one.
     pub(crate) tracker: TaskTracker,
-    apps: Mutex<HashMap<String, Arc<App>>>,
+    apps: Mutex<HashMap<u64, Arc<App>>>,
     /// Every worker whose process may live.
     instances: Mutex<HashMap<u64, Arc<Instance>>>,
     numbers: AtomicU64,
@@ -92,22 +92,15 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    /// The app of this specification: the one there is, if it has the same
-    /// specification; else a new one, and the one that had its id is retired.
+    /// A new app of this specification, without workers yet. One of the same id
+    /// goes on beside it until its owner retires it, so that requests are never
+    /// between the two.
     #[must_use]
     pub fn app(&self, spec: AppSpec) -> Arc<App> {
-        let mut apps = self.shared.apps.lock();
-        if let Some(app) = apps.get(&spec.id)
-            && **app.spec() == spec
-        {
-            return Arc::clone(app);
-        }
         let app = App::new(&self.shared, spec);
-        let replaced = apps.insert(app.spec().id.clone(), Arc::clone(&app));
+        let mut apps = self.shared.apps.lock();
+        apps.insert(app.number(), Arc::clone(&app));
         drop(apps);
-        if let Some(replaced) = replaced {
-            replaced.retire();
-        }
         if self.shared.is_stopping() {
             app.retire();
         }
@@ -183,15 +176,9 @@ impl Shared {
         self.instances.lock().remove(&instance.number());
     }
 
-    /// Forgets an app that was retired, unless another one has its id by now.
-    pub(crate) fn forget(&self, app: &Arc<App>) {
-        let mut apps = self.apps.lock();
-        if apps
-            .get(&app.spec().id)
-            .is_some_and(|known| Arc::ptr_eq(known, app))
-        {
-            apps.remove(&app.spec().id);
-        }
+    /// Forgets an app that was retired.
+    pub(crate) fn forget(&self, app: &App) {
+        self.apps.lock().remove(&app.number());
     }
 
     /// Every worker of one app, those that drain too.

@@ -133,7 +133,7 @@ impl Server {
 
         let pool = Pool::start(pool_config(&config, &bun, &api_url, &log)?)?;
         let deployer = Deployer::new(pool.clone(), Arc::new(FileCache::new(FILE_CACHE)), log.clone());
-        let roots: Vec<PathBuf> = config.workers.iter().map(|root| root.path.clone()).collect();
+        let roots = config.workers.clone();
         let catalog = tokio::task::spawn_blocking(move || Catalog::open(&roots, deployer))
             .await
             .map_err(io::Error::other)?;

@@ -39,6 +39,7 @@ pub use problem::{Problem, Severity, Topic};
 pub use snapshot::{Snapshot, Versions};
 pub use unit::{Broken, Deployment, Entry, Ready, Source, State, Unit};
 
+use crate::config::WorkerRoot;
 use scan::{Dirty, Scanner, Wanted};
 
 /// What the server does when the catalog changes.
@@ -56,6 +57,33 @@ pub trait CatalogEvents<T>: Send + Sync + 'static {
 
     /// Something is wrong, said once until it is gone and comes back.
     fn problem(&self, problem: &Problem);
+}
+
+/// A folder to look for units in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogRoot {
+    /// The folder; relative ones count from the current folder.
+    pub path: PathBuf,
+    /// The one unit folder below it that counts. `None`: all of them.
+    pub only: Option<PathBuf>,
+}
+
+impl From<&PathBuf> for CatalogRoot {
+    fn from(path: &PathBuf) -> Self {
+        Self {
+            path: path.clone(),
+            only: None,
+        }
+    }
+}
+
+impl From<&WorkerRoot> for CatalogRoot {
+    fn from(root: &WorkerRoot) -> Self {
+        Self {
+            path: root.path.clone(),
+            only: root.only.clone(),
+        }
+    }
 }
 
 /// Which workers are installed. Cheap to clone.
@@ -98,7 +126,11 @@ impl<T: Send + Sync + 'static> Catalog<T> {
     /// A root that cannot be read is a problem like any other: told to `events`,
     /// looked at again with the rest.
     #[must_use]
-    pub fn open(roots: &[PathBuf], events: impl CatalogEvents<T>) -> Self {
+    pub fn open<R>(roots: R, events: impl CatalogEvents<T>) -> Self
+    where
+        R: IntoIterator<Item: Into<CatalogRoot>>,
+    {
+        let roots = roots.into_iter().map(Into::into).collect();
         let catalog = Self {
             shared: Arc::new(Shared {
                 snapshot: ArcSwap::from_pointee(Snapshot::build(0, Vec::new(), None)),

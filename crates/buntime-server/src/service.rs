@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use buntime_http::{Method, RequestId, Target};
+use buntime_http::{CanonicalPath, Method, RequestId, Target};
 use buntime_pool::ShardConnections;
 
 use crate::catalog::{Broken, Catalog, Deployment, Snapshot, State};
@@ -171,17 +171,19 @@ impl Service {
         workers: &ShardConnections,
         request: Request,
     ) -> Result<Response, Answer> {
-        let snapshot = self.catalog.snapshot();
-        let Some((deployment, base)) = find(&snapshot, &request) else {
-            drop(snapshot);
+        let Some((deployment, base)) = self.find(&request.target) else {
             return self.fallback(workers, request).await;
         };
-        let deployment = Arc::clone(deployment);
-        drop(snapshot);
         if base.end == request.target.path().as_bytes().len() {
             return to_folder(&request, &base);
         }
-        self.serve(workers, request, &deployment, &base).await
+        self.serve(workers, request, deployment, &base).await
+    }
+
+    /// The worker that the first segments name, and where its base ends.
+    pub(crate) fn find(&self, target: &Target) -> Option<(Arc<Deployment<Served>>, Base)> {
+        let snapshot = self.catalog.snapshot();
+        find(&snapshot, target.path()).map(|(deployment, base)| (Arc::clone(deployment), base))
     }
 
     /// `/` itself.
@@ -214,14 +216,14 @@ impl Service {
                 .map(Arc::clone)
         };
         let deployment = deployment.ok_or(Failure::NOT_FOUND)?;
-        self.serve(workers, request, &deployment, &Base { end: 0 }).await
+        self.serve(workers, request, deployment, &Base { end: 0 }).await
     }
 
     async fn serve(
         &self,
         workers: &ShardConnections,
         request: Request,
-        deployment: &Deployment<Served>,
+        deployment: Arc<Deployment<Served>>,
         base: &Base,
     ) -> Result<Response, Answer> {
         match deployment.slot() {
@@ -236,8 +238,8 @@ impl Service {
                 } = request;
                 dispatch::site::serve(site, method, &target, &headers, base).await
             },
-            Served::App(app) => {
-                dispatch::worker::serve(self, workers, app, deployment.unit(), request, base).await
+            Served::App(_) => {
+                dispatch::worker::serve(self, workers, Arc::clone(&deployment), request, base).await
             }
             Served::Nothing => Err(broken(&deployment.unit().state).into()),
         }
@@ -279,12 +281,10 @@ pub(crate) fn only_reads(request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// The worker that the first segments name, and where its base ends.
 fn find<'a>(
     snapshot: &'a Snapshot<Served>,
-    request: &Request,
+    path: &CanonicalPath,
 ) -> Option<(&'a Arc<Deployment<Served>>, Base)> {
-    let path = request.target.path();
     let (first, second) = path.first_segments();
     let scope_or_name = first.as_str()?;
     if !scope_or_name.starts_with('@') {

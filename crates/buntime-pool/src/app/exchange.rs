@@ -43,18 +43,30 @@ impl App {
     /// Sends a request to one of the app's workers, starting one if need be, and
     /// waits for the head of its response. Dropping the future aborts the request.
     ///
+    /// The body is taken once a worker was found: after an error before that, such
+    /// as [`ExchangeError::Retired`], it is still there for another try.
+    ///
     /// # Errors
     /// See [`ExchangeError`].
     pub async fn exchange(
         self: &Arc<Self>,
         connections: &ShardConnections,
         request: WorkerRequest<'_>,
-        body: Box<dyn BodySource>,
+        body: &mut Option<Box<dyn BodySource>>,
     ) -> Result<WorkerResponse, ExchangeError> {
-        let mut body = body;
+        let offered = body;
+        let Some(mut body) = offered.take() else {
+            return Err(ExchangeError::Retired);
+        };
         let deadline = Instant::now() + self.spec.manifest.timeout;
         if self.spec.manifest.is_ephemeral() {
-            let lease = self.fresh_worker(&mut body, deadline).await?;
+            let lease = match self.fresh_worker(&mut body, deadline).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    *offered = Some(body);
+                    return Err(error);
+                }
+            };
             return match self
                 .attempt(lease, connections, &request, body, deadline)
                 .await
@@ -66,7 +78,13 @@ impl App {
         for _ in 0..WORKER_TRIES {
             let lease = match self.lease() {
                 Some(lease) => lease,
-                None => self.wait_for_worker(&mut body, deadline).await?,
+                None => match self.wait_for_worker(&mut body, deadline).await {
+                    Ok(lease) => lease,
+                    Err(error) => {
+                        *offered = Some(body);
+                        return Err(error);
+                    }
+                },
             };
             if lease.instance().count_request() % self.spec.manifest.max_requests.max(1) == 0 {
                 self.recycle(lease.instance());
@@ -118,7 +136,7 @@ impl App {
             return Err(ExchangeError::CrashLoop { retry_after });
         }
         let slots = &self.shared.slots;
-        let queue = slots.acquire(self.group, self.limits());
+        let queue = slots.acquire(self.group(), self.limits());
         let queue = queue.ok_or(ExchangeError::QueueFull {
             retry_after: QUEUE_RETRY,
         })?;

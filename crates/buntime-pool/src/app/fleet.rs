@@ -184,7 +184,7 @@ impl App {
         let deadline = Instant::now() + self.spec.manifest.timeout;
         let slots = &self.shared.slots;
         let wait = slots
-            .acquire(self.group, self.limits())
+            .acquire(self.group(), self.limits())
             .ok_or(Verdict::QueueFull)?;
         let permit = timeout_at(deadline, wait)
             .await

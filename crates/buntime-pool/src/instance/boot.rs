@@ -70,7 +70,10 @@ pub(crate) async fn boot(shared: &Arc<Shared>, flavor: Flavor) -> Result<Blank, 
     let slot = Slot::create(&shared.slots_dir, &id.simple().to_string()).map_err(|error| {
         StartFailure::new(format!("cannot make the worker's directory: {error}"))
     })?;
-    let started = timeout(BOOT_LIMIT, start(shared, flavor, id, &slot)).await;
+    let started = tokio::select! {
+        started = timeout(BOOT_LIMIT, start(shared, flavor, id, &slot)) => started,
+        () = shared.stopped() => Ok(Err(StartFailure::new("the pool is stopping"))),
+    };
     match started.unwrap_or_else(|_| Err(StartFailure::new("Bun did not come up in time"))) {
         Ok(parts) => Ok(supervise(shared, id, slot, parts)),
         Err(failure) => {

@@ -28,6 +28,8 @@ const CLOSED_GRACE: Duration = Duration::from_secs(1);
 const TERMINATE_MARGIN: Duration = Duration::from_millis(250);
 /// For the last lines of a dead worker; a pipe may be held open by a stranger.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
+/// For what a dead worker said at last on the control channel.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// Garbage on the control channel until the worker is killed.
 const MOST_GARBAGE: u32 = 100;
 /// A message of an app, in bytes.
@@ -171,15 +173,7 @@ impl Supervisor {
                 Event::Heard(Heard::Notice(Notice::Failed { message, stack })) => {
                     return Err(failed(join(&message, &stack)));
                 }
-                Event::Exit(exit) => {
-                    let how = match exit {
-                        Exit::Code(code) => format!("with code {code}"),
-                        Exit::Signal(signal) => format!("by signal {signal}"),
-                    };
-                    return Err(failed(format!(
-                        "the process ended {how} while it loaded the app"
-                    )));
-                }
+                Event::Exit(exit) => return Err(self.why_ended(exit).await),
                 other => match self.digest(other) {
                     Some(Order::Drain(reason) | Order::Kill(reason)) => {
                         return Err((StartProblem::Ended, reason));
@@ -188,6 +182,40 @@ impl Supervisor {
                 },
             }
         }
+    }
+
+    /// A worker that ends while it loads has mostly said why; that may be read
+    /// after the news of its end.
+    async fn why_ended(&mut self, exit: Exit) -> (StartProblem, ExitReason) {
+        let said = timeout(LAST_WORDS, async {
+            loop {
+                match self.control.hear().await {
+                    Heard::Notice(Notice::Failed { message, stack }) => {
+                        return Some(join(&message, &stack));
+                    }
+                    Heard::Closed => return None,
+                    Heard::Notice(_) | Heard::Garbage => {}
+                }
+            }
+        });
+        failed(said.await.ok().flatten().unwrap_or_else(|| {
+            let how = match exit {
+                Exit::Code(code) => format!("with code {code}"),
+                Exit::Signal(signal) => format!("by signal {signal}"),
+            };
+            format!("the process ended {how} while it loaded the app")
+        }))
+    }
+
+    /// What a dead worker had to say and nobody has read yet.
+    async fn last_words(&mut self) {
+        let heard = timeout(LAST_WORDS, async {
+            while self.closed_at.is_none() {
+                let heard = self.control.hear().await;
+                self.digest(Event::Heard(heard));
+            }
+        });
+        let _ = heard.await;
     }
 
     /// Until the worker is to end.
@@ -373,12 +401,13 @@ impl Supervisor {
         self.leave_app();
         self.process.kill();
         self.process.wait().await;
-        let instance = &self.instance;
+        let instance = Arc::clone(&self.instance);
         instance.fate.send_replace(Some(reason));
         instance.shelves.clear(instance.number());
         // The place first: who makes room must not count this one twice.
         drop(instance.take_permit());
-        self.shared.unregister(instance);
+        self.shared.unregister(&instance);
+        self.last_words().await;
         let ended = timeout(LOG_LIMIT, async {
             for log in &mut self.logs {
                 let _ = log.await;

@@ -71,29 +71,26 @@ async fn slots_are_per_app_and_the_queue_is_bounded() {
 
 #[tokio::test]
 async fn who_waits_too_long_is_told_so() {
-    let rig = Rig::with(buntime_testkit::real_bun(), |config| {
-        config.ephemeral_concurrency = 1
-    });
+    let rig = Rig::with(buntime_testkit::real_bun(), |config| config.size = 1);
+    let hog = rig.app("hog", FUNCTION, ephemeral);
     let app = rig.app("function", FUNCTION, |manifest| {
         ephemeral(manifest);
-        manifest.timeout = Duration::from_secs(1);
+        manifest.timeout = Duration::from_millis(300);
     });
-    let (hung, waited) = tokio::join!(rig.get(&app, "/hang"), async {
-        tokio::task::yield_now().await;
-        rig.get(&app, "/").await
-    });
+    let (gone, _) = watch::channel(false);
+    let hogging = rig.begin(&hog, Method::Get, "/hang", TestBody::none().leaving(&gone));
+    let waiting = async {
+        rig.events.started().await;
+        let waited = rig.get(&app, "/").await;
+        gone.send_replace(true);
+        waited
+    };
+    let (_, waited) = tokio::join!(hogging, waiting);
+    let waited = waited.unwrap_err();
     assert!(
-        matches!(hung, Err(Failed::Exchange(ExchangeError::Timeout))),
-        "{hung:?}"
-    );
-    assert!(
-        matches!(
-            waited,
-            Ok(_) | Err(Failed::Exchange(ExchangeError::QueueTimeout { .. }))
-        ),
+        matches!(waited, Failed::Exchange(ExchangeError::QueueTimeout { .. })),
         "{waited:?}"
     );
-    rig.text(&app, "/").await;
     rig.finish().await;
 }
 
@@ -107,13 +104,7 @@ async fn a_client_that_leaves_frees_its_place_and_its_worker() {
     let served = rig.begin(&app, Method::Get, "/hang", TestBody::none().leaving(&gone));
     let queued = rig.begin(&app, Method::Get, "/hang", TestBody::none().leaving(&gone));
     let leave = async {
-        let pid = rig
-            .events
-            .wait("a start", |event| match event {
-                Event::Started(_, pid) => Some(*pid),
-                _ => None,
-            })
-            .await;
+        let pid = rig.events.started().await;
         assert_eq!(app.status().queued, 1);
         gone.send_replace(true);
         pid

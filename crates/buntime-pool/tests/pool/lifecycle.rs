@@ -163,7 +163,8 @@ fn exchanges_are_send() {
         app: &'static Arc<buntime_pool::App>,
         request: buntime_pool::WorkerRequest<'static>,
     ) {
-        send(app.exchange(&rig.connections, request, Box::new(TestBody::none())));
+        let mut body: Option<Box<dyn buntime_http::BodySource>> = None;
+        send(app.exchange(&rig.connections, request, &mut body));
     }
     let _ = check;
 }

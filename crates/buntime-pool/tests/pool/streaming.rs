@@ -160,10 +160,14 @@ async fn a_websocket_passes() {
         request_id: &id,
         websocket: true,
     };
-    let body = Box::new(TestBody::none());
-    let response = soon("upgrade", app.exchange(&rig.connections, request, body))
-        .await
-        .unwrap();
+    let mut body: Option<Box<dyn buntime_http::BodySource>> =
+        Some(Box::new(TestBody::none()));
+    let response = soon(
+        "upgrade",
+        app.exchange(&rig.connections, request, &mut body),
+    )
+    .await
+    .unwrap();
     assert_eq!(response.head.status, 101);
     let mut upgraded = response.body.into_upgraded().expect("a connection");
     assert_eq!(app.status().instances[0].in_flight, 1);

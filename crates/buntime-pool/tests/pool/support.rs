@@ -79,6 +79,15 @@ impl Recorder {
         .await
     }
 
+    /// The first worker's process, once it serves.
+    pub(crate) async fn started(&self) -> u32 {
+        self.wait("a start", |event| match event {
+            Event::Started(_, pid) => Some(*pid),
+            _ => None,
+        })
+        .await
+    }
+
     /// Why the process `pid` ended, once it has.
     pub(crate) async fn exit_of(&self, pid: u32) -> ExitReason {
         self.wait(&format!("exit of {pid}"), |event| match event {
@@ -242,7 +251,8 @@ impl Rig {
             request_id: &id,
             websocket: false,
         };
-        let exchange = app.exchange(&self.connections, request, Box::new(body));
+        let mut body: Option<Box<dyn BodySource>> = Some(Box::new(body));
+        let exchange = app.exchange(&self.connections, request, &mut body);
         soon(path, exchange).await.map_err(Failed::Exchange)
     }
 

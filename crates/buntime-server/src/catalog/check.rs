@@ -22,7 +22,7 @@ pub fn check(dirs: &[PathBuf]) -> Vec<Problem> {
             None => roots.push(dir.clone()),
         }
     }
-    let mut scanner = Scanner::new(&roots);
+    let mut scanner = Scanner::new(roots.iter().map(Into::into).collect());
     scanner.pass(&Dirty::default());
     problems.extend(scanner.problems());
     problems.extend(Registry::<()>::default().choose(&scanner).collisions);

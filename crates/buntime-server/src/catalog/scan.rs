@@ -7,6 +7,7 @@ use std::sync::Arc;
 use buntime_core::{PackageName, Version};
 use buntime_fs::{OpenError, RelPath, Root};
 
+use super::CatalogRoot;
 use super::listing::{Listing, is_settled};
 use super::load::{self, Loaded, Sight, is_passing};
 use super::problem::{Problem, Topic};
@@ -61,7 +62,7 @@ type Place = (usize, PathBuf);
 /// Knows what was found last time.
 #[derive(Debug)]
 pub(super) struct Scanner {
-    roots: Vec<(Arc<Path>, Source)>,
+    roots: Vec<ScannedRoot>,
     listings: HashMap<PathBuf, Listing>,
     records: BTreeMap<Place, Record>,
     /// Folders that hold units, and the units' own, as of the last full pass.
@@ -70,6 +71,15 @@ pub(super) struct Scanner {
     /// Where the looking at unchanged code goes on.
     cursor: usize,
     revision: u64,
+}
+
+/// A worker root as it is scanned.
+#[derive(Debug)]
+struct ScannedRoot {
+    path: Arc<Path>,
+    source: Source,
+    /// The one unit folder that counts, absolute. `None`: all of them.
+    only: Option<PathBuf>,
 }
 
 /// A unit and what it was made from.
@@ -86,17 +96,21 @@ pub(super) struct Record {
 
 impl Scanner {
     /// `roots` as configured; relative ones count from the current folder.
-    pub(super) fn new(roots: &[PathBuf]) -> Self {
+    pub(super) fn new(roots: Vec<CatalogRoot>) -> Self {
         let roots = roots
-            .iter()
-            .map(|root| {
-                let root = std::path::absolute(root).unwrap_or_else(|_| root.clone());
+            .into_iter()
+            .map(|CatalogRoot { path: root, only }| {
+                let root = std::path::absolute(&root).unwrap_or(root);
                 let own_name = root.file_name().map(|name| name.to_string_lossy());
                 let source = match own_name {
                     Some(name) if name.starts_with('.') => Source::BuiltIn,
                     _ => Source::Uploaded,
                 };
-                (Arc::from(root), source)
+                ScannedRoot {
+                    only: only.map(|only| root.join(only)),
+                    path: Arc::from(root),
+                    source,
+                }
             })
             .collect();
         Self {
@@ -166,8 +180,8 @@ impl Scanner {
             let key = roots
                 .map(|index| (index, dir.clone()))
                 .find(|key| self.records.contains_key(key))?;
-            let root = Root::open(&self.roots[key.0].0).ok()?;
-            let below = dir.strip_prefix(&self.roots[key.0].0).ok()?;
+            let root = Root::open(&self.roots[key.0].path).ok()?;
+            let below = dir.strip_prefix(&self.roots[key.0].path).ok()?;
             let folder = root
                 .open_dir(&RelPath::try_from(below.to_str()?).ok()?)
                 .ok()?;
@@ -188,7 +202,7 @@ impl Scanner {
         };
         let mut known = HashSet::new();
         for index in 0..self.roots.len() {
-            let path = Arc::clone(&self.roots[index].0);
+            let path = Arc::clone(&self.roots[index].path);
             match Root::open(&path) {
                 // The same folder twice would collide with itself throughout.
                 Ok(root) if !known.insert((root.info().device, root.info().inode)) => {
@@ -303,6 +317,10 @@ impl Scanner {
         dirty: &Dirty,
         pass: &mut Pass,
     ) {
+        let wanted = self.roots[index].only.as_deref();
+        if wanted.is_some_and(|only| only != dir) {
+            return;
+        }
         let key = (index, dir.to_path_buf());
         let known = self.records.get(&key);
         let entry = known
@@ -342,9 +360,9 @@ impl Scanner {
             id: format!("{name}@{version}").into(),
             name,
             version,
-            root: Arc::clone(&self.roots[index].0),
+            root: Arc::clone(&self.roots[index].path),
             dir: dir.to_path_buf(),
-            source: self.roots[index].1,
+            source: self.roots[index].source,
             state: loaded.state.clone(),
         };
         self.keep(key, folder, unit, loaded, pass);

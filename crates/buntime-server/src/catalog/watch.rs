@@ -380,7 +380,7 @@ mod tests {
         let temp = tempfile::TempDir::new().unwrap();
         let unit = temp.path().join("app");
         fs::create_dir(&unit).unwrap();
-        let catalog = Catalog::open(&[], Silent);
+        let catalog = Catalog::open(Vec::<super::super::CatalogRoot>::new(), Silent);
         let mut watches = Watches::open(&catalog).unwrap();
         let folders = vec![wanted(temp.path(), None), wanted(&unit, Some(&unit))];
         let again = watches.follow(folders.clone(), &catalog).unwrap();

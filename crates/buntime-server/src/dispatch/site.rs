@@ -63,6 +63,7 @@ pub(crate) async fn serve(
     Ok(Response {
         status,
         headers: list,
+        // An outcome without a length is one without a body: 304.
         length: BodyLength::Exact(length.unwrap_or(0)),
         body: match body {
             StaticBody::Empty => Body::Empty,

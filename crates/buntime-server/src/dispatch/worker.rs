@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
 
+use buntime_core::Manifest;
 use buntime_http::{
-    BadHandshake, BodyError, Header, HeaderId, HeaderList, HopByHop, RequestId, ResponseFraming,
+    BadHandshake, BodyError, BodySource, Header, HeaderId, HeaderList, HopByHop, RequestId, ResponseFraming,
     Target, apply_response_limits, check_handshake,
 };
-use buntime_pool::{App, ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
+use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
 
-use super::Base;
-use crate::catalog::Unit;
+use super::{Base, Served};
+use crate::catalog::{Deployment, Unit};
 use crate::failure::Failure;
 use crate::message::{Body, BodyLength, Peer, Request, Response};
 use crate::service::{Answer, Service};
@@ -20,18 +21,17 @@ use crate::service::{Answer, Service};
 /// Names of the server's own session cookie. An app may neither see nor set it.
 const SESSION_COOKIES: [&[u8]; 2] = [b"buntime_session", b"__Host-buntime_session"];
 
+/// How often a request follows its app from one deployment to the next.
+const REPLACED_TRIES: u32 = 3;
+
 /// Lets the app's worker answer.
 pub(crate) async fn serve(
     service: &Service,
     workers: &ShardConnections,
-    app: &Arc<App>,
-    unit: &Unit,
+    deployment: Arc<Deployment<Served>>,
     request: Request,
     base: &Base,
 ) -> Result<Response, Answer> {
-    let Some(ready) = unit.ready() else {
-        return Err(Failure::NOT_FOUND.into());
-    };
     let Request {
         id,
         method,
@@ -39,34 +39,68 @@ pub(crate) async fn serve(
         mut headers,
         websocket,
         peer,
-        mut body,
+        body,
         ..
     } = request;
     if websocket {
         check_handshake(&headers).map_err(refused_websocket)?;
     }
-    let limit = ready
-        .manifest
+    let prefix = target.path().as_str().get(..base.end).unwrap_or_default();
+    prepare_headers(&mut headers, &peer, prefix);
+    let below = target_below(&target, base);
+    let mut body = Some(body);
+    let mut deployment = deployment;
+    let mut tries = REPLACED_TRIES;
+    loop {
+        let unit = deployment.unit();
+        let (Served::App(app), Some(ready)) = (deployment.slot(), unit.ready()) else {
+            return Err(Failure::NOT_FOUND.into());
+        };
+        limit_body(service, &ready.manifest, body.as_mut())?;
+        let asked = WorkerRequest {
+            method,
+            target: &below,
+            headers: &headers,
+            request_id: &id,
+            websocket,
+        };
+        let error = match app.exchange(workers, asked, &mut body).await {
+            Ok(response) => return answer(service, unit, prefix, &id, response),
+            Err(error) => error,
+        };
+        // The unit was replaced after this request had found it: what serves now
+        // is what the request is for.
+        let replaced = matches!(error, ExchangeError::Retired) && body.is_some() && tries > 0;
+        let successor = replaced.then(|| service.find(&target)).flatten();
+        match successor {
+            Some((successor, _)) if !Arc::ptr_eq(&successor, &deployment) => {
+                tries -= 1;
+                deployment = successor;
+            }
+            _ => return Err(failure(service, unit, &id, error)),
+        }
+    }
+}
+
+/// Holds the body to what the app accepts: at once where its length is known,
+/// else while it flows.
+fn limit_body(
+    service: &Service,
+    manifest: &Manifest,
+    body: Option<&mut Box<dyn BodySource>>,
+) -> Result<(), Failure> {
+    let Some(body) = body else {
+        return Ok(());
+    };
+    let limit = manifest
         .body_limit(service.bodies.default, service.bodies.max)
         .bytes
         .bytes();
     if body.content_length().is_some_and(|length| length > limit) {
-        return Err(Failure::PAYLOAD_TOO_LARGE.into());
+        return Err(Failure::PAYLOAD_TOO_LARGE);
     }
     body.set_limit(limit);
-    let prefix = target.path().as_str().get(..base.end).unwrap_or_default();
-    prepare_headers(&mut headers, &peer, prefix);
-    let asked = WorkerRequest {
-        method,
-        target: &target_below(&target, base),
-        headers: &headers,
-        request_id: &id,
-        websocket,
-    };
-    match app.exchange(workers, asked, body).await {
-        Ok(response) => answer(service, unit, prefix, &id, response),
-        Err(error) => Err(failure(service, unit, &id, error)),
-    }
+    Ok(())
 }
 
 /// The path below the base with the query, as sent.

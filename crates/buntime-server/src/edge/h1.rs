@@ -171,6 +171,10 @@ where
         if self.writer.send_switching(&response.headers, exchange).await.is_err() {
             return;
         }
+        let deflate = response
+            .headers
+            .get_named(b"sec-websocket-extensions")
+            .is_some_and(|agreed| agreed.starts_with(b"permessage-deflate"));
         let Body::Worker(body) = response.body else {
             return;
         };
@@ -182,7 +186,7 @@ where
             return;
         };
         let (read, early) = reader.into_parts();
-        tunnel::run(self.shard, read, early, self.writer.io_mut(), worker).await;
+        tunnel::run(self.shard, read, early, self.writer.io_mut(), worker, deflate).await;
     }
 
     /// Answers bytes that never became a request, then closes.

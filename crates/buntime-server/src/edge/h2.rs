@@ -449,10 +449,20 @@ impl H2Source {
                     .ok_or(BodyError::TooLarge)?;
                 Ok((!data.is_empty()).then_some(Frame::Data(data)))
             }
-            // Trailers of HTTP/2 requests are rare and Bun shows none to the app.
-            Err(_) => Ok(None),
+            Err(frame) => Ok(frame.into_trailers().ok().and_then(trailers)),
         }
     }
+}
+
+/// What may stand in a trailer section, by the same rule as in HTTP/1.1.
+fn trailers(map: http::HeaderMap) -> Option<Frame> {
+    let mut list = HeaderList::new();
+    for (name, value) in &map {
+        // What cannot be sent on as HTTP/1.1 is left out, as a trailer may be.
+        let _ = list.push(name.as_str().as_bytes(), value.as_bytes());
+    }
+    list.retain(|header| buntime_http::may_trail(&header));
+    (!list.is_empty()).then_some(Frame::Trailers(list))
 }
 
 impl BodySource for H2Source {

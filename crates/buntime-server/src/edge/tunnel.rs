@@ -32,13 +32,15 @@ const GOING_AWAY: u16 = 1001;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Carries frames until either side ends, breaks the protocol or stops reading,
-/// or the server stops. `early` was read of the client before the tunnel began.
+/// or the server stops. `early` was read of the client before the tunnel began;
+/// `deflate` says whether both sides agreed on compression.
 pub(super) async fn run<R, W>(
     shard: &Shard,
     read: R,
     early: BytesMut,
     write: &mut W,
     worker: Upgraded,
+    deflate: bool,
 ) where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -49,9 +51,12 @@ pub(super) async fn run<R, W>(
         leftover,
         place: _place,
     } = worker;
-    let stall = shard.settings().timeouts.write;
-    let mut up = Lane::new(Direction::FromClient, read, worker_write, early.freeze(), stall);
-    let mut down = Lane::new(Direction::FromServer, worker_read, write, leftover, stall);
+    let settings = Settings {
+        stall: shard.settings().timeouts.write,
+        deflate,
+    };
+    let mut up = Lane::new(read, worker_write, early.freeze(), Direction::FromClient, settings);
+    let mut down = Lane::new(worker_read, write, leftover, Direction::FromServer, settings);
     let mut drained = pin!(shard.drain().cancelled());
     let end = poll_fn(|cx| poll(cx, &mut up, &mut down, drained.as_mut())).await;
     if let Some(code) = end {
@@ -112,6 +117,14 @@ enum End {
     Violation(u16),
 }
 
+/// What both directions have in common.
+#[derive(Clone, Copy)]
+struct Settings {
+    /// How long a destination may take nothing.
+    stall: Duration,
+    deflate: bool,
+}
+
 /// One direction of a tunnel.
 struct Lane<R, W> {
     read: R,
@@ -129,13 +142,13 @@ struct Lane<R, W> {
 }
 
 impl<R, W> Lane<R, W> {
-    fn new(direction: Direction, read: R, write: W, early: Bytes, stall_limit: Duration) -> Self {
+    fn new(read: R, write: W, early: Bytes, direction: Direction, settings: Settings) -> Self {
         let limits = FrameLimits {
             frame: MESSAGE_MAX,
             message: MESSAGE_MAX,
             controls: CONTROLS,
             window: CONTROL_WINDOW,
-            deflate: true,
+            deflate: settings.deflate,
         };
         Self {
             read,
@@ -144,8 +157,8 @@ impl<R, W> Lane<R, W> {
             waiting: Bytes::new(),
             inspector: FrameInspector::new(direction, limits),
             started: Instant::now(),
-            stall: Box::pin(tokio::time::sleep(stall_limit)),
-            stall_limit,
+            stall: Box::pin(tokio::time::sleep(settings.stall)),
+            stall_limit: settings.stall,
             stalled: false,
             early,
         }

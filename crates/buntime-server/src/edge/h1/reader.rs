@@ -1,7 +1,6 @@
 //! The reading half of an HTTP/1.1 connection: heads between requests, a body
 //! during one.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,9 +11,10 @@ use buntime_http::{
     RequestHead, parse_request_from,
 };
 use bytes::BytesMut;
+use buntime_pool::Alarm;
 use parking_lot::Mutex;
 use tokio::io::AsyncRead;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::edge::Timeouts;
 
@@ -45,7 +45,7 @@ pub(super) struct Reader<R> {
     searched: usize,
     limits: HeadLimits,
     timeouts: Timeouts,
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
     state: BodyState,
     /// The client closed its side.
     eof: bool,
@@ -66,7 +66,8 @@ enum BodyState {
 struct Pace {
     bytes: u64,
     waited: Duration,
-    waiting_since: Option<Instant>,
+    /// Since when the client is waited for, and until when at the longest.
+    waiting: Option<(Instant, Instant)>,
 }
 
 impl<R: AsyncRead + Unpin + Send> Reader<R> {
@@ -77,7 +78,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
             searched: 0,
             limits,
             timeouts,
-            timer: Box::pin(tokio::time::sleep(timeouts.idle)),
+            alarm: Alarm::new(Instant::now() + timeouts.idle),
             state: BodyState::End,
             eof: false,
             pace: Pace::default(),
@@ -108,7 +109,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
         } else {
             self.timeouts.idle
         };
-        self.timer.as_mut().reset(Instant::now() + limit);
+        let mut deadline = Instant::now() + limit;
         loop {
             if !self.buf.is_empty() {
                 match parse_request_from(&self.buf, &mut self.searched, &self.limits) {
@@ -123,9 +124,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 }
                 if !started {
                     started = true;
-                    self.timer
-                        .as_mut()
-                        .reset(Instant::now() + self.timeouts.head);
+                    deadline = Instant::now() + self.timeouts.head;
                 }
             }
             if self.eof {
@@ -135,7 +134,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 if let Poll::Ready(read) = self.poll_fill(cx, HEAD_READ) {
                     return Poll::Ready(Some(read));
                 }
-                self.timer.as_mut().poll(cx).map(|()| None)
+                self.alarm.poll(cx, deadline).map(|()| None)
             })
             .await;
             match filled {
@@ -218,10 +217,8 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                     self.pace.stop();
                 }
                 Poll::Pending => {
-                    if let Some(deadline) = self.pace.wait(self.timeouts.body) {
-                        self.timer.as_mut().reset(deadline);
-                    }
-                    ready!(self.timer.as_mut().poll(cx));
+                    let deadline = self.pace.wait(self.timeouts.body);
+                    ready!(self.alarm.poll(cx, deadline));
                     self.state = BodyState::Broken;
                     return Poll::Ready(Some(Err(BodyError::TooSlow)));
                 }
@@ -286,20 +283,19 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
 
 impl Pace {
     fn stop(&mut self) {
-        if let Some(since) = self.waiting_since.take() {
+        if let Some((since, _)) = self.waiting.take() {
             self.waited += since.elapsed();
         }
     }
 
-    /// Notes that the client is waited for; the deadline if the wait begins now.
-    fn wait(&mut self, timeout: Duration) -> Option<Instant> {
-        if self.waiting_since.is_some() {
-            return None;
-        }
-        let now = Instant::now();
-        self.waiting_since = Some(now);
-        let earned = timeout + Duration::from_secs(self.bytes / MIN_BYTES_PER_SECOND);
-        Some(now + timeout.min(earned.saturating_sub(self.waited)))
+    /// Notes that the client is waited for, and tells until when.
+    fn wait(&mut self, timeout: Duration) -> Instant {
+        let (_, deadline) = *self.waiting.get_or_insert_with(|| {
+            let now = Instant::now();
+            let earned = timeout + Duration::from_secs(self.bytes / MIN_BYTES_PER_SECOND);
+            (now, now + timeout.min(earned.saturating_sub(self.waited)))
+        });
+        deadline
     }
 }
 

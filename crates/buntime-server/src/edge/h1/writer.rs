@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use buntime_http::{Frame, HeaderId, HeaderList, Method, RequestId};
+use buntime_pool::Alarm;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::reader::{Home, Reader};
@@ -53,7 +54,7 @@ enum Framing {
 pub(super) struct Writer<W> {
     io: W,
     out: Vec<u8>,
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
     timeout: Duration,
 }
 
@@ -62,7 +63,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         Self {
             io,
             out: Vec::with_capacity(1024),
-            timer: Box::pin(tokio::time::sleep(timeout)),
+            alarm: Alarm::new(Instant::now() + timeout),
             timeout,
         }
     }
@@ -198,21 +199,22 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
 
     /// Writes all three pieces, gathered; fails if nothing moves for the timeout.
     async fn write(&mut self, mut pieces: [&[u8]; 3]) -> io::Result<()> {
-        let mut waiting = false;
+        let mut deadline = None;
         poll_fn(|cx| {
             loop {
-                let slices = pieces.map(IoSlice::new);
-                let first = pieces.iter().position(|piece| !piece.is_empty());
-                let Some(first) = first else {
-                    return Poll::Ready(Ok(()));
+                let io = Pin::new(&mut self.io);
+                // One piece leaves by the cheaper system call.
+                let written = match pieces {
+                    [[], [], []] => return Poll::Ready(Ok(())),
+                    [piece, [], []] => io.poll_write(cx, piece),
+                    _ => io.poll_write_vectored(cx, &pieces.map(IoSlice::new)),
                 };
-                let rest = slices.get(first..).unwrap_or_default();
-                match Pin::new(&mut self.io).poll_write_vectored(cx, rest) {
+                match written {
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                     }
                     Poll::Ready(Ok(mut written)) => {
-                        waiting = false;
+                        deadline = None;
                         for piece in &mut pieces {
                             let taken = written.min(piece.len());
                             *piece = piece.get(taken..).unwrap_or_default();
@@ -221,13 +223,11 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
-                        if !std::mem::replace(&mut waiting, true) {
-                            self.timer.as_mut().reset(Instant::now() + self.timeout);
-                        }
+                        let deadline =
+                            *deadline.get_or_insert_with(|| Instant::now() + self.timeout);
                         return self
-                            .timer
-                            .as_mut()
-                            .poll(cx)
+                            .alarm
+                            .poll(cx, deadline)
                             .map(|()| Err(io::ErrorKind::TimedOut.into()));
                     }
                 }
