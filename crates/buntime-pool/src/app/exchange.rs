@@ -1,6 +1,7 @@
 //! One request from its arrival to the head of its response.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,8 +14,8 @@ use super::fleet::{Found, Verdict};
 use super::{App, QUEUE_RETRY};
 use crate::client::{RoundTrip, TripError, WorkerRequest, WorkerResponse};
 use crate::connections::{Connection, ShardConnections};
-use crate::error::{ExchangeError, ExitReason};
-use crate::instance::{Lease, Order};
+use crate::error::{ExchangeError, ExitReason, StartFailure};
+use crate::instance::{Instance, Lease, Order};
 
 /// Workers that may turn out dead before they have seen the request.
 const WORKER_TRIES: usize = 3;
@@ -33,6 +34,10 @@ enum Interrupted {
 }
 
 /// What became of one try in one worker.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment; a box would cost each request an allocation"
+)]
 enum Try {
     Done(Result<WorkerResponse, ExchangeError>),
     /// The worker has not seen the request: another one may have it.
@@ -175,11 +180,7 @@ impl App {
                 None => {
                     match wait(&mut body, deadline, Connection::open(&instance, deadline)).await {
                         Ok(Ok(connection)) => connection,
-                        Ok(Err(_)) => {
-                            // It does not listen any more, so it serves nobody.
-                            instance.order(Order::Kill(ExitReason::Misbehaved));
-                            return Try::Unseen(body);
-                        }
+                        Ok(Err(error)) => return unreachable_worker(&instance, error, body).await,
                         Err(Interrupted::Gone) => return Try::Done(Err(ExchangeError::ClientGone)),
                         Err(Interrupted::Deadline) => {
                             instance.order(Order::Kill(ExitReason::Timeout));
@@ -225,6 +226,22 @@ impl App {
             }
         }
     }
+}
+
+/// There is no connection to a worker.
+async fn unreachable_worker(instance: &Instance, error: io::Error, body: Body) -> Try {
+    if error.kind() != io::ErrorKind::ConnectionRefused {
+        // Ours to blame: no descriptor is left, say.
+        let message = format!("cannot connect to the worker: {error}");
+        return Try::Done(Err(ExchangeError::StartFailed(StartFailure { message })));
+    }
+    // It does not listen any more, so it serves nobody; if it is not dead by now,
+    // it will be.
+    instance.close();
+    if instance.fate_within(FATE_WAIT).await.is_none() {
+        instance.order(Order::Kill(ExitReason::Misbehaved));
+    }
+    Try::Unseen(body)
 }
 
 /// Waits, but not for a client that went away, and not past `deadline`.

@@ -1,5 +1,11 @@
 //! The pool with real processes: Bun itself, and a fake one for the bad days.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests fail by panicking, and so do their helpers"
+)]
+
 mod bad_wire;
 mod bad_workers;
 mod ephemeral;
