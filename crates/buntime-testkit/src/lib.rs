@@ -15,6 +15,7 @@
 )]
 
 pub mod log;
+pub mod memory;
 mod probe;
 pub mod process;
 mod programs;
