@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::bundle::AppBundle;
 use crate::config::AppSpec;
 use crate::error::ExitReason;
 use crate::instance::{Instance, Lease, Order};
@@ -30,6 +31,7 @@ pub struct App {
     /// Tells apps apart, also of the same id.
     number: u64,
     spec: Arc<AppSpec>,
+    bundle: Arc<AppBundle>,
     /// The group of this app's places. Another one each time the files change, so
     /// that workers which still finish something do not hold back their successors.
     group: AtomicU64,
@@ -44,6 +46,7 @@ impl App {
         Arc::new(Self {
             shared: Arc::clone(shared),
             number: shared.next_number(),
+            bundle: Arc::new(AppBundle::new(&spec)),
             spec: Arc::new(spec),
             group: AtomicU64::new(shared.next_number()),
             ready: ArcSwap::default(),
@@ -78,6 +81,7 @@ impl App {
     /// The app's files changed: its workers are replaced, and a crash loop is
     /// forgotten.
     pub fn files_changed(&self) {
+        self.bundle.look_again();
         self.drain_all(ExitReason::Retired, &Verdict::LookAgain);
     }
 

@@ -29,6 +29,8 @@ pub struct PoolConfig {
     pub runtime_dir: PathBuf,
     /// Where the apps' data is kept, one directory for each app name.
     pub data_dir: PathBuf,
+    /// Where bundles are kept between runs. Created 0700; no two pools may share it.
+    pub bundle_dir: PathBuf,
     /// Variables that every worker gets: the technical minimum, `NODE_ENV`, the
     /// `RUNTIME_*` ones. The pool adds what differs from worker to worker.
     pub base_env: Vec<(String, String)>,

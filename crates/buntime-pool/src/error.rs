@@ -176,6 +176,15 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The directory for bundles cannot be made or cleaned.
+    #[error("cannot prepare the directory for bundles {}", path.display())]
+    BundleDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The Bun binary is not there or is not a file.
     #[error("no Bun at {}", path.display())]
     NoBun {

@@ -66,6 +66,17 @@ pub trait PoolEvents: Send + Sync {
         let _ = (app, worker, source, request_id, detail);
     }
 
+    /// From now on workers of the app start from a bundle, found or made in `took`.
+    fn bundled(&self, app: &str, took: Duration) {
+        let _ = (app, took);
+    }
+
+    /// Workers of the app start from its source. `demanded`: its manifest asks for a
+    /// bundle. `reason` may hold the app's paths and pieces of its source.
+    fn not_bundled(&self, app: &str, demanded: bool, reason: &str) {
+        let _ = (app, demanded, reason);
+    }
+
     /// A worker sent something on the control channel that is not understood, or
     /// did something else that a worker does not do.
     fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {

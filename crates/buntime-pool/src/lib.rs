@@ -5,6 +5,7 @@ mod app;
 mod blanks;
 mod breaker;
 mod bucket;
+mod bundle;
 mod client;
 mod config;
 mod connections;

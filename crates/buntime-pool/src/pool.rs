@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::blanks::Blanks;
+use crate::bundle::Bundles;
 use crate::config::{AppSpec, PoolConfig};
 use crate::error::{ExitReason, StartError};
 use crate::instance::{Instance, Order};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) config: PoolConfig,
     pub(crate) slots: Arc<Slots>,
     pub(crate) blanks: Blanks,
+    pub(crate) bundles: Bundles,
     pub(crate) slots_dir: PathBuf,
     pub(crate) wrapper: PathBuf,
     /// Every task of the pool, so that a shutdown can wait for the last one.
@@ -73,9 +75,14 @@ impl Pool {
                 path: config.runtime_dir.clone(),
                 source,
             })?;
+        let bundles = Bundles::open(&config).map_err(|source| StartError::BundleDir {
+            path: config.bundle_dir.clone(),
+            source,
+        })?;
         let shared = Arc::new(Shared {
             slots: Slots::new(config.size),
             blanks: Blanks::new(config.blanks),
+            bundles,
             slots_dir,
             wrapper,
             tracker: TaskTracker::new(),

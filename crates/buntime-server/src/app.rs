@@ -300,6 +300,7 @@ fn pool_config(
         bun: bun.program.clone(),
         runtime_dir: config.state.dir.join("run"),
         data_dir: config.state.dir.join("data"),
+        bundle_dir: config.state.dir.join("bundles"),
         base_env: base_env
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -335,12 +335,14 @@ impl App {
             let Some(lease) = blank.instance.enter() else {
                 continue;
             };
+            let entry = entry_to_run(&self.shared, &self.spec, &self.bundle).await;
+            let is_bundle = entry.is_bundle();
             blank.instance.dedicate(&self.spec, self, permit.take());
             let env =
                 worker_env(&self.shared, &self.spec, &blank.instance).map_err(Verdict::Failed)?;
             let (reply, answer) = oneshot::channel();
             let assignment = Assignment {
-                entry: entry_to_run(&self.spec),
+                entry: entry.into_path(),
                 env,
                 deadline,
                 reply,
@@ -352,6 +354,12 @@ impl App {
             }
             return match answer.await {
                 Ok(Ok(())) => Ok(lease),
+                // Whether it is the bundle's fault shows when the source has run.
+                Ok(Err(StartProblem::Failed(_))) if is_bundle => {
+                    self.bundle.give_up();
+                    permit = blank.instance.take_permit();
+                    continue;
+                }
                 Ok(Err(StartProblem::Failed(failure))) => Err(Verdict::Failed(failure)),
                 Ok(Err(StartProblem::Timeout)) => Err(Verdict::Timeout),
                 Ok(Err(StartProblem::Ended)) | Err(_) => Err(Verdict::Retired),

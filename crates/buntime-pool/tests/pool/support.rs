@@ -163,6 +163,7 @@ impl Rig {
             bun,
             runtime_dir: dir.path().join("run"),
             data_dir: dir.path().join("data"),
+            bundle_dir: dir.path().join("bundles"),
             base_env: vec![
                 ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
                 ("NODE_ENV".to_owned(), "production".to_owned()),

@@ -97,6 +97,23 @@ impl PoolEvents for PoolLog {
         });
     }
 
+    fn bundled(&self, app: &str, took: Duration) {
+        self.log.debug("pool", "Starts from a bundle", |fields| {
+            fields.text("app", app).add("ms", took.as_secs_f64() * 1e3);
+        });
+    }
+
+    fn not_bundled(&self, app: &str, demanded: bool, reason: &str) {
+        let level = if demanded {
+            crate::logging::Level::Warn
+        } else {
+            crate::logging::Level::Debug
+        };
+        self.log.log(level, "pool", "Starts from source", |fields| {
+            fields.text("app", app).text("reason", reason);
+        });
+    }
+
     fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {
         self.log.warn("pool", "Worker misbehaves", |fields| {
             fields
