@@ -158,8 +158,18 @@ fn launch(shared: &Shared, flavor: Flavor, slot: &Slot, control: OwnedFd) -> Lau
     if flavor == Flavor::Small {
         args.push("--smol".into());
     }
-    // No file of settings, no variables from files, no packages fetched at run time.
-    args.extend(["--config=/dev/null", "--no-env-file", "--no-install"].map(OsString::from));
+    args.extend(
+        [
+            // No file of settings, no variables from files, no packages fetched at run time.
+            "--config=/dev/null",
+            "--no-env-file",
+            "--no-install",
+            // Bun's own limit is 16 KB, and it would answer 431. The edge allows 64 KB, and
+            // the server adds a little.
+            "--max-http-header-size=131072",
+        ]
+        .map(OsString::from),
+    );
     args.push(shared.wrapper.clone().into());
     Launch {
         program: shared.config.bun.clone(),
