@@ -2,6 +2,7 @@
 //! takes it down in order.
 
 mod deployer;
+mod kept_back;
 mod pool_events;
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::deployer::Deployer;
+use self::kept_back::KeptBack;
 use self::pool_events::PoolLog;
 use crate::catalog::Catalog;
 use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
@@ -131,8 +133,11 @@ impl Server {
         let for_workers = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let api_url = format!("http://{}", for_workers.local_addr()?);
 
-        let pool = Pool::start(pool_config(&config, &bun, &api_url, &log)?)?;
-        let deployer = Deployer::new(pool.clone(), Arc::new(FileCache::new(FILE_CACHE)), log.clone());
+        let kept_back = KeptBack::default();
+        let events = PoolLog::new(log.clone(), kept_back.clone());
+        let pool = Pool::start(pool_config(&config, &bun, &api_url, events)?)?;
+        let files = Arc::new(FileCache::new(FILE_CACHE));
+        let deployer = Deployer::new(pool.clone(), files, kept_back, log.clone());
         let roots = config.workers.clone();
         let catalog = tokio::task::spawn_blocking(move || Catalog::open(&roots, deployer))
             .await
@@ -271,7 +276,7 @@ fn pool_config(
     config: &Config,
     bun: &Bun,
     api_url: &str,
-    log: &Logger,
+    events: PoolLog,
 ) -> Result<PoolConfig, RunError> {
     let roots = |paths: &mut dyn Iterator<Item = &PathBuf>| {
         paths
@@ -310,6 +315,6 @@ fn pool_config(
         limits: ProcessLimits::default(),
         terminate_grace: TERMINATE_GRACE,
         crash_loop: CrashLoop::default(),
-        events: Arc::new(PoolLog::new(log.clone())),
+        events: Arc::new(events),
     })
 }

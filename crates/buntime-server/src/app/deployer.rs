@@ -6,6 +6,7 @@ use buntime_fs::static_files::{FileCache, SourceMaps, StaticOptions, StaticSite}
 use buntime_fs::{OpenError, RelPath, Root};
 use buntime_pool::{AppSpec, Pool};
 
+use super::kept_back::KeptBack;
 use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, Severity, Unit};
 use crate::dispatch::Served;
 use crate::logging::{Level, Logger};
@@ -14,12 +15,23 @@ use crate::logging::{Level, Logger};
 pub(super) struct Deployer {
     pool: Pool,
     files: Arc<FileCache>,
+    kept_back: KeptBack,
     log: Logger,
 }
 
 impl Deployer {
-    pub(super) fn new(pool: Pool, files: Arc<FileCache>, log: Logger) -> Self {
-        Self { pool, files, log }
+    pub(super) fn new(
+        pool: Pool,
+        files: Arc<FileCache>,
+        kept_back: KeptBack,
+        log: Logger,
+    ) -> Self {
+        Self {
+            pool,
+            files,
+            kept_back,
+            log,
+        }
     }
 
     fn site(&self, unit: &Unit, page: &RelPath) -> Result<StaticSite, OpenError> {
@@ -56,21 +68,29 @@ impl CatalogEvents<Served> for Deployer {
                     Served::Nothing
                 }
             },
-            Entry::Script(entrypoint) => Served::App(self.pool.app(AppSpec {
-                id: unit.id.to_string(),
-                name: unit.name.clone(),
-                version: unit.version.clone(),
-                dir: unit.dir.clone(),
-                entrypoint: unit.dir.join(entrypoint.as_path()),
-                manifest: Arc::clone(&ready.manifest),
-                env: ready.env.clone(),
-            })),
+            Entry::Script(entrypoint) => {
+                let id = unit.id.to_string();
+                self.kept_back.begin(&id, &ready.blocked_env);
+                Served::App(self.pool.app(AppSpec {
+                    id,
+                    name: unit.name.clone(),
+                    version: unit.version.clone(),
+                    dir: unit.dir.clone(),
+                    entrypoint: unit.dir.join(entrypoint.as_path()),
+                    manifest: Arc::clone(&ready.manifest),
+                    env: ready.env.clone(),
+                }))
+            }
         }
     }
 
     fn retire(&self, deployment: &Arc<Deployment<Served>>) {
         if let Served::App(app) = deployment.slot() {
             app.retire();
+            let unit = deployment.unit();
+            if let Some(ready) = unit.ready() {
+                self.kept_back.end(unit.id.as_ref(), &ready.blocked_env);
+            }
         }
     }
 

@@ -5,16 +5,18 @@ use std::time::Duration;
 use buntime_pool::{ExitReason, LogStream, PoolEvents};
 use uuid::Uuid;
 
+use super::kept_back::KeptBack;
 use crate::logging::Logger;
 
 /// Logs what the pool tells.
 pub(super) struct PoolLog {
     log: Logger,
+    kept_back: KeptBack,
 }
 
 impl PoolLog {
-    pub(super) fn new(log: Logger) -> Self {
-        Self { log }
+    pub(super) fn new(log: Logger, kept_back: KeptBack) -> Self {
+        Self { log, kept_back }
     }
 }
 
@@ -43,6 +45,13 @@ impl PoolEvents for PoolLog {
     }
 
     fn started(&self, app: &str, worker: Uuid, pid: u32, took: Duration) {
+        if let Some(names) = self.kept_back.of(app) {
+            self.log
+                .warn("pool", "Blocked sensitive env vars from worker", |fields| {
+                    fields.add("blocked", &names[..]);
+                    fields.text("app", app).text("worker", worker);
+                });
+        }
         self.log.debug("pool", "Worker started", |fields| {
             fields
                 .text("app", app)
