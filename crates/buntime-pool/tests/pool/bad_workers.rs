@@ -164,7 +164,9 @@ async fn a_bun_without_socket_or_manners_is_no_worker() {
 async fn noise_on_the_control_channel_costs_the_worker_its_life() {
     let rig = Rig::fake();
     let app = rig.app("noisy", "noise", |_| {});
-    let pid = rig.pid(&app).await;
+    // It may be dead before it has answered.
+    let _ = rig.get(&app, "/pid").await;
+    let pid = rig.events.started().await;
     assert_eq!(rig.events.exit_of(pid).await, ExitReason::Misbehaved);
     rig.finish().await;
 }

@@ -28,19 +28,18 @@ fn manifest(ttl: u64) -> Manifest {
 }
 
 #[tokio::test]
-async fn the_same_specification_is_the_same_app() {
+async fn two_deployments_of_an_app_go_on_side_by_side_until_one_is_retired() {
     let rig = Rig::fake();
     let first = rig.pool.app(rig.spec("a", "", manifest(60)));
-    let same = rig.pool.app(rig.spec("a", "", manifest(60)));
-    assert!(Arc::ptr_eq(&first, &same));
-    let other = rig.pool.app(rig.spec("a", "", manifest(61)));
-    assert!(!Arc::ptr_eq(&first, &other));
+    let second = rig.pool.app(rig.spec("a", "", manifest(60)));
+    assert_ne!(rig.pid(&first).await, rig.pid(&second).await);
+    first.retire();
     let failed = rig.get(&first, "/").await.unwrap_err();
     assert!(
         matches!(failed, Failed::Exchange(ExchangeError::Retired)),
         "{failed:?}"
     );
-    assert_eq!(rig.text(&other, "/served").await, "/served");
+    assert_eq!(rig.text(&second, "/served").await, "/served");
     rig.finish().await;
 }
 
@@ -55,6 +54,7 @@ async fn a_replaced_app_finishes_what_it_has_begun() {
         .unwrap();
     let new = rig.pool.app(rig.spec("a", SOURCE, manifest(61)));
     assert_ne!(rig.pid(&new).await, pid);
+    old.retire();
     let answer = soon("the old body", read_all(dripping)).await.unwrap();
     assert_eq!(answer.text(), "ab");
     assert_eq!(rig.events.exit_of(pid).await, ExitReason::Retired);

@@ -160,8 +160,7 @@ async fn a_websocket_passes() {
         request_id: &id,
         websocket: true,
     };
-    let mut body: Option<Box<dyn buntime_http::BodySource>> =
-        Some(Box::new(TestBody::none()));
+    let mut body: Option<Box<dyn buntime_http::BodySource>> = Some(Box::new(TestBody::none()));
     let response = soon(
         "upgrade",
         app.exchange(&rig.connections, request, &mut body),

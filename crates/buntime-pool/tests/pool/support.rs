@@ -40,6 +40,8 @@ pub(crate) enum Event {
     CrashLoop(Duration),
     AppError(String, Option<String>, String),
     Misbehaved(String),
+    Bundled(String),
+    NotBundled(String, bool, String),
 }
 
 /// Remembers what happened.
@@ -129,6 +131,13 @@ impl PoolEvents for Recorder {
     }
     fn misbehaved(&self, _: Option<&str>, _: Uuid, what: &str) {
         self.note(Event::Misbehaved(what.to_owned()));
+    }
+    fn bundled(&self, app: &str, _: Duration) {
+        self.note(Event::Bundled(app.to_owned()));
+    }
+    fn not_bundled(&self, app: &str, demanded: bool, reason: &str) {
+        let (app, reason) = (app.to_owned(), reason.to_owned());
+        self.note(Event::NotBundled(app, demanded, reason));
     }
 }
 
