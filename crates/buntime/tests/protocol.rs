@@ -1,0 +1,18 @@
+//! The protocol as clients meet it: the real program on real Bun, spoken to byte
+//! by byte. Tests are named after the rows of the bad inputs that they try: P
+//! paths, R request ids, H headers, B bodies, T the protocol itself.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "protocol/bodies.rs"]
+mod bodies;
+#[path = "protocol/framing.rs"]
+mod framing;
+#[path = "protocol/headers.rs"]
+mod headers;
+#[path = "protocol/paths.rs"]
+mod paths;
+#[path = "protocol/request_ids.rs"]
+mod request_ids;
+#[path = "protocol/support.rs"]
+mod support;

@@ -1,0 +1,280 @@
+//! B: bodies that are too large, too slow, or where nobody expects one.
+
+use std::time::{Duration, Instant};
+
+use buntime_testkit::process;
+
+use crate::support::{Invariants, SMUGGLED, echo, echo_server, sound};
+
+const MIB: usize = 1024 * 1024;
+
+#[track_caller]
+fn too_large(response: &buntime_testkit::Response) {
+    sound(response);
+    assert_eq!(response.status, 413);
+    assert_eq!(response.text(), "Payload Too Large");
+    assert!(
+        response
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/plain")
+    );
+    assert_eq!(response.header("connection").as_deref(), Some("close"));
+}
+
+#[test]
+fn b1_a_length_over_the_limit_is_refused_before_the_body() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    for length in [10 * MIB + 1, 11 * MIB, usize::MAX] {
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let mut client = server.connect();
+            let head = format!(
+                "POST /echo/count HTTP/1.1\r\nHost: a\r\n{expect}Content-Length: {length}\r\n\r\n"
+            );
+            client.send(head.as_bytes());
+            too_large(&client.head("POST").map(|head| client.body(head)).unwrap());
+            client.send(SMUGGLED);
+            client.finish();
+            client.assert_closed();
+        }
+    }
+    let mut client = server.connect();
+    let body = vec![b'x'; 10 * MIB];
+    let response = client.request("POST", "/echo/count", &[], &body);
+    assert_eq!(response.json()["bytes"], 10 * MIB);
+    before.hold(&server);
+}
+
+#[test]
+fn b2_a_chunked_body_is_cut_at_the_limit() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    let mut client = server.connect();
+    let head = b"POST /echo/count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(head);
+    client.send(format!("{:x}\r\n", 10 * MIB).as_bytes());
+    client.send(&vec![b'x'; 10 * MIB]);
+    client.send(b"\r\n0\r\n\r\n");
+    assert_eq!(client.response_to("POST").json()["bytes"], 10 * MIB);
+    client.send(head);
+    client.send(format!("{:x}\r\n", 10 * MIB).as_bytes());
+    client.send(&vec![b'x'; 10 * MIB]);
+    // One byte more, and not another one is needed for the answer.
+    client.send(b"\r\n1\r\nx");
+    too_large(&client.response_to("POST"));
+    client.send(SMUGGLED);
+    client.finish();
+    client.assert_closed();
+    before.hold(&server);
+}
+
+#[test]
+fn b3_a_huge_body_costs_no_memory() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    assert_eq!(
+        server
+            .connect()
+            .request("POST", "/echo/count", &[], &[b'x'; 200_000])
+            .status,
+        200
+    );
+    let memory = process::private_memory(server.pid());
+    let mut client = server.connect();
+    client.send(b"POST /echo/count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = [format!("{MIB:x}\r\n").as_bytes(), &vec![b'x'; MIB], b"\r\n"].concat();
+    for _ in 0..120 {
+        if client.try_send(&chunk).is_err() {
+            break;
+        }
+    }
+    too_large(&client.response_to("POST"));
+    let grown = process::private_memory(server.pid()).saturating_sub(memory);
+    assert!(grown < 20 * MIB as u64, "memory grew by {grown} bytes");
+    before.hold(&server);
+}
+
+#[test]
+fn b3_an_app_may_raise_its_limit_up_to_the_ceiling() {
+    let server = echo_server();
+    let source = "export default { async fetch(r) { let n = 0; for await (const c of r.body ?? []) n += c.length; return Response.json({bytes: n}) } }";
+    server.app(
+        "small@1.0.0",
+        "ttl: 1h\nmaxBodySize: 1kb\n",
+        &[("index.ts", source)],
+    );
+    server.app(
+        "large@1.0.0",
+        "ttl: 1h\nmaxBodySize: 1gb\n",
+        &[("index.ts", source)],
+    );
+    let mut client = server.connect();
+    assert_eq!(
+        client.request("POST", "/small/", &[], &[0; 1024]).json()["bytes"],
+        1024
+    );
+    too_large(&client.request("POST", "/small/", &[], &[0; 1025]));
+    let mut client = server.connect();
+    let response = client.request("POST", "/large/", &[], &vec![0; 20 * MIB]);
+    assert_eq!(response.json()["bytes"], 20 * MIB);
+    let head = format!(
+        "POST /large/ HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        100 * MIB + 1
+    );
+    client.send(head.as_bytes());
+    too_large(&client.response_to("POST"));
+}
+
+#[test]
+fn b7_a_body_that_stops_is_given_up() {
+    let server = echo().env("RUNTIME_BODY_TIMEOUT", "1s").start();
+    let before = Invariants::of(&server);
+    for head in [
+        "Content-Length: 1000000\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\nff\r\nabc",
+    ] {
+        let begun = Instant::now();
+        let mut client = server.connect();
+        client.send(format!("POST /echo/count HTTP/1.1\r\nHost: a\r\n{head}").as_bytes());
+        if let Some(response) = client.next_response("POST") {
+            sound(&response);
+            assert_eq!(response.status, 408, "{}", response.text());
+            assert_eq!(response.header("connection").as_deref(), Some("close"));
+        }
+        client.assert_closed();
+        assert!(
+            begun.elapsed() >= Duration::from_millis(900),
+            "too early: {:?}",
+            begun.elapsed()
+        );
+    }
+    before.hold(&server);
+}
+
+#[test]
+fn b8_a_body_that_drips_is_given_up() {
+    let server = echo().env("RUNTIME_BODY_TIMEOUT", "1s").start();
+    let before = Invariants::of(&server);
+    let mut client = server.connect();
+    client.set_patience(Duration::from_millis(100));
+    client.send(b"POST /echo/count HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let begun = Instant::now();
+    // The pace is what is tested: a byte now and then, always within the timeout.
+    while client.try_send(b"x").is_ok() && begun.elapsed() < Duration::from_secs(15) {
+        let socket = client.stream();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        if socket.peek(&mut [0]).is_ok() {
+            break;
+        }
+    }
+    let took = begun.elapsed();
+    assert!(
+        took < Duration::from_secs(10),
+        "a dripping body lived {took:?}"
+    );
+    assert!(took >= Duration::from_millis(900), "no grace: {took:?}");
+    if let Some(response) = client.next_response("POST") {
+        assert_eq!(response.status, 408);
+    }
+    before.hold(&server);
+}
+
+#[test]
+fn b10_a_body_of_a_get_is_not_lost() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    let smuggled = String::from_utf8_lossy(SMUGGLED).into_owned();
+    for method in ["GET", "HEAD", "OPTIONS", "DELETE"] {
+        for head in [
+            format!("Content-Length: {}\r\n\r\n{smuggled}", smuggled.len()),
+            format!(
+                "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{smuggled}\r\n0\r\n\r\n",
+                smuggled.len()
+            ),
+        ] {
+            let mut client = server.connect();
+            client
+                .send(format!("{method} /echo/with-body HTTP/1.1\r\nHost: a\r\n{head}").as_bytes());
+            let response = client.response_to(method);
+            sound(&response);
+            if response.status == 400 {
+                client.assert_closed();
+                continue;
+            }
+            assert_eq!(response.status, 200, "{method}");
+            if method != "HEAD" {
+                assert_eq!(response.json()["url"], "http://a/with-body");
+            }
+            // Both connections are still in step: ours, and that to the worker.
+            for _ in 0..3 {
+                let next = client.get("/echo/next");
+                assert_eq!(next.json()["url"], "http://test.example/next");
+            }
+        }
+    }
+    before.hold(&server);
+}
+
+#[test]
+fn b10_a_body_that_the_app_does_not_read_is_not_parsed() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    for size in [SMUGGLED.len(), 100_000, 5 * MIB] {
+        let body: Vec<u8> = SMUGGLED.iter().copied().cycle().take(size).collect();
+        let mut client = server.connect();
+        client.send(
+            format!("POST /echo/unread HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n")
+                .as_bytes(),
+        );
+        client.send(&body);
+        let response = client.response_to("POST");
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (200, "not read")
+        );
+        client.send(b"GET /echo/after HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        if let Some(next) = client.next_response("GET") {
+            assert_eq!(next.json()["url"], "http://a/after");
+        }
+        client.assert_closed();
+    }
+    before.hold(&server);
+}
+
+#[test]
+fn bodies_reach_the_app_and_come_back_as_they_are() {
+    let server = echo_server();
+    let mut client = server.connect();
+    let body: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let response = client.request("POST", "/echo/raw", &[], &body);
+    assert_eq!(response.status, 200);
+    assert!(response.body == body, "the body changed on its way");
+    // In odd pieces, with extensions and trailers.
+    client.send(b"POST /echo/raw HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n");
+    for piece in body[..100_000].chunks(777) {
+        client.send(format!("{:04X};name=\"a value\"\r\n", piece.len()).as_bytes());
+        client.send(piece);
+        client.send(b"\r\n");
+    }
+    client.send(b"0\r\nX-Sum: 1\r\n\r\n");
+    let response = client.response_to("POST");
+    assert!(response.body == body[..100_000]);
+    // No body at all, in each way to say so.
+    for head in [
+        "",
+        "Content-Length: 0\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
+        let end = if head.starts_with('T') {
+            "0\r\n\r\n"
+        } else {
+            ""
+        };
+        client.send(format!("POST /echo/ HTTP/1.1\r\nHost: a\r\n{head}\r\n{end}").as_bytes());
+        let response = client.response_to("POST");
+        assert_eq!(response.json()["body"], "");
+    }
+}
