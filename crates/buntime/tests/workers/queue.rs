@@ -92,6 +92,7 @@ fn w6_and_w7_a_full_queue_refuses_at_once_and_empties_when_clients_leave() {
         assert!(retry_after(&response) >= 1);
     }
     assert!(!waiting.iter().any(is_answered));
+    server.wait_until("two have begun", || server.count_messages("begun queued") >= 2);
     assert_eq!(server.count_messages("begun queued"), 2);
 
     let begun = Instant::now();

@@ -209,10 +209,10 @@ fn a_worker_that_does_not_read_stops_the_client() {
     while sent < GIGABYTE && connection.try_send(&block).is_ok() {
         sent += block.len() as u64;
     }
+    assert!(sent < 32 * MEGABYTE, "{sent} bytes were taken that nobody reads");
     let grown = memory.growth();
     assert!(grown <= MOST_GROWTH, "the server grew by {grown} bytes");
     drop(connection);
-    server.wait_for_message("aborted hang");
     probe.finish();
 }
 
