@@ -44,6 +44,12 @@ static OUT: OnceLock<Mutex<UnixStream>> = OnceLock::new();
 
 fn main() -> ExitCode {
     buntime_sandbox::main_if_launcher();
+    if std::env::args().nth(1).is_some_and(|arg| arg == "--version") {
+        return match writeln!(io::stdout(), "1.4.5") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
