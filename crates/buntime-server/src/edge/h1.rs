@@ -129,7 +129,9 @@ where
             id: &id,
             method,
             protocol,
-            keep_alive: head.keep_alive && !self.shard.drain().is_cancelled(),
+            keep_alive: head.keep_alive
+                && !self.shard.drain().is_cancelled()
+                && self.home.may_continue(),
             date: self.shard.date(),
         };
         if response.status == 101 {
@@ -143,6 +145,13 @@ where
         match (sent, self.home.take()) {
             (Sent::Cut, _) | (_, None) => After::Close,
             (Sent::Reusable, Some(reader)) if reader.body_is_done() => After::Next(reader),
+            (Sent::Reusable, Some(mut reader)) => {
+                let drained = tokio::time::timeout(LINGER, reader.drain_body()).await;
+                match drained {
+                    Ok(true) => After::Next(reader),
+                    Ok(false) | Err(_) => After::Linger(reader),
+                }
+            }
             (_, Some(reader)) => After::Linger(reader),
         }
     }

@@ -22,6 +22,9 @@ use crate::edge::Timeouts;
 const HEAD_READ: usize = 8 * 1024;
 /// How much is read at once while a body flows.
 const BODY_READ: usize = 128 * 1024;
+/// Most of a body that is read only to be thrown away, so that the connection can
+/// be used again.
+const DRAIN: u64 = 64 * 1024;
 /// A body slower than this, after the first grace, is cut (threat T23).
 const MIN_BYTES_PER_SECOND: u64 = 240;
 
@@ -93,6 +96,28 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
     /// Whether the body was read to its end, so that a head may follow.
     pub(super) fn body_is_done(&self) -> bool {
         matches!(self.state, BodyState::End)
+    }
+
+    /// Whether what is left of the body is little, as far as one knows.
+    fn has_short_rest(&self) -> bool {
+        match self.state {
+            BodyState::End | BodyState::Chunked(_) => true,
+            BodyState::Length(left) => left <= DRAIN,
+            BodyState::Broken => false,
+        }
+    }
+
+    /// Reads what is left of the body and throws it away; whether a head may follow.
+    /// The caller bounds the time.
+    pub(super) async fn drain_body(&mut self) -> bool {
+        let mut limit = DRAIN;
+        loop {
+            match std::future::poll_fn(|cx| self.poll_body(cx, &mut limit)).await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return false,
+                None => return true,
+            }
+        }
     }
 
     /// Whether the client has closed its side.
@@ -331,6 +356,16 @@ impl<R> Home<R> {
         self.0.lock().reader = Some(reader);
     }
 
+    /// Whether the request's body is over or can be: false where it is known that
+    /// the connection has to close.
+    pub(super) fn may_continue(&self) -> bool
+    where
+        R: AsyncRead + Unpin + Send,
+    {
+        let stay = self.0.lock();
+        stay.reader.as_ref().is_none_or(|reader| reader.has_short_rest())
+    }
+
     /// Whether `100 Continue` is due now; true once.
     pub(super) fn take_continue(&self) -> bool {
         std::mem::take(&mut self.0.lock().wants_continue)
@@ -404,6 +439,14 @@ impl<R: AsyncRead + Unpin + Send> BodySource for H1Body<R> {
 
 impl<R> Drop for H1Body<R> {
     fn drop(&mut self) {
-        self.home.0.lock().reader = self.reader.take();
+        let mut reader = self.reader.take();
+        if let Some(reader) = &mut reader
+            && self.expects_continue
+            && !matches!(reader.state, BodyState::End)
+        {
+            // The client was never told to send its body and may not do so.
+            reader.state = BodyState::Broken;
+        }
+        self.home.0.lock().reader = reader;
     }
 }
