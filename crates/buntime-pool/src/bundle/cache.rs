@@ -297,3 +297,75 @@ fn size(dir: &Path) -> u64 {
         .map(|found| found.len())
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        cache: Cache,
+    }
+
+    impl Fixture {
+        fn new(capacity: u64) -> Self {
+            let dir = tempfile::TempDir::new().unwrap();
+            fs::write(dir.path().join("index.ts"), "1").unwrap();
+            let cache = Cache::open(&dir.path().join("bundles"), capacity).unwrap();
+            Self { dir, cache }
+        }
+
+        fn place(&self, slot: &str) -> Arc<Stored> {
+            let built = self.cache.begin().unwrap();
+            for file in FILES {
+                fs::write(built.dir.join(file), [b'x'; 10_000]).unwrap();
+            }
+            let root = self.dir.path().canonicalize().unwrap();
+            let (snapshot, _) = Snapshot::take(&root, &[root.join("index.ts")]).unwrap();
+            self.cache.place(slot, built, snapshot, None).unwrap()
+        }
+
+        fn used_at(&self, stored: &Stored, seconds: u64) {
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            File::open(&stored.dir).unwrap().set_modified(time).unwrap();
+        }
+
+        fn has(&self, slot: &str) -> bool {
+            self.cache.find(slot).unwrap().is_some()
+        }
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_leaves_first() {
+        let fixture = Fixture::new(100_000);
+        for (slot, time) in [("a", 3), ("b", 1), ("c", 2)] {
+            let stored = fixture.place(slot);
+            fixture.used_at(&stored, time);
+        }
+        let kept = fixture.cache.find("b").unwrap().unwrap();
+        fixture.used_at(&kept, 1);
+        fixture.place("d");
+        assert!(kept.is_current(), "one in use was removed");
+        assert!(!fixture.has("c") && fixture.has("a") && fixture.has("d"));
+    }
+
+    #[test]
+    fn an_entry_is_replaced_by_one_of_the_same_name() {
+        let fixture = Fixture::new(u64::MAX);
+        let first = fixture.place("a");
+        let second = fixture.place("a");
+        assert_eq!(first.dir, second.dir);
+        assert!(second.is_current());
+        let names = fs::read_dir(fixture.cache.dir()).unwrap();
+        assert_eq!(names.count(), 1);
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_removed() {
+        let fixture = Fixture::new(u64::MAX);
+        let built = fixture.cache.begin().unwrap();
+        std::mem::forget(built);
+        Cache::open(fixture.cache.dir(), 1).unwrap();
+        assert_eq!(fs::read_dir(fixture.cache.dir()).unwrap().count(), 0);
+    }
+}

@@ -85,6 +85,8 @@ impl Snapshot {
         let mut folders = BTreeSet::new();
         let mut left = MOST_BYTES;
         for input in inputs {
+            let real = input.canonicalize();
+            let input = &real.map_err(|error| format!("{}: {error}", input.display()))?;
             if !input.starts_with(root) {
                 return Err(format!("{} is outside of the app", input.display()));
             }
@@ -97,11 +99,12 @@ impl Snapshot {
                 texts.push(String::from_utf8_lossy(&content).into_owned());
             }
             let above = input.ancestors().skip(1);
-            folders.extend(above.take_while(|folder| folder.starts_with(root)));
+            let within = above.take_while(|folder| folder.starts_with(root));
+            folders.extend(within.map(Path::to_owned));
         }
         let mut settings: BTreeSet<PathBuf> = BTreeSet::new();
         for folder in folders {
-            snapshot.folder(folder)?;
+            snapshot.folder(&folder)?;
             let modules = folder.join("node_modules");
             if modules.is_dir() && folder.file_name() != Some(OsStr::new("node_modules")) {
                 snapshot.folder(&modules)?;

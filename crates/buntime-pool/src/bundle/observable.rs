@@ -38,7 +38,7 @@ const CALLS: [&str; 3] = ["Function", "Worker", "import"];
 
 /// The same, of more than one word. A `NODE_ENV` that is left is one that the app
 /// sets: all others have been replaced by its value.
-const PHRASES: [&str; 7] = [
+const PHRASES: [&str; 9] = [
     "Bun.main",
     "Bun.plugin",
     "Bun.resolve",
@@ -46,6 +46,8 @@ const PHRASES: [&str; 7] = [
     "import.meta",
     "process.binding",
     "process.env.NODE_ENV",
+    "typeof exports",
+    "typeof module",
 ];
 
 /// The same, in the sources: Bun writes their values into the bundle.
@@ -105,8 +107,8 @@ fn dynamic_require(code: &str) -> Option<String> {
         .map(|_| "it uses require".to_owned())
 }
 
-/// A function or class whose name does not come from the sources. Where two modules
-/// use one name, Bun gives another to one of them.
+/// A function or class whose name does not come from the sources, and might be read.
+/// Where two modules use one name, Bun gives another to one of them.
 fn renamed(code: &str, sources: &[String]) -> Option<String> {
     let mut declared = HashSet::new();
     let mut known = HashSet::new();
@@ -120,6 +122,7 @@ fn renamed(code: &str, sources: &[String]) -> Option<String> {
             before = word.text;
         }
     }
+    let mut renamed = HashSet::new();
     let mut before = "";
     for word in words(code) {
         let is_known = if word.is_name_after(before) {
@@ -128,7 +131,26 @@ fn renamed(code: &str, sources: &[String]) -> Option<String> {
             !word.names_a_function() || known.contains(word.text)
         };
         if !is_known {
+            renamed.insert(word.text);
+        }
+        before = word.text;
+    }
+    if renamed.is_empty() {
+        return None;
+    }
+    let mut before = "";
+    for word in words(code) {
+        if renamed.contains(word.text) && !word.keeps_its_name_to_itself(before) {
             return Some(format!("{} would get another name", word.text));
+        }
+        let reads_names = match word.text {
+            // Else it begins the constructor of a class.
+            "constructor" => word.is_member || !word.after.starts_with('('),
+            "__proto__" => word.is_member,
+            other => matches!(other, "static" | "getPrototypeOf"),
+        };
+        if reads_names || word.text == "target" && before == "new" {
+            return Some("it could see that a class got another name".to_owned());
         }
         before = word.text;
     }
@@ -154,6 +176,18 @@ impl Word<'_> {
             _ => false,
         };
         is_next && goes_on && self.text != "extends"
+    }
+
+    /// Whether this use of a function or class tells nobody what it is called.
+    fn keeps_its_name_to_itself(&self, before: &str) -> bool {
+        let is_next = self.gap == " ";
+        match before {
+            "class" | "function" if self.is_name_after(before) => true,
+            "new" | "extends" | "instanceof" if is_next => true,
+            // How the entry's own default export is handed over.
+            "default" if self.gap == ": () => " => true,
+            _ => self.is_member || self.after.starts_with(['(']) || self.after.starts_with(" = "),
+        }
     }
 
     /// Whether a function or a class without a name of its own is assigned to it.
@@ -230,6 +264,9 @@ mod tests {
             "function* each() {\n}",
             "var import_fs = require(\"fs\"); var import_path = require(\"node:path\");",
             "call(function() {\n}, class {\n}, async () => 1);",
+            "class Store2 extends Store {\n}\nuse(new Store2, x instanceof Store2);",
+            "function handler2() {\n}\nuse(handler2(1));",
+            "var i_default = async () => 1; __export(a, {\n  default: () => i_default\n});",
         ] {
             assert_eq!(look(code, source), None, "{code}");
         }
@@ -255,12 +292,13 @@ mod tests {
             "use(require)",
             "process.env.NODE_ENV = \"x\"",
             "__export(exports_b, {\n});",
-            "class Store2 {\n}",
-            "function handler2() {\n}",
-            "var handler2 = async () => 1;",
-            "var first = 1, handler2 = (x) => x;",
-            "i_default = class {\n};",
-            "i_default = x => x;",
+            "class Store2 {\n}\nuse(Store2);",
+            "class Store2 {\n}\nuse(new Store2().constructor.name);",
+            "function handler2() {\n}\nuse(handler2);",
+            "var handler2 = async () => 1; use(handler2);",
+            "var first = 1, handler2 = (x) => x; use({ handler2 });",
+            "i_default = class {\n}; use(i_default.name)",
+            "i_default = x => x; use(i_default);",
         ] {
             let reason = look(code, "class Store {} function handler(x) {}");
             assert!(reason.is_some(), "{code}");
