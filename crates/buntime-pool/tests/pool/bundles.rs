@@ -291,7 +291,7 @@ async fn a_stack_from_a_bundle_names_the_sources() {
     let rig = Rig::real();
     let folder = TempDir::new().unwrap();
     let dir = folder.path().join("traced");
-    let entry = "import { fail } from \"./lib/fail.ts\";\n\n\nexport default {\n  fetch() {\n    const answer: Response = fail();\n    return answer;\n  },\n};\n";
+    let entry = "import { fail } from \"./lib/fail.ts\";\n\n\nexport default {\n  fetch: () => new Response(fail()),\n};\n";
     let fail = "type Unused = string;\n\nexport function fail(): never {\n  throw new Error(\"on purpose\");\n}\n";
     let files = [("index.ts", entry), ("lib/fail.ts", fail)];
     let app = rig
@@ -314,7 +314,7 @@ async fn a_stack_from_a_bundle_names_the_sources() {
     bundled(&rig, &app).await;
     let from_bundle = failure(1).await;
     let dir = dir.canonicalize().unwrap();
-    for place in ["lib/fail.ts:4:", "index.ts:6:"] {
+    for place in ["lib/fail.ts:4:", "index.ts:5:"] {
         let place = dir.join(place).display().to_string();
         assert!(from_source.contains(&place), "{from_source}");
         assert!(from_bundle.contains(&place), "{from_bundle}");
