@@ -15,6 +15,9 @@ use crate::pool::Shared;
 /// After a failed start; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Between taking a blank and starting the next while there are others: about
+/// what a short request takes.
+const REFILL_DELAY: Duration = Duration::from_millis(15);
 
 type Outcome = Result<Blank, StartFailure>;
 
@@ -37,6 +40,8 @@ struct State {
     failures: u32,
     /// Whether a pause after a failure is under way.
     pausing: bool,
+    /// Whether a delayed fill is under way.
+    filling_soon: bool,
     closed: bool,
 }
 
@@ -53,7 +58,8 @@ impl Blanks {
         let waiting = {
             let mut state = self.state.lock();
             if let Some(blank) = next_alive(&mut state.ready) {
-                Ok(blank)
+                let spare = !state.ready.is_empty();
+                Ok((blank, spare))
             } else {
                 let (sender, receiver) = oneshot::channel();
                 // Those who gave up must not have blanks started for them.
@@ -62,13 +68,39 @@ impl Blanks {
                 Err(receiver)
             }
         };
-        self.fill(shared);
         match waiting {
-            Ok(blank) => Ok(blank),
-            Err(receiver) => receiver
-                .await
-                .unwrap_or_else(|_| Err(StartFailure::new("the pool is stopping"))),
+            Ok((blank, true)) => {
+                self.fill_soon(shared);
+                Ok(blank)
+            }
+            Ok((blank, false)) => {
+                self.fill(shared);
+                Ok(blank)
+            }
+            Err(receiver) => {
+                self.fill(shared);
+                receiver
+                    .await
+                    .unwrap_or_else(|_| Err(StartFailure::new("the pool is stopping")))
+            }
         }
+    }
+
+    /// Fills up a little later: a start takes both cores of a small machine, and
+    /// the request that took a blank is about to need them.
+    fn fill_soon(&self, shared: &Arc<Shared>) {
+        if std::mem::replace(&mut self.state.lock().filling_soon, true) {
+            return;
+        }
+        let weak = Arc::downgrade(shared);
+        let fill = async move {
+            sleep(REFILL_DELAY).await;
+            if let Some(shared) = weak.upgrade() {
+                shared.blanks.state.lock().filling_soon = false;
+                shared.blanks.fill(&shared);
+            }
+        };
+        shared.tracker.spawn_on(fill, &shared.config.control);
     }
 
     /// Blanks that are ready.
