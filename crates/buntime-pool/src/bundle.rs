@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::config::{AppSpec, PoolConfig};
+use crate::lines::cut;
 use crate::pool::Shared;
 
 use build::build;
@@ -42,6 +43,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Builds until what was read is sure not to have changed meanwhile.
 const BUILD_TRIES: usize = 3;
+/// What is told of a failure, in bytes.
+const LONGEST_REASON: usize = 4 * 1024;
 
 /// The bundles of all apps.
 #[derive(Debug)]
@@ -221,7 +224,7 @@ impl AppBundle {
                 events.bundled(&spec.id, begun.elapsed());
             } else if let Some(reason) = reason {
                 let demanded = spec.manifest.bundle == BundleMode::Always;
-                events.not_bundled(&spec.id, demanded, &reason);
+                events.not_bundled(&spec.id, demanded, cut(&reason, LONGEST_REASON));
             }
         };
         tracker.spawn_on(make, &control);

@@ -72,7 +72,8 @@ pub trait PoolEvents: Send + Sync {
     }
 
     /// Workers of the app start from its source. `demanded`: its manifest asks for a
-    /// bundle. `reason` may hold the app's paths and pieces of its source.
+    /// bundle. `reason` is at most 4 KB and may hold the app's paths
+    /// and pieces of its source.
     fn not_bundled(&self, app: &str, demanded: bool, reason: &str) {
         let _ = (app, demanded, reason);
     }
