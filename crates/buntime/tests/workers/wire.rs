@@ -107,8 +107,11 @@ fn w11_an_app_that_writes_into_the_servers_connections_harms_itself_alone() {
         assert_error(&response, 502, "WORKER_BAD_RESPONSE");
         let mut connection = server.connect();
         assert_eq!(connection.get("/evil/socket-garbage?kind=twice").text(), "first");
-        for _ in 0..5 {
-            assert_eq!(connection.get("/evil/").text(), "ok");
+        // A reply too many that comes while another request of the same app waits
+        // cannot be told from that one's. None comes later than that.
+        for number in 0..5 {
+            let text = connection.get("/evil/").text();
+            assert!(text == "ok" || (number == 0 && text == "second"), "{number}: {text}");
         }
     }
     probe.finish();
