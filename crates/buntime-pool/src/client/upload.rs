@@ -170,9 +170,10 @@ impl Upload {
         self.out.drain(..self.written);
         self.written = 0;
         Poll::Ready(match frame {
-            None => self.end(None),
+            // Trailers end here: Bun shows none to the app, and reads them as the next
+            // request on the connection.
+            None | Some(Ok(Frame::Trailers(_))) => self.end(),
             Some(Err(error)) => Err(error),
-            Some(Ok(Frame::Trailers(trailers))) => self.end(Some(&trailers)),
             Some(Ok(Frame::Data(data))) => self.take(data),
         })
     }
@@ -206,7 +207,7 @@ impl Upload {
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<&buntime_http::HeaderList>) -> Result<(), BodyError> {
+    fn end(&mut self) -> Result<(), BodyError> {
         if self.framing != RequestFraming::Chunked {
             return if self.left == 0 {
                 self.ended = true;
@@ -215,11 +216,7 @@ impl Upload {
                 Err(BodyError::Framing)
             };
         }
-        self.out.extend_from_slice(b"0\r\n");
-        if let Some(trailers) = trailers {
-            trailers.write_to(&mut self.out, |_| true);
-        }
-        self.out.extend_from_slice(b"\r\n");
+        self.out.extend_from_slice(b"0\r\n\r\n");
         self.ended = true;
         Ok(())
     }
