@@ -129,17 +129,37 @@ pub fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
-/// Memory of a process that is its own, in bytes: private pages of its smaps.
+/// Memory that a process has written, in bytes, swapped or not. Pages of the program
+/// file do not count: whose they are depends on who else runs it.
 ///
 /// # Panics
 /// If the process is gone.
 #[must_use]
 pub fn private_memory(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))
         .expect("the process of which the memory is asked is gone");
-    text.lines()
-        .filter(|line| line.starts_with("Private_"))
+    let kilobytes: u64 = text
+        .lines()
+        .filter(|line| line.starts_with("RssAnon:") || line.starts_with("VmSwap:"))
         .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
-        .sum::<u64>()
-        * 1024
+        .sum();
+    kilobytes * 1024
+}
+
+/// The open descriptors of a process, and what each of them is.
+#[must_use]
+pub fn descriptor_names(pid: u32) -> Vec<String> {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = fs::read_link(entry.path()).ok()?;
+            Some(format!(
+                "{} {}",
+                entry.file_name().display(),
+                name.display()
+            ))
+        })
+        .collect()
 }

@@ -183,16 +183,25 @@ impl TestServer {
     ///
     /// # Panics
     /// If it does not hold within [`PATIENCE`].
-    pub fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+    pub fn wait_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        assert!(
+            self.holds_soon(condition),
+            "still not: {what}; the log:\n{}",
+            self.stdout.all().join("\n")
+        );
+    }
+
+    /// Asks again and again until `condition` holds; false if it does not within
+    /// [`PATIENCE`].
+    pub fn holds_soon(&self, mut condition: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "still not: {what}; the log:\n{}",
-                self.stdout.all().join("\n")
-            );
+            if Instant::now() > deadline {
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
+        true
     }
 
     /// A new connection.

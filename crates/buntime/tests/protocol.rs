@@ -14,5 +14,13 @@ mod headers;
 mod paths;
 #[path = "protocol/request_ids.rs"]
 mod request_ids;
+#[path = "protocol/routes.rs"]
+mod routes;
+#[path = "protocol/slow.rs"]
+mod slow;
+#[path = "protocol/streams.rs"]
+mod streams;
 #[path = "protocol/support.rs"]
 mod support;
+#[path = "protocol/websocket.rs"]
+mod websocket;

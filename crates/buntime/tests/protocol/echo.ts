@@ -11,6 +11,9 @@ function stream(chunk: Uint8Array, count: number): ReadableStream {
       if (left-- > 0) controller.enqueue(chunk);
       else controller.close();
     },
+    cancel() {
+      aborted++;
+    },
   });
 }
 

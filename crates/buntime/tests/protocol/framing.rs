@@ -450,12 +450,25 @@ fn t13_trailers_cannot_be_headers() {
         let response = client.response_to("POST");
         sound(&response);
         assert_eq!(response.status, 200);
-        let seen = response.json();
-        assert_eq!(seen["body"], "hello");
-        assert_eq!(header_of(&seen, "host").as_deref(), Some("a"));
-        assert_eq!(header_of(&seen, "x-base").as_deref(), Some("/echo"));
+        let asked = response.json();
+        assert_eq!(asked["body"], "hello");
+        assert_eq!(header_of(&asked, "host").as_deref(), Some("a"));
+        assert_eq!(header_of(&asked, "x-base").as_deref(), Some("/echo"));
         for name in ["x-api-key", "authorization", "content-length"] {
-            assert_eq!(header_of(&seen, name), None, "{name}");
+            assert_eq!(header_of(&asked, name), None, "{name}");
         }
     }
+    // Nor the next request on the connection to the worker.
+    for trailers in ["GET: /smuggled HTTP/1.1\r\nX: y\r\n", "X-Sum: 1\r\n"] {
+        for _ in 0..20 {
+            let body = format!("5\r\nhello\r\n0\r\n{trailers}\r\n");
+            client.send(&post("Transfer-Encoding: chunked\r\n", &body));
+            assert_eq!(client.response_to("POST").status, 200);
+            assert_eq!(
+                client.get("/echo/next").json()["url"],
+                "http://test.example/next"
+            );
+        }
+    }
+    assert!(!seen(&server).iter().any(|line| line.contains("smuggled")));
 }

@@ -99,7 +99,7 @@ pub(crate) fn seen(server: &TestServer) -> Vec<String> {
 /// What a server must still be after bad inputs (threats I1).
 pub(crate) struct Invariants {
     process: ProcessId,
-    descriptors: usize,
+    descriptors: Vec<String>,
     threads: usize,
 }
 
@@ -111,7 +111,7 @@ impl Invariants {
         assert_eq!(server.get("/echo/unread").status, 200);
         Self {
             process: ProcessId::of(server.pid()).unwrap(),
-            descriptors: process::descriptors(server.pid()),
+            descriptors: process::descriptor_names(server.pid()),
             threads: process::threads(server.pid()),
         }
     }
@@ -127,9 +127,16 @@ impl Invariants {
             asked.elapsed()
         );
         // Each shard may keep a connection to the worker.
-        server.wait_until("no descriptor is leaked", || {
-            process::descriptors(server.pid()) <= self.descriptors + 4
+        let mut now = Vec::new();
+        let returned = server.holds_soon(|| {
+            now = process::descriptor_names(server.pid());
+            now.len() <= self.descriptors.len() + 4
         });
+        assert!(
+            returned,
+            "descriptors are leaked: {:#?} became {now:#?}",
+            self.descriptors
+        );
         // The blocking pool's threads come and go.
         server.wait_until("no thread is leaked", || {
             process::threads(server.pid()) <= self.threads + 4
