@@ -36,31 +36,45 @@ fn ten_thousand_idle_connections_cost_little_and_delay_nobody() {
     let count = allowed();
     if count < IDLE {
         let mut err = std::io::stderr();
-        let _ = writeln!(err, "only {count} idle connections: the limit of open files is low");
+        let _ = writeln!(
+            err,
+            "only {count} idle connections: the limit of open files is low"
+        );
     }
     let server = server().env("RUNTIME_MAX_CONNECTIONS", "11000").start();
     let probe = server.probe();
     let before = pss(server.pid());
-    let idle: Vec<TcpStream> =
-        (0..count).map(|_| TcpStream::connect(server.addr()).unwrap()).collect();
+    let idle: Vec<TcpStream> = (0..count)
+        .map(|_| TcpStream::connect(server.addr()).unwrap())
+        .collect();
     let wanted = usize::try_from(count).unwrap();
-    server.wait_until("all are accepted", || process::descriptors(server.pid()) > wanted);
+    server.wait_until("all are accepted", || {
+        process::descriptors(server.pid()) > wanted
+    });
     let grown = pss(server.pid()).saturating_sub(before);
     assert!(grown < count * EACH, "the server grew by {grown} bytes");
     for _ in 0..20 {
         let begun = Instant::now();
         assert_eq!(server.get("/health").status, 200);
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
     }
     // Any of them may begin to talk.
     let mut talker = &idle[idle.len() / 2];
-    talker.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    talker
+        .write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
     talker.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut answer = [0; 12];
     std::io::Read::read_exact(&mut talker, &mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
     drop(idle);
-    server.wait_until("all are forgotten", || process::descriptors(server.pid()) < 500);
+    server.wait_until("all are forgotten", || {
+        process::descriptors(server.pid()) < 500
+    });
     probe.finish();
 }
 
@@ -90,7 +104,9 @@ fn connections_over_the_cap_are_refused_and_those_below_are_served() {
     server.wait_until("there is room again", || {
         let mut connection = server.connect();
         connection.send(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n");
-        connection.next_response("GET").is_some_and(|response| response.status == 200)
+        connection
+            .next_response("GET")
+            .is_some_and(|response| response.status == 200)
     });
 }
 
@@ -186,7 +202,11 @@ fn an_idle_connection_is_closed_after_a_while() {
     let begun = Instant::now();
     never.assert_closed();
     once.assert_closed();
-    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]

@@ -48,7 +48,10 @@ fn shifted_clock(dir: &TempDir) -> String {
         .args([&library, &source])
         .arg("-ldl")
         .status();
-    assert!(status.unwrap().success(), "cc cannot compile a small library");
+    assert!(
+        status.unwrap().success(),
+        "cc cannot compile a small library"
+    );
     library.to_str().unwrap().to_owned()
 }
 
@@ -62,7 +65,10 @@ fn d16_timeouts_and_ttl_do_not_follow_the_wall_clock() {
         .env("LD_PRELOAD", &library)
         .env("SHIFT_FILE", file.to_str().unwrap())
         .sample("kept@1.0.0", "ttl: 1h\ntimeout: 2s\n")
-        .sample("short@1.0.0", "ttl: 1500ms\ntimeout: 500ms\nidleTimeout: 500ms\n")
+        .sample(
+            "short@1.0.0",
+            "ttl: 1500ms\ntimeout: 500ms\nidleTimeout: 500ms\n",
+        )
         .start();
     let probe = server.probe();
     let worker = server.worker("kept");
@@ -80,7 +86,11 @@ fn d16_timeouts_and_ttl_do_not_follow_the_wall_clock() {
         assert_eq!(server.wait_for_end(short), "idle-ttl");
     }
     // The clock was really another one.
-    let mut days: Vec<String> = server.log().iter().map(|line| line.text("time")[..10].to_owned()).collect();
+    let mut days: Vec<String> = server
+        .log()
+        .iter()
+        .map(|line| line.text("time")[..10].to_owned())
+        .collect();
     days.sort();
     days.dedup();
     assert!(days.len() >= 3, "{days:?}");
@@ -88,6 +98,9 @@ fn d16_timeouts_and_ttl_do_not_follow_the_wall_clock() {
     let begun = Instant::now();
     assert_error(&server.get("/kept/hang"), 504, "WORKER_TIMEOUT");
     let took = begun.elapsed();
-    assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(5)).contains(&took),
+        "{took:?}"
+    );
     probe.finish();
 }

@@ -30,7 +30,10 @@ impl SmallDisk {
             Ok(output) if output.status.success() => Some(Self(dir)),
             other => {
                 let mut err = std::io::stderr();
-                let _ = writeln!(err, "skipped: this user may not mount a file system ({other:?})");
+                let _ = writeln!(
+                    err,
+                    "skipped: this user may not mount a file system ({other:?})"
+                );
                 None
             }
         }
@@ -55,7 +58,9 @@ impl SmallDisk {
         while file.write_all(&[0]).is_ok() {}
         let mut number = 0;
         // Nor an inode.
-        while fs::File::create(self.path().join(format!("filler{number}"))).is_ok() && number < 20_000 {
+        while fs::File::create(self.path().join(format!("filler{number}"))).is_ok()
+            && number < 20_000
+        {
             number += 1;
         }
     }
@@ -95,7 +100,11 @@ fn a_full_state_directory_stops_no_worker_that_runs() {
     // Blanks are used up sooner or later; then nothing can be started, and says so.
     let mut failed = 0;
     for number in 0..12 {
-        let target = if number < 6 { format!("/cold{number}/") } else { "/once/".to_owned() };
+        let target = if number < 6 {
+            format!("/cold{number}/")
+        } else {
+            "/once/".to_owned()
+        };
         let response = server.get(&target);
         if response.status != 200 {
             assert!([502, 503, 507].contains(&response.status), "{response:?}");
@@ -108,7 +117,9 @@ fn a_full_state_directory_stops_no_worker_that_runs() {
     assert_eq!(server.get("/health").status, 200);
     disk.clear();
     for app in ["cold0", "cold5", "once"] {
-        server.wait_until("it recovers", || server.get(&format!("/{app}/")).status == 200);
+        server.wait_until("it recovers", || {
+            server.get(&format!("/{app}/")).status == 200
+        });
     }
     probe.finish();
 }
@@ -150,10 +161,18 @@ fn d4_apps_are_served_from_a_read_only_disk() {
     let site = disk.path().join("site@1.0.0");
     fs::create_dir(&site).unwrap();
     fs::write(site.join("manifest.yaml"), "entrypoint: index.html\n").unwrap();
-    fs::write(site.join("index.html"), "<!doctype html><title>fixed</title>").unwrap();
+    fs::write(
+        site.join("index.html"),
+        "<!doctype html><title>fixed</title>",
+    )
+    .unwrap();
     disk.remount("ro");
     let builder = server();
-    let roots = format!("{}:{}", builder.dir().join("apps").display(), disk.path().display());
+    let roots = format!(
+        "{}:{}",
+        builder.dir().join("apps").display(),
+        disk.path().display()
+    );
     let server = builder.env("RUNTIME_WORKER_DIRS", &roots).start();
     let probe = server.probe();
     assert_eq!(server.get("/fixed/").text(), "ok");
@@ -206,6 +225,8 @@ fn d4_without_descriptors_what_runs_goes_on_and_the_rest_is_told() {
     for connection in &mut waiting {
         assert_eq!(connection.response_to("GET").status, 200);
     }
-    server.wait_until("cold apps start again", || server.get("/cold/").status == 200);
+    server.wait_until("cold apps start again", || {
+        server.get("/cold/").status == 200
+    });
     assert_eq!(server.get("/warm/").text(), "ok");
 }

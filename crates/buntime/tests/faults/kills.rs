@@ -77,7 +77,10 @@ fn a_thousand_kills_fail_no_request_of_a_neighbour() {
             "ttl: 1h\nmaxRequests: 1000000\n",
             "export default { fetch: () => new Response('well') };\n",
         )
-        .sample("victim@1.0.0", "ttl: 1h\ntimeout: 5s\nlimits: {instances: 1..3}\n")
+        .sample(
+            "victim@1.0.0",
+            "ttl: 1h\ntimeout: 5s\nlimits: {instances: 1..3}\n",
+        )
         .start();
     let probe = server.probe();
     let descriptors = process::descriptors(server.pid());
@@ -91,7 +94,11 @@ fn a_thousand_kills_fail_no_request_of_a_neighbour() {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while kills.load(Ordering::Relaxed) < KILLS {
-                    assert!(begun.elapsed() < LIMIT, "{} kills only", kills.load(Ordering::Relaxed));
+                    assert!(
+                        begun.elapsed() < LIMIT,
+                        "{} kills only",
+                        kills.load(Ordering::Relaxed)
+                    );
                     let number = kills.load(Ordering::Relaxed);
                     if number % BLANK_EACH == BLANK_EACH - 1 {
                         // The youngest: a blank, or a process that becomes one.
@@ -111,13 +118,16 @@ fn a_thousand_kills_fail_no_request_of_a_neighbour() {
     });
     let report = probe.finish();
     assert!(report.sent > 100, "{report}");
-    server.wait_until("the victim is back", || server.get("/victim/").status == 200);
+    server.wait_until("the victim is back", || {
+        server.get("/victim/").status == 200
+    });
     let worker = server.worker("victim");
     // Nothing is left of the dead: no zombie, no descriptor, no slot.
     server.wait_until("descriptors are given back", || {
         process::descriptors(server.pid()) <= descriptors + 40
     });
-    let slots = || std::fs::read_dir(server.dir().join("state/run/slots")).map_or(0, Iterator::count);
+    let slots =
+        || std::fs::read_dir(server.dir().join("state/run/slots")).map_or(0, Iterator::count);
     server.wait_until("slots are given back", || slots() <= 10);
     assert!(server.family().len() <= 10, "{:?}", server.family());
     kill(worker.pid);

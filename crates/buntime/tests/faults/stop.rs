@@ -51,8 +51,15 @@ fn d15_a_signal_finishes_requests_under_way_and_exits_with_0() {
         assert_eq!(events, 20, "the stream was finished, not cut");
         let status = server.wait_exit(Duration::from_secs(20));
         assert_eq!(status.code(), Some(0));
-        assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
-        assert_eq!(server.count_messages(&format!("terminate notice to {}", worker.pid)), 1);
+        assert!(
+            begun.elapsed() >= Duration::from_millis(500),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!(
+            server.count_messages(&format!("terminate notice to {}", worker.pid)),
+            1
+        );
         assert!(!worker.is_alive());
     }
 }
@@ -71,7 +78,11 @@ fn d15_what_does_not_end_is_cut_off_after_the_shutdown_timeout() {
     // Cut off is not the end of the body.
     assert!(!stream.read_to_end().ends_with(b"0\r\n\r\n"));
     assert_eq!(server.wait_exit(Duration::from_secs(20)).code(), Some(0));
-    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(!worker.is_alive());
 }
 
@@ -88,7 +99,11 @@ fn d15_a_second_signal_is_at_once() {
         server.signal(second);
         let status = server.wait_exit(Duration::from_secs(20));
         assert_eq!(status.code(), Some(0));
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
         assert!(!worker.is_alive());
     }
 }
@@ -111,7 +126,11 @@ fn d15_a_second_signal_does_not_wait_for_hooks() {
     let begun = Instant::now();
     server.terminate();
     assert_eq!(server.wait_exit(Duration::from_secs(20)).code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -151,11 +170,17 @@ fn a_server_starts_where_another_one_was_killed() {
     let state = dir.path().join("state");
     let state = state.to_str().unwrap();
     for _ in 0..3 {
-        let mut server = server().env("RUNTIME_STATE_DIR", state).sample("kept@1.0.0", KEPT).start();
+        let mut server = server()
+            .env("RUNTIME_STATE_DIR", state)
+            .sample("kept@1.0.0", KEPT)
+            .start();
         assert_eq!(server.get("/kept/").text(), "ok");
         server.kill();
     }
-    let server = server().env("RUNTIME_STATE_DIR", state).sample("kept@1.0.0", KEPT).start();
+    let server = server()
+        .env("RUNTIME_STATE_DIR", state)
+        .sample("kept@1.0.0", KEPT)
+        .start();
     assert_eq!(server.get("/kept/").text(), "ok");
     drop(server);
     let slots = std::fs::read_dir(format!("{state}/run/slots")).map_or(0, Iterator::count);
@@ -179,10 +204,17 @@ fn d6_a_second_server_on_one_state_directory_refuses_to_start() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("state") && error.contains(state.to_str().unwrap()), "{error}");
+    assert!(
+        error.contains("state") && error.contains(state.to_str().unwrap()),
+        "{error}"
+    );
     assert_eq!(error.lines().count(), 1, "{error}");
     // The one that runs is not disturbed: its workers' sockets are in there.
     assert_eq!(server.get("/kept/").text(), "ok");
-    assert_error(&server.get("/kept/throw"), 502, &server.get("/kept/throw").error_code());
+    assert_error(
+        &server.get("/kept/throw"),
+        502,
+        &server.get("/kept/throw").error_code(),
+    );
     probe.finish();
 }

@@ -65,7 +65,11 @@ fn d9_a_warm_app_that_is_disabled_is_404_and_its_worker_ends() {
     let server = server().sample("switched@1.0.0", KEPT).start();
     let probe = server.probe();
     let worker = server.worker("switched");
-    fs::write(manifest(&server, "switched@1.0.0"), "ttl: 1h\nenabled: false\n").unwrap();
+    fs::write(
+        manifest(&server, "switched@1.0.0"),
+        "ttl: 1h\nenabled: false\n",
+    )
+    .unwrap();
     wait_for_status(&server, "switched", 404);
     assert_eq!(server.wait_for_end(worker), "retired");
     fs::write(manifest(&server, "switched@1.0.0"), KEPT).unwrap();
@@ -76,13 +80,23 @@ fn d9_a_warm_app_that_is_disabled_is_404_and_its_worker_ends() {
 #[test]
 fn d9_another_version_takes_over_from_a_disabled_one() {
     let server = server()
-        .module("two@1.0.0", KEPT, "export default { fetch: () => new Response('one') };\n")
-        .module("two@2.0.0", KEPT, "export default { fetch: () => new Response('two') };\n")
+        .module(
+            "two@1.0.0",
+            KEPT,
+            "export default { fetch: () => new Response('one') };\n",
+        )
+        .module(
+            "two@2.0.0",
+            KEPT,
+            "export default { fetch: () => new Response('two') };\n",
+        )
         .start();
     let probe = server.probe();
     assert_eq!(server.get("/two/").text(), "two");
     fs::write(manifest(&server, "two@2.0.0"), "ttl: 1h\nenabled: false\n").unwrap();
-    server.wait_until("the other version answers", || server.get("/two/").text() == "one");
+    server.wait_until("the other version answers", || {
+        server.get("/two/").text() == "one"
+    });
     assert_eq!(server.get("/two@2.0.0/").status, 404);
     probe.finish();
 }
@@ -101,7 +115,9 @@ fn a_manifest_broken_while_running_disables_its_app_alone_until_it_is_mended() {
     ] {
         let worker = server.worker("broken");
         fs::write(manifest(&server, "broken@1.0.0"), text).unwrap();
-        server.wait_until("the app is disabled", || server.get("/broken/").status >= 500);
+        server.wait_until("the app is disabled", || {
+            server.get("/broken/").status >= 500
+        });
         let response = server.get("/broken/");
         let code = if text.starts_with("entrypoint") {
             (response.status, response.error_code())
@@ -115,7 +131,9 @@ fn a_manifest_broken_while_running_disables_its_app_alone_until_it_is_mended() {
         wait_for_status(&server, "broken", 200);
     }
     server.wait_for_log(|line| {
-        line.level() == "error" && line.message().contains("timeout") && line.message().contains("-1")
+        line.level() == "error"
+            && line.message().contains("timeout")
+            && line.message().contains("-1")
     });
     probe.finish();
 }

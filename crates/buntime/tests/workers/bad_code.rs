@@ -16,7 +16,10 @@ const KEPT: &str = "ttl: 1h\n";
 fn assert_took(begun: Instant, at_least: Duration) {
     let took = begun.elapsed();
     assert!(took >= at_least, "too early: {took:?}");
-    assert!(took < at_least + Duration::from_secs(3), "too late: {took:?}");
+    assert!(
+        took < at_least + Duration::from_secs(3),
+        "too late: {took:?}"
+    );
 }
 
 /// Workers of an app, found by what the log tells of their starts.
@@ -39,7 +42,11 @@ fn w1_a_handler_that_loops_for_ever_is_killed_at_its_timeout() {
     assert_took(begun, Duration::from_secs(2));
     assert_gone(worker, Duration::from_secs(1));
     assert_eq!(server.wait_for_end(worker), "timeout");
-    assert_ne!(server.worker("spinner"), worker, "the next request has a new worker");
+    assert_ne!(
+        server.worker("spinner"),
+        worker,
+        "the next request has a new worker"
+    );
     probe.finish();
 }
 
@@ -60,7 +67,11 @@ fn w2_a_module_that_loops_for_ever_is_killed_at_the_timeout() {
     for (ttl, what) in [("0", "ephemeral"), ("1h", "persistent")] {
         let manifest = format!("ttl: {ttl}\ntimeout: 1s\n");
         let server = server()
-            .module("loop@1.0.0", &manifest, "while (true);\nexport default { fetch() {} };\n")
+            .module(
+                "loop@1.0.0",
+                &manifest,
+                "while (true);\nexport default { fetch() {} };\n",
+            )
             .start();
         let probe = server.probe();
         let begun = Instant::now();
@@ -71,7 +82,10 @@ fn w2_a_module_that_loops_for_ever_is_killed_at_the_timeout() {
         });
         assert_eq!(ended.text("reason"), "timeout", "{what}");
         let pid = u32::try_from(ended.value()["pid"].as_u64().unwrap()).unwrap();
-        assert!(!ProcessId::of(pid).is_some_and(ProcessId::is_alive), "{what}");
+        assert!(
+            !ProcessId::of(pid).is_some_and(ProcessId::is_alive),
+            "{what}"
+        );
         probe.finish();
     }
 }
@@ -88,8 +102,9 @@ fn w3_an_app_that_cannot_start_is_left_alone_after_five_tries() {
             .start();
         let probe = server.probe();
         let responses: Vec<_> = (0..100).map(|_| server.get("/broken/")).collect();
-        let (failed, left): (Vec<_>, Vec<_>) =
-            responses.into_iter().partition(|response| response.status == 502);
+        let (failed, left): (Vec<_>, Vec<_>) = responses
+            .into_iter()
+            .partition(|response| response.status == 502);
         for response in &failed {
             assert_error(response, 502, "WORKER_START_FAILED");
         }
@@ -112,12 +127,18 @@ fn w3_an_app_that_cannot_start_is_left_alone_after_five_tries() {
         });
         let pauses = pauses();
         assert_eq!(pauses.first(), Some(&1), "ttl {ttl}");
-        assert!(pauses.windows(2).all(|pair| pair[1] == pair[0] * 2), "{pauses:?}");
+        assert!(
+            pauses.windows(2).all(|pair| pair[1] == pair[0] * 2),
+            "{pauses:?}"
+        );
         assert!(pauses.len() < 5, "{pauses:?}");
         let line = server.wait_for_log(|line| {
             line.message() == "Worker could not be started" && line.text("app") == "broken@1.0.0"
         });
-        assert!(line.text("reason").contains("canary-in-a-message"), "the log says why: {line:?}");
+        assert!(
+            line.text("reason").contains("canary-in-a-message"),
+            "the log says why: {line:?}"
+        );
         probe.finish();
     }
 }
@@ -129,10 +150,20 @@ fn w3_mended_files_end_a_crash_loop_at_once() {
         .start();
     while server.get("/mended/").status != 503 {}
     let file = server.dir().join("apps/mended@1.0.0/index.ts");
-    std::fs::write(file, "export default { fetch: () => new Response('mended') };\n").unwrap();
+    std::fs::write(
+        file,
+        "export default { fetch: () => new Response('mended') };\n",
+    )
+    .unwrap();
     let begun = Instant::now();
-    server.wait_until("the mended app answers", || server.get("/mended/").status == 200);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    server.wait_until("the mended app answers", || {
+        server.get("/mended/").status == 200
+    });
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -145,7 +176,11 @@ fn w4_a_worker_that_ends_between_requests_is_replaced() {
     assert_eq!(server.wait_for_end(worker), "crashed with code 0");
     let begun = Instant::now();
     assert_ne!(server.worker("mortal"), worker);
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
 
     // Killed from outside, and asked at once: nobody may get the dead one.
     for _ in 0..20 {
@@ -196,7 +231,11 @@ fn a_worker_that_dies_in_a_request_fails_that_request_alone() {
         ("crash", "crashed by signal 11"),
     ] {
         let worker = server.worker("mortal");
-        assert_error(&server.get(&format!("/mortal/{path}")), 502, "WORKER_CRASHED");
+        assert_error(
+            &server.get(&format!("/mortal/{path}")),
+            502,
+            "WORKER_CRASHED",
+        );
         assert_eq!(server.wait_for_end(worker), reason);
         assert_eq!(server.get("/mortal/").text(), "ok");
     }
@@ -216,7 +255,11 @@ fn a_handler_that_throws_or_rejects_fails_that_request_alone() {
         let line = server.wait_for_log(|line| {
             line.text("requestId") == id && line.message().contains("canary-in-a-message")
         });
-        assert_eq!(line.text("context"), "thrower@1.0.0", "the log says what the client is not told");
+        assert_eq!(
+            line.text("context"),
+            "thrower@1.0.0",
+            "the log says what the client is not told"
+        );
     }
     assert_eq!(server.worker("thrower"), worker, "the worker lives on");
     probe.finish();
@@ -231,8 +274,17 @@ fn a_response_that_cannot_be_sent_fails_that_request_alone() {
     let mut other = server.begin("/garbage/gate?tag=before");
     server.wait_for_message("begun before");
     for kind in [
-        "error", "status", "low-status", "header", "text", "object", "nothing", "null", "number",
-        "used", "broken-stream",
+        "error",
+        "status",
+        "low-status",
+        "header",
+        "text",
+        "object",
+        "nothing",
+        "null",
+        "number",
+        "used",
+        "broken-stream",
     ] {
         let response = server.get(&format!("/garbage/garbage?kind={kind}"));
         assert_error(&response, 502, "WORKER_BAD_RESPONSE");
@@ -243,7 +295,10 @@ fn a_response_that_cannot_be_sent_fails_that_request_alone() {
     let head = torn.head("GET").unwrap();
     assert_eq!(head.status, 200);
     let rest = torn.read_to_end();
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "a torn body looks whole: {rest:?}");
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "a torn body looks whole: {rest:?}"
+    );
 
     assert_eq!(server.get("/garbage/emit").text(), "1");
     assert_eq!(other.response_to("GET").text(), "opened");

@@ -46,7 +46,13 @@ const SENSITIVE: [&str; 15] = [
 ];
 
 fn names(response: &Response) -> BTreeSet<String> {
-    response.json().as_object().unwrap().keys().cloned().collect()
+    response
+        .json()
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect()
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
@@ -55,7 +61,10 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 
 /// A manifest with an `env`, each variable with the same value.
 fn with_env(names: &[&str], value: &str) -> String {
-    let env: String = names.iter().map(|name| format!("  {name}: {value}\n")).collect();
+    let env: String = names
+        .iter()
+        .map(|name| format!("  {name}: {value}\n"))
+        .collect();
     format!("{KEPT}env:\n{env}")
 }
 
@@ -68,7 +77,10 @@ fn blocked(server: &TestServer, app: &str) -> BTreeSet<String> {
     assert_eq!(line.level(), "warn");
     assert_eq!(server.log().iter().filter(|line| is_it(line)).count(), 1);
     let names = line.value()["blocked"].as_array().unwrap();
-    names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    names
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -85,12 +97,23 @@ fn e1_a_worker_has_exactly_the_documented_variables() {
         let dir = server.dir().canonicalize().unwrap();
         let path = |below: &str| dir.join(below).to_str().unwrap().to_owned();
         assert_eq!(env["APP_DIR"], path("apps/plain@1.0.0").as_str());
-        assert_eq!(env["ENTRYPOINT"], path("apps/plain@1.0.0/index.ts").as_str());
+        assert_eq!(
+            env["ENTRYPOINT"],
+            path("apps/plain@1.0.0/index.ts").as_str()
+        );
         assert_eq!(env["RUNTIME_WORKER_DIRS"], path("apps").as_str());
-        assert!(env["RUNTIME_API_URL"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+        assert!(
+            env["RUNTIME_API_URL"]
+                .as_str()
+                .unwrap()
+                .starts_with("http://127.0.0.1:")
+        );
         let config: serde_json::Value =
             serde_json::from_str(env["WORKER_CONFIG"].as_str().unwrap()).unwrap();
-        assert_eq!((&config["name"], &config["version"]), (&"plain".into(), &"1.0.0".into()));
+        assert_eq!(
+            (&config["name"], &config["version"]),
+            (&"plain".into(), &"1.0.0".into())
+        );
         assert!(config.get("env").is_none(), "{config}");
         let id = env["WORKER_ID"].as_str().unwrap();
         assert_eq!((id.len(), id.matches('-').count()), (36, 4), "{id}");
@@ -104,7 +127,10 @@ fn e1_a_worker_has_exactly_the_documented_variables() {
 #[test]
 fn e1_an_app_sees_its_own_variables_and_no_others() {
     let server = server()
-        .sample("set@1.0.0", &with_env(&["GREETING", "PUBLIC_NAME"], "canary-of-the-app"))
+        .sample(
+            "set@1.0.0",
+            &with_env(&["GREETING", "PUBLIC_NAME"], "canary-of-the-app"),
+        )
         .sample("other@1.0.0", KEPT)
         .start();
     let response = server.get("/set/env");
@@ -112,8 +138,14 @@ fn e1_an_app_sees_its_own_variables_and_no_others() {
     let mut wanted = set(&DOCUMENTED);
     wanted.extend(set(&["GREETING", "PUBLIC_NAME"]));
     assert_eq!(names(&response), wanted);
-    let config = response.json()["WORKER_CONFIG"].as_str().unwrap().to_owned();
-    assert!(!config.contains("canary"), "WORKER_CONFIG holds no variables: {config}");
+    let config = response.json()["WORKER_CONFIG"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        !config.contains("canary"),
+        "WORKER_CONFIG holds no variables: {config}"
+    );
     assert!(!server.get("/other/env").text().contains("canary"));
     assert!(!server.output().contains("canary"));
 }
@@ -133,17 +165,24 @@ fn e2_sensitive_variables_are_kept_back_with_one_warning() {
 #[test]
 fn e3_names_that_only_look_sensitive_pass() {
     const HARMLESS: [&str; 5] = ["API_URL", "DBX", "MY_TOKENS", "PASSWORD_HINT", "TOKEN"];
-    let server = server().sample("plain@1.0.0", &with_env(&HARMLESS, "x")).start();
+    let server = server()
+        .sample("plain@1.0.0", &with_env(&HARMLESS, "x"))
+        .start();
     let mut wanted = set(&DOCUMENTED);
     wanted.extend(set(&HARMLESS));
     assert_eq!(names(&server.get("/plain/env")), wanted);
-    assert_eq!(server.count_messages("Blocked sensitive env vars from worker"), 0);
+    assert_eq!(
+        server.count_messages("Blocked sensitive env vars from worker"),
+        0
+    );
 }
 
 #[test]
 fn e4_sensitive_names_are_known_in_any_case() {
     const MIXED: [&str; 2] = ["Github_Token", "database_url"];
-    let server = server().sample("mixed@1.0.0", &with_env(&MIXED, "x")).start();
+    let server = server()
+        .sample("mixed@1.0.0", &with_env(&MIXED, "x"))
+        .start();
     assert_eq!(names(&server.get("/mixed/env")), set(&DOCUMENTED));
     assert_eq!(blocked(&server, "mixed@1.0.0"), set(&MIXED));
 }
@@ -158,7 +197,9 @@ fn e5_what_the_server_sets_cannot_be_overridden() {
         "RUNTIME_API_URL",
         "WORKER_ID",
     ];
-    let server = server().sample("steering@1.0.0", &with_env(&STEERING, "/evil")).start();
+    let server = server()
+        .sample("steering@1.0.0", &with_env(&STEERING, "/evil"))
+        .start();
     let response = server.get("/steering/env");
     assert_eq!(names(&response), set(&DOCUMENTED));
     assert!(!response.text().contains("/evil"), "{response:?}");
@@ -174,7 +215,10 @@ fn e8_a_dotenv_file_overrides_and_is_filtered_too() {
             &manifest,
             &[
                 ("index.ts", buntime_testkit::sample::SAMPLE),
-                (".env", "GREETING=from-the-file\nGITHUB_TOKEN=canary-of-the-app\n"),
+                (
+                    ".env",
+                    "GREETING=from-the-file\nGITHUB_TOKEN=canary-of-the-app\n",
+                ),
                 // Bun would load these by itself.
                 (".env.local", "CANARY=canary-of-the-app\n"),
                 (".env.development", "CANARY=canary-of-the-app\n"),
@@ -199,7 +243,10 @@ fn a_worker_inherits_no_descriptor_of_the_server() {
     let fds = fds.as_object().unwrap();
     assert_eq!(fds["0"], "/dev/null");
     for output in ["1", "2"] {
-        assert!(fds[output].as_str().unwrap().starts_with("pipe:"), "{fds:?}");
+        assert!(
+            fds[output].as_str().unwrap().starts_with("pipe:"),
+            "{fds:?}"
+        );
     }
     let (mut sockets, mut strange) = (0, Vec::new());
     for (fd, what) in fds {

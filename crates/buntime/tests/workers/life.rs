@@ -25,7 +25,10 @@ fn started(server: &TestServer, app: &str) -> usize {
 #[test]
 fn an_idle_worker_is_told_once_and_ends_after_its_ttl() {
     let server = server()
-        .sample("idle@1.0.0", "ttl: 2s\ntimeout: 500ms\nidleTimeout: 500ms\n")
+        .sample(
+            "idle@1.0.0",
+            "ttl: 2s\ntimeout: 500ms\nidleTimeout: 500ms\n",
+        )
         .start();
     let probe = server.probe();
     let worker = server.worker("idle");
@@ -35,7 +38,11 @@ fn an_idle_worker_is_told_once_and_ends_after_its_ttl() {
     assert_eq!(server.worker("idle"), worker);
     assert_eq!(server.wait_for_end(worker), "idle-ttl");
     server.wait_for_message(&format!("terminate notice to {}", worker.pid));
-    assert_eq!(server.count_messages(&notice), 2, "once for each time that it was idle");
+    assert_eq!(
+        server.count_messages(&notice),
+        2,
+        "once for each time that it was idle"
+    );
     assert_ne!(server.worker("idle"), worker);
     probe.finish();
 }
@@ -43,14 +50,20 @@ fn an_idle_worker_is_told_once_and_ends_after_its_ttl() {
 #[test]
 fn a_long_request_keeps_its_worker_beyond_the_ttl() {
     let server = server()
-        .sample("long@1.0.0", "ttl: 1s\ntimeout: 500ms\nidleTimeout: 500ms\n")
+        .sample(
+            "long@1.0.0",
+            "ttl: 1s\ntimeout: 500ms\nidleTimeout: 500ms\n",
+        )
         .start();
     let worker = server.worker("long");
     // Five events of 500 ms: more than the time to live, and one response.
     let response = server.get("/long/events?count=5&ms=500");
     assert!(response.text().ends_with("data: 4\n\n"), "{response:?}");
     assert!(worker.is_alive());
-    assert_eq!(server.count_messages(&format!("idle notice to {}", worker.pid)), 0);
+    assert_eq!(
+        server.count_messages(&format!("idle notice to {}", worker.pid)),
+        0
+    );
     assert_eq!(server.wait_for_end(worker), "idle-ttl");
 }
 
@@ -58,7 +71,9 @@ fn a_long_request_keeps_its_worker_beyond_the_ttl() {
 fn a_worker_is_recycled_after_max_requests_without_losing_one() {
     const THREADS: usize = 4;
     const EACH: usize = 150;
-    let server = server().sample("worn@1.0.0", "ttl: 1h\nmaxRequests: 25\n").start();
+    let server = server()
+        .sample("worn@1.0.0", "ttl: 1h\nmaxRequests: 25\n")
+        .start();
     let probe = server.probe();
     let pids: HashSet<String> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
@@ -75,7 +90,10 @@ fn a_worker_is_recycled_after_max_requests_without_losing_one() {
                 })
             })
             .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(pids.len() > 2, "{} workers", pids.len());
     server.wait_for_log(|line| {
@@ -132,10 +150,17 @@ fn an_app_gets_more_workers_while_all_of_its_own_are_busy() {
         .start();
     let probe = server.probe();
     assert_eq!(server.get("/wide/").text(), "ok");
-    assert_eq!(started(&server, "wide@1.0.0"), 1, "one is enough for one client");
+    assert_eq!(
+        started(&server, "wide@1.0.0"),
+        1,
+        "one is enough for one client"
+    );
     let mut held = Vec::new();
     while started(&server, "wide@1.0.0") < 3 {
-        assert!(held.len() < 50, "fifty requests at once are served by too few workers");
+        assert!(
+            held.len() < 50,
+            "fifty requests at once are served by too few workers"
+        );
         let tag = format!("held{}", held.len());
         held.push(server.begin(&format!("/wide/hang?tag={tag}")));
         server.wait_for_message(&format!("begun {tag}"));
@@ -144,7 +169,11 @@ fn an_app_gets_more_workers_while_all_of_its_own_are_busy() {
         held.push(server.begin(&format!("/wide/hang?tag=more{number}")));
         server.wait_for_message(&format!("begun more{number}"));
     }
-    assert_eq!(started(&server, "wide@1.0.0"), 3, "not more than it may have");
+    assert_eq!(
+        started(&server, "wide@1.0.0"),
+        3,
+        "not more than it may have"
+    );
     let workers: HashSet<String> = server
         .log()
         .iter()
@@ -163,7 +192,9 @@ fn requests_go_to_the_least_busy_worker() {
         .start();
     let probe = server.probe();
     assert_eq!(server.get("/even/").text(), "ok");
-    server.wait_until("there are three workers", || started(&server, "even@1.0.0") == 3);
+    server.wait_until("there are three workers", || {
+        started(&server, "even@1.0.0") == 3
+    });
     let mut held = Vec::new();
     let mut load: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for number in 0..9 {
@@ -189,7 +220,9 @@ fn changed_files_are_served_without_losing_a_request() {
         std::fs::write(&new, SAMPLE.replace("new Response(\"ok\")", &answer)).unwrap();
         std::fs::rename(&new, &file).unwrap();
         let wanted = format!("ok {version}");
-        server.wait_until("the new code runs", || server.get("/changing/").text() == wanted);
+        server.wait_until("the new code runs", || {
+            server.get("/changing/").text() == wanted
+        });
         let old = ProcessId::of(worker.parse().unwrap());
         if let Some(old) = old {
             assert_gone(old, PATIENCE);
@@ -206,8 +239,14 @@ fn requests_under_way_finish_on_the_old_code() {
     let mut stream = server.begin("/changing/events?ms=100&count=30");
     assert_eq!(stream.head("GET").unwrap().status, 200);
     let file = server.dir().join("apps/changing@1.0.0/index.ts");
-    std::fs::write(&file, "export default { fetch: () => new Response('new') };\n").unwrap();
-    server.wait_until("the new code runs", || server.get("/changing/").text() == "new");
+    std::fs::write(
+        &file,
+        "export default { fetch: () => new Response('new') };\n",
+    )
+    .unwrap();
+    server.wait_until("the new code runs", || {
+        server.get("/changing/").text() == "new"
+    });
     assert!(worker.is_alive());
     let mut events = 0;
     while stream.chunk(&mut Vec::new()).is_some() {
@@ -253,8 +292,15 @@ fn workers_are_told_before_the_server_stops() {
     assert_eq!(server.get("/tidy/").status, 200);
     server.terminate();
     assert_eq!(server.wait_exit(Duration::from_secs(30)).code(), Some(0));
-    assert_eq!(server.count_messages(&format!("terminate notice to {}", worker.pid)), 1);
-    assert_eq!(server.count_messages("all tidied"), 1, "it had the time that it needed");
+    assert_eq!(
+        server.count_messages(&format!("terminate notice to {}", worker.pid)),
+        1
+    );
+    assert_eq!(
+        server.count_messages("all tidied"),
+        1,
+        "it had the time that it needed"
+    );
     assert!(!worker.is_alive());
 }
 

@@ -23,14 +23,23 @@ fn lines_are_tagged_with_their_app_and_worker() {
         .sample("@acme/second@2.0.0", KEPT)
         .start();
     let probe = server.probe();
-    let id = server.get("/first/env").json()["WORKER_ID"].as_str().unwrap().to_owned();
+    let id = server.get("/first/env").json()["WORKER_ID"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     write(&server, "/first/log", "from the first");
     let line = server.wait_for_message("from the first");
-    assert_eq!((line.level(), line.text("context")), ("info", "first@1.0.0"));
+    assert_eq!(
+        (line.level(), line.text("context")),
+        ("info", "first@1.0.0")
+    );
     assert_eq!(line.text("worker"), id);
     write(&server, "/@acme/second/log-error", "from the second");
     let line = server.wait_for_message("from the second");
-    assert_eq!((line.level(), line.text("context")), ("warn", "@acme/second@2.0.0"));
+    assert_eq!(
+        (line.level(), line.text("context")),
+        ("warn", "@acme/second@2.0.0")
+    );
     probe.finish();
 }
 
@@ -61,7 +70,9 @@ fn no_line_of_an_app_passes_for_one_of_the_server() {
 
 #[test]
 fn a_line_of_ten_megabytes_is_cut() {
-    let server = server().sample("wordy@1.0.0", "ttl: 1h\nmaxBodySize: 20mb\n").start();
+    let server = server()
+        .sample("wordy@1.0.0", "ttl: 1h\nmaxBodySize: 20mb\n")
+        .start();
     let probe = server.probe();
     let memory = Peak::watch(server.pid());
     write(&server, "/wordy/log", &"x".repeat(10 * 1024 * 1024));
@@ -77,7 +88,9 @@ fn a_line_of_ten_megabytes_is_cut() {
 
 #[test]
 fn a_flood_of_lines_is_thinned_and_counted() {
-    let server = server().sample("chatty@1.0.0", "ttl: 1h\ntimeout: 60s\n").start();
+    let server = server()
+        .sample("chatty@1.0.0", "ttl: 1h\ntimeout: 60s\n")
+        .start();
     let probe = server.probe();
     let memory = Peak::watch(server.pid());
     assert_eq!(server.get("/chatty/flood?lines=100000").text(), "100000");

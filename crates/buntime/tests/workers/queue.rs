@@ -37,7 +37,11 @@ fn each_request_has_a_worker_of_its_own_that_is_gone_afterwards() {
     let probe = server.probe();
     let mut pids = HashSet::new();
     for _ in 0..10 {
-        assert_eq!(server.get("/once/count").text(), "1", "nothing is left of earlier requests");
+        assert_eq!(
+            server.get("/once/count").text(),
+            "1",
+            "nothing is left of earlier requests"
+        );
         pids.insert(server.get("/once/pid").text());
     }
     assert_eq!(pids.len(), 10);
@@ -61,15 +65,25 @@ fn w5_slow_requests_to_one_app_do_not_delay_another() {
         .collect();
     server.wait_until("two of them have begun", || {
         let log = server.log();
-        log.iter().filter(|line| line.message().starts_with("begun slow")).count() == 2
+        log.iter()
+            .filter(|line| line.message().starts_with("begun slow"))
+            .count()
+            == 2
     });
     for _ in 0..10 {
         let begun = Instant::now();
         assert_eq!(server.get("/quick/").text(), "ok");
         assert_eq!(server.get("/warm/").text(), "ok");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
     }
-    assert!(!slow.iter().any(is_answered), "none of the slow ones is done");
+    assert!(
+        !slow.iter().any(is_answered),
+        "none of the slow ones is done"
+    );
     slow.clear();
     probe.finish();
 }
@@ -78,21 +92,29 @@ fn w5_slow_requests_to_one_app_do_not_delay_another() {
 fn w6_and_w7_a_full_queue_refuses_at_once_and_empties_when_clients_leave() {
     let server = server().sample("popular@1.0.0", EPHEMERAL).start();
     let probe = server.probe();
-    let mut waiting: Vec<Connection> =
-        (0..110).map(|_| server.begin("/popular/hang?tag=queued")).collect();
+    let mut waiting: Vec<Connection> = (0..110)
+        .map(|_| server.begin("/popular/hang?tag=queued"))
+        .collect();
     // Two run and a hundred wait.
     server.wait_until("eight are refused", || {
-        waiting.iter().filter(|connection| is_answered(connection)).count() == 8
+        waiting
+            .iter()
+            .filter(|connection| is_answered(connection))
+            .count()
+            == 8
     });
-    let refused: Vec<usize> =
-        (0..waiting.len()).filter(|&at| is_answered(&waiting[at])).collect();
+    let refused: Vec<usize> = (0..waiting.len())
+        .filter(|&at| is_answered(&waiting[at]))
+        .collect();
     for at in refused.into_iter().rev() {
         let response = waiting.remove(at).response_to("GET");
         assert_error(&response, 503, "WORKER_QUEUE_FULL");
         assert!(retry_after(&response) >= 1);
     }
     assert!(!waiting.iter().any(is_answered));
-    server.wait_until("two have begun", || server.count_messages("begun queued") >= 2);
+    server.wait_until("two have begun", || {
+        server.count_messages("begun queued") >= 2
+    });
     assert_eq!(server.count_messages("begun queued"), 2);
 
     let begun = Instant::now();
@@ -100,9 +122,16 @@ fn w6_and_w7_a_full_queue_refuses_at_once_and_empties_when_clients_leave() {
     // Each of the hundred would hold a place for its timeout of 30 s.
     let response = server.get("/popular/");
     assert_eq!(response.text(), "ok", "{response:?}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
     let begun = server.count_messages("begun queued");
-    assert!(begun < 20, "{begun} requests were run for clients that had left");
+    assert!(
+        begun < 20,
+        "{begun} requests were run for clients that had left"
+    );
     // What runs for nobody is ended.
     server.wait_until("all workers of the app have ended", || {
         let log = server.log();
@@ -136,7 +165,9 @@ fn w7_the_abort_of_a_client_reaches_the_handler() {
 
 #[test]
 fn w8_a_request_that_waits_longer_than_its_timeout_is_told_so() {
-    let server = server().sample("busy@1.0.0", "ttl: 0\ntimeout: 1s\n").start();
+    let server = server()
+        .sample("busy@1.0.0", "ttl: 0\ntimeout: 1s\n")
+        .start();
     let probe = server.probe();
     let mut streams = occupy(&server, "busy");
     let begun = Instant::now();
@@ -146,7 +177,11 @@ fn w8_a_request_that_waits_longer_than_its_timeout_is_told_so() {
         assert_error(&response, 503, "QUEUE_TIMEOUT");
         assert!(retry_after(&response) >= 1);
     }
-    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
     streams.clear();
     assert_eq!(server.get("/busy/").text(), "ok");
     probe.finish();
@@ -164,7 +199,10 @@ fn who_waits_is_served_as_places_become_free() {
     assert!(!waiting.iter().any(is_answered));
     streams.pop();
     for (number, connection) in waiting.iter_mut().enumerate() {
-        assert_eq!(connection.response_to("GET").text(), format!("turn{number}"));
+        assert_eq!(
+            connection.response_to("GET").text(),
+            format!("turn{number}")
+        );
     }
     probe.finish();
 }
@@ -181,8 +219,10 @@ fn all_apps_together_stay_within_the_size_of_the_pool() {
     let mut streams = occupy(&server, "first");
     let response = server.get("/second/");
     assert!(
-        matches!(response.error_code().as_str(), "QUEUE_TIMEOUT" | "WORKER_QUEUE_FULL")
-            || response.status == 200,
+        matches!(
+            response.error_code().as_str(),
+            "QUEUE_TIMEOUT" | "WORKER_QUEUE_FULL"
+        ) || response.status == 200,
         "{response:?}"
     );
     streams.clear();

@@ -24,7 +24,9 @@ fn event(stream: &mut Connection) -> Option<String> {
 #[test]
 fn w14_each_event_arrives_before_the_next_one_is_made() {
     for ttl in ["1h", "0"] {
-        let server = server().sample("clock@1.0.0", &format!("ttl: {ttl}\n")).start();
+        let server = server()
+            .sample("clock@1.0.0", &format!("ttl: {ttl}\n"))
+            .start();
         let probe = server.probe();
         // An ephemeral worker has no second request that could open its gate.
         let pace = if ttl == "0" { "?ms=100&count=10" } else { "" };
@@ -70,15 +72,25 @@ fn w14_the_idle_timeout_of_an_ephemeral_stream_counts_from_its_last_byte() {
     assert_eq!(event(&mut stream).unwrap(), "data: 0\n\n");
     let begun = Instant::now();
     let rest = stream.read_to_end();
-    assert!(rest.is_empty(), "cut off is not the end of the body: {rest:?}");
-    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(
+        rest.is_empty(),
+        "cut off is not the end of the body: {rest:?}"
+    );
+    assert!(
+        begun.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        begun.elapsed()
+    );
     probe.finish();
 }
 
 #[test]
 fn a_quiet_stream_of_a_kept_worker_is_not_cut() {
     let server = server()
-        .sample("quiet@1.0.0", "ttl: 2s\ntimeout: 500ms\nidleTimeout: 500ms\n")
+        .sample(
+            "quiet@1.0.0",
+            "ttl: 2s\ntimeout: 500ms\nidleTimeout: 500ms\n",
+        )
         .start();
     let mut stream = server.begin("/quiet/events?ms=2500&count=2");
     assert_eq!(stream.head("GET").unwrap().status, 200);
@@ -108,7 +120,10 @@ fn a_gigabyte_comes_down_through_little_memory() {
         end.drain(..end.len().saturating_sub(5));
     }
     let grown = memory.growth();
-    assert!((GIGABYTE..GIGABYTE + 32 * MEGABYTE).contains(&received), "{received}");
+    assert!(
+        (GIGABYTE..GIGABYTE + 32 * MEGABYTE).contains(&received),
+        "{received}"
+    );
     assert!(grown <= MOST_GROWTH, "the server grew by {grown} bytes");
     probe.finish();
 }
@@ -154,7 +169,10 @@ fn a_gigabyte_goes_up_through_little_memory() {
         let response = connection.response_to("POST");
         assert_eq!(response.text(), GIGABYTE.to_string(), "chunked: {chunked}");
         let grown = memory.growth();
-        assert!(grown <= MOST_GROWTH, "the server grew by {grown} bytes, chunked: {chunked}");
+        assert!(
+            grown <= MOST_GROWTH,
+            "the server grew by {grown} bytes, chunked: {chunked}"
+        );
     }
     probe.finish();
 }
@@ -176,7 +194,10 @@ fn a_client_that_does_not_read_stops_the_worker() {
         before = now;
         stopped
     });
-    assert!(before < 32 * MEGABYTE, "{before} bytes were made for nobody");
+    assert!(
+        before < 32 * MEGABYTE,
+        "{before} bytes were made for nobody"
+    );
     let grown = memory.growth();
     assert!(grown <= 4 * MEGABYTE, "the server grew by {grown} bytes");
 
@@ -209,7 +230,10 @@ fn a_worker_that_does_not_read_stops_the_client() {
     while sent < GIGABYTE && connection.try_send(&block).is_ok() {
         sent += block.len() as u64;
     }
-    assert!(sent < 32 * MEGABYTE, "{sent} bytes were taken that nobody reads");
+    assert!(
+        sent < 32 * MEGABYTE,
+        "{sent} bytes were taken that nobody reads"
+    );
     let grown = memory.growth();
     assert!(grown <= MOST_GROWTH, "the server grew by {grown} bytes");
     drop(connection);
@@ -227,6 +251,9 @@ fn a_worker_that_dies_in_a_stream_ends_it_for_its_client() {
     assert_eq!(server.get("/mortal/exit").status, 502);
     assert_gone(worker, PATIENCE);
     let rest = stream.read_to_end();
-    assert!(rest.is_empty(), "cut off is not the end of the body: {rest:?}");
+    assert!(
+        rest.is_empty(),
+        "cut off is not the end of the body: {rest:?}"
+    );
     probe.finish();
 }

@@ -106,12 +106,18 @@ fn w11_an_app_that_writes_into_the_servers_connections_harms_itself_alone() {
         let response = server.get("/evil/socket-garbage");
         assert_error(&response, 502, "WORKER_BAD_RESPONSE");
         let mut connection = server.connect();
-        assert_eq!(connection.get("/evil/socket-garbage?kind=twice").text(), "first");
+        assert_eq!(
+            connection.get("/evil/socket-garbage?kind=twice").text(),
+            "first"
+        );
         // A reply too many that comes while another request of the same app waits
         // cannot be told from that one's. None comes later than that.
         for number in 0..5 {
             let text = connection.get("/evil/").text();
-            assert!(text == "ok" || (number == 0 && text == "second"), "{number}: {text}");
+            assert!(
+                text == "ok" || (number == 0 && text == "second"),
+                "{number}: {text}"
+            );
         }
     }
     probe.finish();
@@ -147,7 +153,9 @@ fn w11_an_app_that_writes_into_the_control_channel_harms_itself_alone() {
 #[test]
 fn w11_a_line_of_a_gigabyte_on_the_control_channel_is_not_kept() {
     let manifest = "ttl: 1h\ntimeout: 3s\n";
-    let server = server().app("evil@1.0.0", manifest, &[("index.ts", SAMPLE)]).start();
+    let server = server()
+        .app("evil@1.0.0", manifest, &[("index.ts", SAMPLE)])
+        .start();
     let probe = server.probe();
     let worker = server.worker("evil");
     let memory = Peak::watch(server.pid());
@@ -176,10 +184,19 @@ fn w13_no_body_is_sent_where_there_can_be_none() {
         assert!([status, 502].contains(&response.status), "{response:?}");
         assert_eq!(connection.get("/wordy/").text(), "ok");
     }
-    for path in ["", "download?bytes=100000", "empty?status=200", "events?count=1"] {
+    for path in [
+        "",
+        "download?bytes=100000",
+        "empty?status=200",
+        "events?count=1",
+    ] {
         let response = connection.request("HEAD", &format!("/wordy/{path}"), &[], b"");
         assert_eq!((response.status, response.body.len()), (200, 0), "{path}");
-        assert_eq!(connection.get("/wordy/").text(), "ok", "after HEAD of {path}");
+        assert_eq!(
+            connection.get("/wordy/").text(),
+            "ok",
+            "after HEAD of {path}"
+        );
     }
     probe.finish();
 }
