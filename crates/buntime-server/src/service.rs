@@ -50,7 +50,7 @@ impl Service {
         self.log.debug("http", failure.message, |fields| {
             fields.request_id(id.as_str());
             fields.text("code", failure.code);
-            fields.text("peer", &peer.address.to_string());
+            fields.text("peer", peer.address);
         });
     }
 

@@ -206,7 +206,7 @@ fn answer(
             service.log.warn("http", "Response headers too large", |fields| {
                 fields.request_id(id.as_str());
                 fields.text("app", &unit.id);
-                fields.text("reason", &protected.to_string());
+                fields.text("reason", protected);
             });
             return Err(BAD_RESPONSE.into());
         }
@@ -335,7 +335,7 @@ fn failure(
         fields.request_id(id.as_str());
         fields.text("app", &unit.id);
         fields.text("code", failure.code);
-        fields.text("reason", &error.to_string());
+        fields.text("reason", error.to_string());
     });
     Answer::Failure(failure)
 }
