@@ -32,6 +32,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What one stream may have waiting towards the client.
 const SEND_BUFFER: usize = 128 * 1024;
+/// How long a client that was told to leave may take to say that it has heard.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often stalled and idle connections are looked for.
 const PATROL: Duration = Duration::from_secs(1);
 
@@ -70,22 +72,27 @@ where
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut drained = pin!(shard.drain().cancelled());
     let mut patrol = tokio::time::interval(PATROL);
-    let mut closing = false;
+    let mut closing = None;
     loop {
         tokio::select! {
             // Its errors are the client's: nobody is left to tell.
             _ = connection.as_mut() => return,
-            () = &mut drained, if !closing => {
-                closing = true;
+            () = &mut drained, if closing.is_none() => {
+                closing = Some(Instant::now());
                 connection.as_mut().graceful_shutdown();
             }
             _ = patrol.tick() => {
                 if activity.is_stalled(timeouts.write) {
                     return;
                 }
-                if !closing && activity.is_idle(timeouts.idle) {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
+                match closing {
+                    // It ends by itself if the client answers; this one does not.
+                    Some(since) if since.elapsed() > FAREWELL && activity.is_idle(FAREWELL) => return,
+                    None if activity.is_idle(timeouts.idle) => {
+                        closing = Some(Instant::now());
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    Some(_) | None => {}
                 }
             }
         }
