@@ -8,6 +8,8 @@
 mod bodies;
 #[path = "protocol/framing.rs"]
 mod framing;
+#[path = "protocol/h2.rs"]
+mod h2;
 #[path = "protocol/headers.rs"]
 mod headers;
 #[path = "protocol/paths.rs"]
