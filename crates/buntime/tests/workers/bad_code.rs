@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use buntime_testkit::memory::Peak;
 use buntime_testkit::process::{self, ProcessId};
 use buntime_testkit::sample::{assert_error, assert_gone, retry_after};
 use buntime_testkit::{PATIENCE, TestServer};
@@ -331,4 +332,48 @@ fn an_app_that_opens_all_files_it_may_harms_nobody() {
     assert_eq!(server.get("/hoarder/").text(), "ok");
     probe.finish();
     assert_eq!(starts(&server, "hoarder@1.0.0"), 1);
+}
+
+#[test]
+fn failed_requests_leave_nothing_behind_in_the_server() {
+    const ROUNDS: usize = 50;
+    let server = server()
+        .sample("kept@1.0.0", KEPT)
+        .sample("once@1.0.0", "ttl: 0\n")
+        .start();
+    let round = |number: usize| {
+        for path in ["throw", "garbage?kind=text", "torn", "no-such-path"] {
+            let mut connection = server.begin(&format!("/kept/{path}"));
+            assert!(connection.head("GET").is_some());
+        }
+        for app in ["kept", "once"] {
+            let tag = format!("left-{app}-{number}");
+            let left = server.begin(&format!("/{app}/hang?tag={tag}"));
+            server.wait_for_message(&format!("begun {tag}"));
+            drop(left);
+        }
+        assert_eq!(server.get("/once/exit").status, 502);
+    };
+    // What is there from the first use on is no leak.
+    round(ROUNDS);
+    let settled = || {
+        (
+            process::descriptors(server.pid()),
+            process::threads(server.pid()),
+        )
+    };
+    let mut before = settled();
+    server.wait_until("the server is at rest", || {
+        let last = std::mem::replace(&mut before, settled());
+        std::thread::sleep(Duration::from_millis(100));
+        last == before
+    });
+    let memory = Peak::watch(server.pid());
+    (0..ROUNDS).for_each(round);
+    server.wait_until("descriptors and threads are given back", || {
+        let (descriptors, threads) = settled();
+        descriptors <= before.0 + 2 && threads <= before.1 + 2
+    });
+    let grown = memory.growth();
+    assert!(grown < 8 * 1024 * 1024, "the server grew by {grown} bytes");
 }
