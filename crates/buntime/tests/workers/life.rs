@@ -128,7 +128,7 @@ fn a_busy_worker_is_not_retired_for_another_app() {
     let server = server()
         .env("RUNTIME_POOL_SIZE", "2")
         .sample("busy@1.0.0", KEPT)
-        .sample("other@1.0.0", "ttl: 1h\ntimeout: 1s\n")
+        .sample("other@1.0.0", "ttl: 1h\ntimeout: 5s\n")
         .start();
     let probe = server.probe();
     let worker = server.worker("busy");
