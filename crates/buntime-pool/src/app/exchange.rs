@@ -211,10 +211,11 @@ impl App {
             match returned {
                 Some(returned) if repeatable && !sent => body = returned,
                 returned => {
-                    if instance.fate_within(FATE_WAIT).await.is_some() {
-                        return Try::Done(Err(ExchangeError::Crashed));
-                    }
+                    let is_dead = instance.fate_within(FATE_WAIT).await.is_some();
                     match returned {
+                        // It died between requests: another worker may have this one.
+                        Some(returned) if is_dead && !sent => return Try::Unseen(returned),
+                        _ if is_dead => return Try::Done(Err(ExchangeError::Crashed)),
                         Some(returned) if repeatable => body = returned,
                         _ => {
                             return Try::Done(Err(ExchangeError::BadResponse(

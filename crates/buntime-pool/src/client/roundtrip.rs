@@ -43,7 +43,7 @@ pub(crate) enum TripError {
     /// The connection ended before the first byte of a response. The body comes
     /// back if none of it is lost.
     Closed {
-        /// Whether any byte of the request has reached the worker.
+        /// Whether the worker may have seen the request.
         sent: bool,
         body: Option<Box<dyn BodySource>>,
     },
@@ -136,9 +136,11 @@ impl RoundTrip {
         loop {
             match self.connection.poll_fill(cx, HEAD_READ) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.closed())),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.closed(false))),
                 Poll::Ready(Err(error)) if is_reset(&error) => {
-                    return Poll::Ready(Err(self.closed()));
+                    // A unix socket says this, and not that it has ended, only if
+                    // something was still unread when the other side closed it.
+                    return Poll::Ready(Err(self.closed(true)));
                 }
                 Poll::Ready(Err(_)) => {
                     return Poll::Ready(Err(TripError::Bad("the connection failed")));
@@ -158,14 +160,16 @@ impl RoundTrip {
         Poll::Pending
     }
 
-    fn closed(&mut self) -> TripError {
+    fn closed(&mut self, unread: bool) -> TripError {
         if !self.connection.input.is_empty() || self.informational > 0 {
             return TripError::Bad("the response ended within its head");
         }
         let upload = self.upload.take();
         let sent = upload.as_ref().is_some_and(Upload::sent_any);
+        // Without a body, what was unread is the end of the head: nobody acted on it.
+        let seen = sent && !(unread && upload.as_ref().is_some_and(Upload::is_repeatable));
         TripError::Closed {
-            sent,
+            sent: seen,
             body: upload
                 .filter(Upload::is_repeatable)
                 .map(|upload| upload.into_parts().0),

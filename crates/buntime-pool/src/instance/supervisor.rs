@@ -212,7 +212,10 @@ impl Supervisor {
         let heard = timeout(LAST_WORDS, async {
             while self.closed_at.is_none() {
                 let heard = self.control.hear().await;
-                self.digest(Event::Heard(heard));
+                // It may have become ready just when nobody wanted it any more.
+                if matches!(heard, Heard::Closed | Heard::Notice(Notice::Error { .. })) {
+                    self.digest(Event::Heard(heard));
+                }
             }
         });
         let _ = heard.await;
