@@ -205,7 +205,9 @@ impl FileStream {
 /// stand in `headers`.
 #[derive(Debug)]
 pub struct Response {
-    /// The status code, 200 to 599, or 101 with [`Response::upgrade`].
+    /// The fields of 103 responses that go before this one (RFC 8297).
+    pub early_hints: Vec<HeaderList>,
+    /// The status code, 200 to 599, or 101 for an upgraded connection.
     pub status: u16,
     /// The fields, without framing and hop-by-hop ones.
     pub headers: HeaderList,
@@ -222,6 +224,7 @@ impl Response {
     #[must_use]
     pub fn empty(status: u16) -> Self {
         Self {
+            early_hints: Vec::new(),
             status,
             headers: HeaderList::new(),
             length: BodyLength::Exact(0),

@@ -61,6 +61,7 @@ pub(crate) async fn serve(
         debug_assert!(pushed.is_ok(), "{name} is not sendable");
     }
     Ok(Response {
+        early_hints: Vec::new(),
         status,
         headers: list,
         // An outcome without a length is one without a body: 304.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use buntime_core::Manifest;
 use buntime_http::{
-    BadHandshake, BodyError, BodySource, Header, HeaderId, HeaderList, HopByHop, RequestId, ResponseFraming,
+    BadHandshake, BodyError, BodySource, Header, HeaderId, HeaderList, HopByHop, Method, RequestId, ResponseFraming,
     Target, apply_response_limits, check_handshake,
 };
 use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
@@ -45,6 +45,11 @@ pub(crate) async fn serve(
     if websocket {
         check_handshake(&headers).map_err(refused_websocket)?;
     }
+    // Bun gives an app no body of these, yet leaves it the Content-Length.
+    let bodiless = matches!(method, Method::Get | Method::Head);
+    if bodiless && !body.is_end() && body.content_length() != Some(0) {
+        return Err(BODY_REFUSED.into());
+    }
     let prefix = target.path().as_str().get(..base.end).unwrap_or_default();
     prepare_headers(&mut headers, &peer, prefix);
     let below = target_below(&target, base);
@@ -65,7 +70,7 @@ pub(crate) async fn serve(
             websocket,
         };
         let error = match app.exchange(workers, asked, &mut body).await {
-            Ok(response) => return answer(service, unit, prefix, &id, response),
+            Ok(response) => return answer(service, unit, prefix, method, &id, response),
             Err(error) => error,
         };
         // The unit was replaced after this request had found it: what serves now
@@ -189,10 +194,27 @@ fn answer(
     service: &Service,
     unit: &Unit,
     base: &str,
+    method: Method,
     id: &RequestId,
     response: WorkerResponse,
 ) -> Result<Response, Answer> {
-    let WorkerResponse { mut head, body, .. } = response;
+    let WorkerResponse {
+        mut head,
+        mut early_hints,
+        body,
+    } = response;
+    for hints in &mut early_hints {
+        // A hint has one use, links; nothing else of an app goes ahead of its checks.
+        hints.retain(|header| header.name.eq_ignore_ascii_case(b"link"));
+    }
+    early_hints.retain(|hints| !hints.is_empty());
+    let length = match head.framing {
+        // The length that GET would have had is all that HEAD has to say of it.
+        ResponseFraming::None if method == Method::Head => announced(&head.headers),
+        ResponseFraming::None => BodyLength::Exact(0),
+        ResponseFraming::Length(length) => BodyLength::Exact(length),
+        ResponseFraming::Chunked | ResponseFraming::Close => BodyLength::Unknown,
+    };
     let hop_by_hop = HopByHop::of(&head.headers);
     head.headers
         .retain(|header| !hop_by_hop.drops(&header) && passes(&header, base));
@@ -212,16 +234,21 @@ fn answer(
         }
     }
     Ok(Response {
+        early_hints,
         status: head.status,
-        length: match head.framing {
-            ResponseFraming::None => BodyLength::Exact(0),
-            ResponseFraming::Length(length) => BodyLength::Exact(length),
-            ResponseFraming::Chunked | ResponseFraming::Close => BodyLength::Unknown,
-        },
+        length,
         headers: head.headers,
         body: Body::Worker(Box::new(body)),
         close: false,
     })
+}
+
+/// The length in a response's Content-Length, already checked by the parser.
+fn announced(headers: &HeaderList) -> BodyLength {
+    headers
+        .get(HeaderId::ContentLength)
+        .and_then(|value| std::str::from_utf8(value).ok()?.parse().ok())
+        .map_or(BodyLength::Unknown, BodyLength::Exact)
 }
 
 /// Whether a header of an app's response reaches the client.
@@ -258,6 +285,12 @@ fn cookie_name(value: &[u8]) -> &[u8] {
         .unwrap_or(value.len());
     value.get(..end).unwrap_or_default().trim_ascii()
 }
+
+const BODY_REFUSED: Failure = Failure::new(
+    400,
+    "BODY_NOT_ALLOWED",
+    "A GET or HEAD request to an app cannot have a body.",
+);
 
 const BAD_RESPONSE: Failure = Failure::new(
     502,

@@ -113,6 +113,13 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         let keep_alive = exchange.keep_alive && !response.close && framing != Framing::Close;
         let mut out = std::mem::take(&mut self.out);
         out.clear();
+        if exchange.protocol == Protocol::Http11 {
+            for hints in &response.early_hints {
+                out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
+                hints.write_to(&mut out, |_| true);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
         write_head(&mut out, &response, exchange, framing, keep_alive);
         let body = std::mem::replace(&mut response.body, Body::Empty);
         let written = if framing == Framing::None || exchange.method == Method::Head {
