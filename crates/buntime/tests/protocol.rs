@@ -6,6 +6,8 @@
 
 #[path = "protocol/bodies.rs"]
 mod bodies;
+#[path = "protocol/differential.rs"]
+mod differential;
 #[path = "protocol/framing.rs"]
 mod framing;
 #[path = "protocol/h2.rs"]

@@ -200,13 +200,13 @@ fn b10_a_body_of_a_get_is_not_lost() {
                 .send(format!("{method} /echo/with-body HTTP/1.1\r\nHost: a\r\n{head}").as_bytes());
             let response = client.response_to(method);
             sound(&response);
-            if response.status == 400 {
-                client.assert_closed();
-                continue;
-            }
-            assert_eq!(response.status, 200, "{method}");
-            if method != "HEAD" {
+            if matches!(method, "GET" | "HEAD") {
+                // Bun has no body of these for the app, so it must not seem to have one.
+                assert_eq!(response.status, 400, "{method}");
+            } else {
+                assert_eq!(response.status, 200, "{method}");
                 assert_eq!(response.json()["url"], "http://a/with-body");
+                assert_eq!(response.json()["body"], smuggled);
             }
             // Both connections are still in step: ours, and that to the worker.
             for _ in 0..3 {
