@@ -1,13 +1,13 @@
-// @bun
+"use strict";
 // src/app.ts
 class ExportError extends Error {
   name = "Bad export";
 }
 var ACCEPTED = "accepted are an object with `fetch(request, server)` or `routes` (or both), or a function, which is then `fetch`";
-function appOf(module) {
-  const exported = module["default"];
+function appOf(module2) {
+  const exported = module2["default"];
   if (exported === undefined) {
-    const names = Object.keys(module).filter((name) => name !== "default");
+    const names = Object.keys(module2).filter((name) => name !== "default");
     const found = names.length === 0 ? "nothing" : `only ${names.join(", ")}`;
     throw new ExportError(`the module has no default export (it exports ${found}); ${ACCEPTED}`);
   }
@@ -126,8 +126,8 @@ class Control {
   send(notice) {
     if (notice.t === "error" && this.outgoing.length > MOST_WAITING)
       return;
-    this.outgoing.push(Buffer.from(`${JSON.stringify(notice)}
-`));
+    this.outgoing.push(`${JSON.stringify(notice)}
+`);
   }
   flushed() {
     return Promise.race([this.outgoing.empty(), Bun.sleep(1000)]);
@@ -149,15 +149,20 @@ class Lines {
       const end = bytes.indexOf(NEWLINE, start);
       if (end < 0)
         break;
-      this.keep(bytes.subarray(start, end));
-      const line = Buffer.concat(this.pieces).toString();
-      this.pieces = [];
-      this.length = 0;
+      const line = this.finish(bytes, start, end);
       start = end + 1;
       this.onLine(line);
     }
     if (start < bytes.length)
       this.keep(Buffer.from(bytes.subarray(start)));
+  }
+  finish(bytes, start, end) {
+    if (this.length === 0)
+      return bytes.toString("utf8", start, end);
+    const line = Buffer.concat([...this.pieces, bytes.subarray(start, end)]).toString();
+    this.pieces = [];
+    this.length = 0;
+    return line;
   }
   keep(piece) {
     this.length += piece.length;
@@ -169,7 +174,7 @@ class Lines {
 
 class Outgoing {
   socket;
-  waiting = Buffer.alloc(0);
+  waiting = "";
   whenEmpty = [];
   get length() {
     return this.waiting.length;
@@ -178,14 +183,17 @@ class Outgoing {
     this.socket = socket;
     this.drain();
   }
-  push(bytes) {
-    this.waiting = this.length === 0 ? bytes : Buffer.concat([this.waiting, bytes]);
+  push(text) {
+    const { waiting } = this;
+    this.waiting = typeof waiting === "string" ? waiting + text : Buffer.concat([waiting, Buffer.from(text)]);
     this.drain();
   }
   drain() {
     if (this.length > 0 && this.socket !== undefined) {
-      const sent = this.socket.write(this.waiting);
-      this.waiting = this.waiting.subarray(Math.max(sent, 0));
+      const { waiting } = this;
+      const sent = Math.max(this.socket.write(waiting), 0);
+      const size = typeof waiting === "string" ? Buffer.byteLength(waiting) : waiting.length;
+      this.waiting = sent === size ? "" : Buffer.from(waiting).subarray(sent);
     }
     if (this.length > 0)
       return;
@@ -245,6 +253,36 @@ function inner(value, depth) {
 }
 function cut(text, longest) {
   return text.length > longest ? `${text.slice(0, longest)}\u2026` : text;
+}
+
+// src/load.ts
+async function load(entry) {
+  let exported;
+  try {
+    exported = require(entry);
+  } catch (error) {
+    if (isAsync(error, entry))
+      return import(entry);
+    throw error;
+  }
+  if (Object.prototype.toString.call(exported) === "[object Module]") {
+    return exported;
+  }
+  const value = defaultOf(exported);
+  return value === undefined ? import(entry) : { default: value };
+}
+function isAsync(error, entry) {
+  if (!(error instanceof TypeError))
+    return false;
+  const path = Bun.resolveSync(entry, "/");
+  return error.message.startsWith(`require() async module "${path}" is unsupported`);
+}
+function defaultOf(exported) {
+  if (typeof exported !== "object" && typeof exported !== "function" || exported === null) {
+    return exported;
+  }
+  const object = exported;
+  return object["__esModule"] && "default" in object ? object["default"] : exported;
 }
 
 // src/reply.ts
@@ -430,12 +468,12 @@ var server = serveBlank(replies);
 process.on("uncaughtException", (error) => logged("uncaught", error));
 process.on("unhandledRejection", (error) => logged("unhandled", error));
 send({ t: "up" });
-await control.open(obey, () => exit(0));
+control.open(obey, () => exit(0)).catch(() => exit(1));
 function obey(order) {
   switch (order.t) {
     case "assign":
       if (state.is === "blank")
-        load(order);
+        become(order);
       return;
     case "idle":
       if (state.is === "serving")
@@ -447,16 +485,16 @@ function obey(order) {
       return;
   }
 }
-async function load(order) {
+async function become(order) {
   state = { is: "loading" };
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
-    const module = await import(order.entry);
+    const module2 = await load(order.entry);
     if (isStopping())
       return;
-    const app = appOf(module);
+    const app = appOf(module2);
     serveApp(server, app, replies);
     state = { is: "serving", app };
     const hooks = ["onIdle", "onTerminate"].filter((name) => app.hooks[name]);

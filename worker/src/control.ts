@@ -35,7 +35,7 @@ export class Control {
    * server does not read. */
   send(notice: Notice): void {
     if (notice.t === "error" && this.outgoing.length > MOST_WAITING) return;
-    this.outgoing.push(Buffer.from(`${JSON.stringify(notice)}\n`));
+    this.outgoing.push(`${JSON.stringify(notice)}\n`);
   }
 
   /** Resolves when all is sent, or the server does not read for a second. */
@@ -60,14 +60,20 @@ class Lines {
     for (;;) {
       const end = bytes.indexOf(NEWLINE, start);
       if (end < 0) break;
-      this.keep(bytes.subarray(start, end));
-      const line = Buffer.concat(this.pieces).toString();
-      this.pieces = [];
-      this.length = 0;
+      const line = this.finish(bytes, start, end);
       start = end + 1;
       this.onLine(line);
     }
     if (start < bytes.length) this.keep(Buffer.from(bytes.subarray(start)));
+  }
+
+  private finish(bytes: Buffer, start: number, end: number): string {
+    // Mostly the whole line is here.
+    if (this.length === 0) return bytes.toString("utf8", start, end);
+    const line = Buffer.concat([...this.pieces, bytes.subarray(start, end)]).toString();
+    this.pieces = [];
+    this.length = 0;
+    return line;
   }
 
   private keep(piece: Buffer): void {
@@ -80,7 +86,8 @@ class Lines {
 /** What waits for the socket to take it. */
 class Outgoing {
   private socket: Bun.Socket | undefined;
-  private waiting: Buffer = Buffer.alloc(0);
+  /** Text until a part of it is sent: making a buffer costs a start 0.2 ms. */
+  private waiting: string | Buffer = "";
   private whenEmpty: (() => void)[] = [];
 
   get length(): number {
@@ -92,15 +99,19 @@ class Outgoing {
     this.drain();
   }
 
-  push(bytes: Buffer): void {
-    this.waiting = this.length === 0 ? bytes : Buffer.concat([this.waiting, bytes]);
+  push(text: string): void {
+    const { waiting } = this;
+    this.waiting =
+      typeof waiting === "string" ? waiting + text : Buffer.concat([waiting, Buffer.from(text)]);
     this.drain();
   }
 
   drain(): void {
     if (this.length > 0 && this.socket !== undefined) {
-      const sent = this.socket.write(this.waiting);
-      this.waiting = this.waiting.subarray(Math.max(sent, 0));
+      const { waiting } = this;
+      const sent = Math.max(this.socket.write(waiting), 0);
+      const size = typeof waiting === "string" ? Buffer.byteLength(waiting) : waiting.length;
+      this.waiting = sent === size ? "" : Buffer.from(waiting as string).subarray(sent);
     }
     if (this.length > 0) return;
     for (const resolve of this.whenEmpty.splice(0)) resolve();

@@ -5,6 +5,7 @@
 import { type App, appOf, ExportError } from "./app.ts";
 import { Control } from "./control.ts";
 import { describe } from "./describe.ts";
+import { load } from "./load.ts";
 import type { ErrorSource, Notice, Order } from "./protocol.ts";
 import { Replies } from "./reply.ts";
 import { serveApp, serveBlank } from "./serve.ts";
@@ -33,12 +34,12 @@ process.on("unhandledRejection", (error) => logged("unhandled", error));
 send({ t: "up" });
 // The app may be assigned before this returns. Once the channel closes, the
 // server is gone and a worker has no purpose.
-await control.open(obey, () => exit(0));
+control.open(obey, () => exit(0)).catch(() => exit(1));
 
 function obey(order: Order): void {
   switch (order.t) {
     case "assign":
-      if (state.is === "blank") void load(order);
+      if (state.is === "blank") void become(order);
       return;
     case "idle":
       if (state.is === "serving") void hook(state.app, "onIdle");
@@ -49,13 +50,13 @@ function obey(order: Order): void {
   }
 }
 
-async function load(order: Extract<Order, { t: "assign" }>): Promise<void> {
+async function become(order: Extract<Order, { t: "assign" }>): Promise<void> {
   state = { is: "loading" };
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
-    const module = (await import(order.entry)) as Record<string, unknown>;
+    const module = await load(order.entry);
     if (isStopping()) return;
     const app = appOf(module);
     serveApp(server, app, replies);
