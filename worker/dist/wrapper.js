@@ -102,26 +102,26 @@ function isTexts(value) {
 var DESCRIPTOR = 3;
 var LONGEST_LINE = 1024 * 1024;
 var MOST_WAITING = 256 * 1024;
-var NEWLINE = 10;
 
 class Control {
-  outgoing = new Outgoing;
-  async open(onOrder, closed) {
-    const incoming = new Lines((line) => {
-      const order = parseOrder(line);
-      if (order !== undefined)
-        onOrder(order);
-    }, closed);
-    const socket = await Bun.connect({
-      ...{ fd: DESCRIPTOR },
-      socket: {
-        data: (_, bytes) => incoming.push(bytes),
-        drain: () => this.outgoing.drain(),
-        close: closed,
-        error: closed
+  file = Bun.file(DESCRIPTOR);
+  outgoing = new Outgoing(this.file.writer());
+  async listen(onOrder) {
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    let text = "";
+    for await (const bytes of this.file.stream()) {
+      text += decoder.decode(bytes, { stream: true });
+      const lines = text.split(`
+`);
+      text = lines.pop() ?? "";
+      for (const line of lines) {
+        const order = parseOrder(line);
+        if (order !== undefined)
+          onOrder(order);
       }
-    });
-    this.outgoing.attach(socket);
+      if (text.length > LONGEST_LINE)
+        return;
+    }
   }
   send(notice) {
     if (notice.t === "error" && this.outgoing.length > MOST_WAITING)
@@ -134,75 +134,39 @@ class Control {
   }
 }
 
-class Lines {
-  onLine;
-  tooLong;
-  pieces = [];
-  length = 0;
-  constructor(onLine, tooLong) {
-    this.onLine = onLine;
-    this.tooLong = tooLong;
-  }
-  push(bytes) {
-    let start = 0;
-    for (;; ) {
-      const end = bytes.indexOf(NEWLINE, start);
-      if (end < 0)
-        break;
-      const line = this.finish(bytes, start, end);
-      start = end + 1;
-      this.onLine(line);
-    }
-    if (start < bytes.length)
-      this.keep(Buffer.from(bytes.subarray(start)));
-  }
-  finish(bytes, start, end) {
-    if (this.length === 0)
-      return bytes.toString("utf8", start, end);
-    const line = Buffer.concat([...this.pieces, bytes.subarray(start, end)]).toString();
-    this.pieces = [];
-    this.length = 0;
-    return line;
-  }
-  keep(piece) {
-    this.length += piece.length;
-    if (this.length > LONGEST_LINE)
-      return this.tooLong();
-    this.pieces.push(piece);
-  }
-}
-
 class Outgoing {
-  socket;
+  sink;
   waiting = "";
-  whenEmpty = [];
-  get length() {
-    return this.waiting.length;
+  under = 0;
+  sent = Promise.resolve();
+  constructor(sink) {
+    this.sink = sink;
   }
-  attach(socket) {
-    this.socket = socket;
-    this.drain();
+  get length() {
+    return this.waiting.length + this.under;
   }
   push(text) {
-    const { waiting } = this;
-    this.waiting = typeof waiting === "string" ? waiting + text : Buffer.concat([waiting, Buffer.from(text)]);
-    this.drain();
-  }
-  drain() {
-    if (this.length > 0 && this.socket !== undefined) {
-      const { waiting } = this;
-      const sent = Math.max(this.socket.write(waiting), 0);
-      const size = typeof waiting === "string" ? Buffer.byteLength(waiting) : waiting.length;
-      this.waiting = sent === size ? "" : Buffer.from(waiting).subarray(sent);
-    }
-    if (this.length > 0)
-      return;
-    for (const resolve of this.whenEmpty.splice(0))
-      resolve();
+    this.waiting += text;
+    if (this.under === 0)
+      this.drain();
   }
   async empty() {
-    if (this.length > 0)
-      await new Promise((resolve) => this.whenEmpty.push(resolve));
+    while (this.length > 0)
+      await this.sent;
+  }
+  drain() {
+    const { sink, waiting } = this;
+    this.waiting = "";
+    const pending = [sink.write(waiting), sink.flush()].filter((sent) => typeof sent === "object");
+    if (pending.length === 0)
+      return;
+    this.under = waiting.length;
+    const more = () => {
+      this.under = 0;
+      if (this.waiting !== "")
+        this.drain();
+    };
+    this.sent = Promise.all(pending).then(more, more);
   }
 }
 
@@ -468,7 +432,7 @@ var server = serveBlank(replies);
 process.on("uncaughtException", (error) => logged("uncaught", error));
 process.on("unhandledRejection", (error) => logged("unhandled", error));
 send({ t: "up" });
-control.open(obey, () => exit(0)).catch(() => exit(1));
+control.listen(obey).then(() => exit(0), () => exit(1));
 function obey(order) {
   switch (order.t) {
     case "assign":

@@ -1,34 +1,35 @@
 // The control channel: descriptor 3, a socket to the server.
+//
+// It is read as a file. A socket of Bun's own, as from `Bun.connect`, keeps
+// timers running that wake an idle worker twice a second, and starts later.
 
 import { type Notice, type Order, parseOrder } from "./protocol.ts";
 
 const DESCRIPTOR = 3;
-/** Most bytes of a line, and of what waits to be sent before logs are dropped. */
+/** Longest line, and most of what waits to be sent before logs are dropped; in
+ * UTF-16 code units. */
 const LONGEST_LINE = 1024 * 1024;
 const MOST_WAITING = 256 * 1024;
-const NEWLINE = 10;
 
-/** Connected by `open`; what is sent before waits for it. */
 export class Control {
-  private readonly outgoing = new Outgoing();
+  private readonly file = Bun.file(DESCRIPTOR);
+  private readonly outgoing = new Outgoing(this.file.writer());
 
-  /** `closed` is called when the server is gone. */
-  async open(onOrder: (order: Order) => void, closed: () => void): Promise<void> {
-    const incoming = new Lines((line) => {
-      const order = parseOrder(line);
-      if (order !== undefined) onOrder(order);
-    }, closed);
-    const socket = await Bun.connect({
-      // Bun takes an open descriptor here, which its types do not know.
-      ...({ fd: DESCRIPTOR } as unknown as { unix: string }),
-      socket: {
-        data: (_, bytes) => incoming.push(bytes),
-        drain: () => this.outgoing.drain(),
-        close: closed,
-        error: closed,
-      },
-    });
-    this.outgoing.attach(socket);
+  /** Listens until the server is gone. */
+  async listen(onOrder: (order: Order) => void): Promise<void> {
+    // The server's bytes are UTF-8; a character may arrive in pieces.
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    let text = "";
+    for await (const bytes of this.file.stream()) {
+      text += decoder.decode(bytes, { stream: true });
+      const lines = text.split("\n");
+      text = lines.pop() ?? "";
+      for (const line of lines) {
+        const order = parseOrder(line);
+        if (order !== undefined) onOrder(order);
+      }
+      if (text.length > LONGEST_LINE) return;
+    }
   }
 
   /** Sends a notice. Errors are for the log only: they are dropped while the
@@ -44,80 +45,40 @@ export class Control {
   }
 }
 
-/** Cuts a stream into lines. A line may arrive in pieces, cut inside of a
- * character even, so pieces are kept as bytes. */
-class Lines {
-  private pieces: Buffer[] = [];
-  private length = 0;
-
-  constructor(
-    private readonly onLine: (line: string) => void,
-    private readonly tooLong: () => void,
-  ) {}
-
-  push(bytes: Buffer): void {
-    let start = 0;
-    for (;;) {
-      const end = bytes.indexOf(NEWLINE, start);
-      if (end < 0) break;
-      const line = this.finish(bytes, start, end);
-      start = end + 1;
-      this.onLine(line);
-    }
-    if (start < bytes.length) this.keep(Buffer.from(bytes.subarray(start)));
-  }
-
-  private finish(bytes: Buffer, start: number, end: number): string {
-    // Mostly the whole line is here.
-    if (this.length === 0) return bytes.toString("utf8", start, end);
-    const line = Buffer.concat([...this.pieces, bytes.subarray(start, end)]).toString();
-    this.pieces = [];
-    this.length = 0;
-    return line;
-  }
-
-  private keep(piece: Buffer): void {
-    this.length += piece.length;
-    if (this.length > LONGEST_LINE) return this.tooLong();
-    this.pieces.push(piece);
-  }
-}
-
 /** What waits for the socket to take it. */
 class Outgoing {
-  private socket: Bun.Socket | undefined;
-  /** Text until a part of it is sent: making a buffer costs a start 0.2 ms. */
-  private waiting: string | Buffer = "";
-  private whenEmpty: (() => void)[] = [];
+  private waiting = "";
+  /** Length of what the sink has and has not sent. */
+  private under = 0;
+  private sent: Promise<void> = Promise.resolve();
+
+  constructor(private readonly sink: Bun.FileSink) {}
 
   get length(): number {
-    return this.waiting.length;
-  }
-
-  attach(socket: Bun.Socket): void {
-    this.socket = socket;
-    this.drain();
+    return this.waiting.length + this.under;
   }
 
   push(text: string): void {
-    const { waiting } = this;
-    this.waiting =
-      typeof waiting === "string" ? waiting + text : Buffer.concat([waiting, Buffer.from(text)]);
-    this.drain();
-  }
-
-  drain(): void {
-    if (this.length > 0 && this.socket !== undefined) {
-      const { waiting } = this;
-      const sent = Math.max(this.socket.write(waiting), 0);
-      const size = typeof waiting === "string" ? Buffer.byteLength(waiting) : waiting.length;
-      this.waiting = sent === size ? "" : Buffer.from(waiting as string).subarray(sent);
-    }
-    if (this.length > 0) return;
-    for (const resolve of this.whenEmpty.splice(0)) resolve();
+    this.waiting += text;
+    if (this.under === 0) this.drain();
   }
 
   async empty(): Promise<void> {
-    if (this.length > 0) await new Promise<void>((resolve) => this.whenEmpty.push(resolve));
+    while (this.length > 0) await this.sent;
+  }
+
+  private drain(): void {
+    const { sink, waiting } = this;
+    this.waiting = "";
+    // Either may have to wait for the socket.
+    const pending = [sink.write(waiting), sink.flush()].filter((sent) => typeof sent === "object");
+    if (pending.length === 0) return;
+    this.under = waiting.length;
+    const more = (): void => {
+      this.under = 0;
+      if (this.waiting !== "") this.drain();
+    };
+    // It fails when the server is gone, which the reading side sees too.
+    this.sent = Promise.all(pending).then(more, more);
   }
 }

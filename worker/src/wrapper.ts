@@ -32,9 +32,11 @@ process.on("uncaughtException", (error) => logged("uncaught", error));
 process.on("unhandledRejection", (error) => logged("unhandled", error));
 
 send({ t: "up" });
-// The app may be assigned before this returns. Once the channel closes, the
-// server is gone and a worker has no purpose.
-control.open(obey, () => exit(0)).catch(() => exit(1));
+// Once the channel closes, the server is gone and a worker has no purpose.
+control.listen(obey).then(
+  () => exit(0),
+  () => exit(1),
+);
 
 function obey(order: Order): void {
   switch (order.t) {
