@@ -28,6 +28,7 @@ use crate::lines::cut;
 use crate::pool::Shared;
 
 use build::build;
+pub(crate) use build::run as run_build;
 use cache::{Cache, Stored};
 use inputs::Snapshot;
 use meta::Metafile;

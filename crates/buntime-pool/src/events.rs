@@ -78,6 +78,9 @@ pub trait PoolEvents: Send + Sync {
         let _ = (app, demanded, reason);
     }
 
+    /// Bun made no bytecode of the wrapper: each start takes a little longer.
+    fn not_compiled(&self) {}
+
     /// A worker sent something on the control channel that is not understood, or
     /// did something else that a worker does not do.
     fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {

@@ -19,6 +19,7 @@ mod scheduler;
 mod slots;
 mod status;
 mod worker_env;
+mod wrapper;
 
 pub use alarm::Alarm;
 pub use app::App;

@@ -23,9 +23,8 @@ use crate::error::{ExitReason, StartError};
 use crate::instance::{Instance, Order};
 use crate::slots::Slots;
 use crate::status::PoolStatus;
+use crate::wrapper::{self, Wrapper};
 
-/// What runs inside Bun before the app does.
-const WRAPPER: &str = include_str!("../../../worker/dist/wrapper.js");
 /// For killed processes to be reaped and their slots removed.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -43,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) blanks: Blanks,
     pub(crate) bundles: Bundles,
     pub(crate) slots_dir: PathBuf,
-    pub(crate) wrapper: PathBuf,
+    pub(crate) wrapper: Wrapper,
     /// Every task of the pool, so that a shutdown can wait for the last one.
     pub(crate) tracker: TaskTracker,
     apps: Mutex<HashMap<u64, Arc<App>>>,
@@ -96,6 +95,8 @@ impl Pool {
         let evictor = evict(Arc::clone(&shared));
         shared.tracker.spawn_on(evictor, &shared.config.control);
         shared.blanks.fill(&shared);
+        let compile = wrapper::compile(Arc::clone(&shared));
+        shared.tracker.spawn_on(compile, &shared.config.control);
         Ok(Self { shared })
     }
 
@@ -250,7 +251,7 @@ async fn evict(shared: Arc<Shared>) {
 
 /// Takes the runtime directory: locks it, removes what an earlier run left, and
 /// writes the wrapper.
-fn prepare(dir: &Path) -> io::Result<(File, PathBuf, PathBuf)> {
+fn prepare(dir: &Path) -> io::Result<(File, PathBuf, Wrapper)> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // Workers run elsewhere: what they are told must not depend on where we run.
     let dir = dir.canonicalize()?;
@@ -262,7 +263,6 @@ fn prepare(dir: &Path) -> io::Result<(File, PathBuf, PathBuf)> {
         _ => {}
     }
     DirBuilder::new().mode(0o700).create(&slots)?;
-    let wrapper = dir.join("wrapper.js");
-    fs::write(&wrapper, WRAPPER)?;
+    let wrapper = Wrapper::write(&dir)?;
     Ok((lock, slots, wrapper))
 }

@@ -4,38 +4,35 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// What the launcher was doing when it failed.
+/// What a child was doing when it failed to become its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
     /// Asking to be killed when the server dies.
     DeathSignal = 1,
-    /// Reading what to run.
-    Receive = 2,
     /// Making sure that the server still lives.
-    Parent = 3,
+    Parent = 2,
     /// Starting a session of its own.
-    Session = 4,
+    Session = 3,
     /// Giving up the right to gain privileges.
-    Privileges = 5,
+    Privileges = 4,
     /// Placing and closing descriptors.
-    Descriptors = 6,
+    Descriptors = 5,
     /// Resetting signals.
-    Signals = 7,
+    Signals = 6,
     /// Setting resource limits.
-    Limits = 8,
+    Limits = 7,
     /// Lowering the priority.
-    Nice = 9,
+    Nice = 8,
     /// Entering the working directory.
-    Directory = 10,
+    Directory = 9,
     /// Replacing itself with the program.
-    Exec = 11,
+    Exec = 10,
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self::DeathSignal,
-        Self::Receive,
         Self::Parent,
         Self::Session,
         Self::Privileges,
@@ -56,7 +53,6 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DeathSignal => "set the parent death signal",
-            Self::Receive => "receive what to run",
             Self::Parent => "find its parent alive",
             Self::Session => "start a session",
             Self::Privileges => "set no_new_privs",
@@ -83,16 +79,16 @@ pub enum SpawnError {
         /// What is wrong with the launch.
         reason: &'static str,
     },
-    /// The launcher program itself did not start.
-    #[error("cannot start the launcher {launcher}")]
-    Launcher {
-        /// The launcher program.
-        launcher: PathBuf,
+    /// The system has no process to give.
+    #[error("cannot start a process for {program}")]
+    Start {
+        /// The program that was to run.
+        program: PathBuf,
         /// What the system answered.
         #[source]
         source: io::Error,
     },
-    /// The launcher started and one of its steps failed.
+    /// The process started and one of its steps failed.
     #[error("launcher could not {step} ({path})")]
     Step {
         /// The step that failed.
@@ -102,28 +98,6 @@ pub enum SpawnError {
         /// What the system answered.
         #[source]
         source: io::Error,
-    },
-    /// The launcher ended without a word, or said something unknown. This is
-    /// also what a program without a call of `main_if_launcher` looks like.
-    #[error("the launcher ended before it could execute {program}")]
-    LauncherDied {
-        /// The program that was to run.
-        program: PathBuf,
-    },
-    /// The channel to the launcher failed.
-    #[error("lost the channel to the launcher of {program}")]
-    Channel {
-        /// The program that was to run.
-        program: PathBuf,
-        /// What the system answered.
-        #[source]
-        source: io::Error,
-    },
-    /// The launcher did not get as far as exec within ten seconds.
-    #[error("the launcher of {program} took longer than 10 s")]
-    Timeout {
-        /// The program that was to run.
-        program: PathBuf,
     },
     /// The launcher's thread is gone.
     #[error("the launcher has stopped")]

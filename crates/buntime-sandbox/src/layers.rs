@@ -1,117 +1,107 @@
-//! What the launcher does to itself before it becomes the program.
+//! What a child does to itself before it becomes the program.
 //!
 //! This is the base layer. The stronger ones (Landlock, seccomp, namespaces)
 //! belong at the end of [`confine`], after the steps which need rights that
-//! they take away and before exec.
+//! they take away and before exec. The rules of `child` hold here: system calls
+//! only. Namespaces of users are asked for with the clone itself.
 
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 
-use rustix::fs::{Mode, OFlags, open};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::fs::Mode;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
-use crate::entry::{At, Failure};
+use crate::child::{At, Failure};
 use crate::error::Step;
 use crate::launch::ProcessLimits;
-use crate::wire::Plan;
+use crate::plan::Plan;
 
-/// Where the program finds its control channel.
-const CONTROL: RawFd = 3;
-/// Where the launch channel waits to be closed by exec.
-const CHANNEL: RawFd = 4;
+/// The first number beyond the descriptors that the program gets.
+const FREE: RawFd = 4;
 
-/// The launch channel: first stdin, then moved out of the program's way.
-#[derive(Debug)]
-pub(crate) struct Channel(OwnedFd);
-
-impl Channel {
-    /// Takes over descriptor 0, as which the launcher inherits its channel.
-    #[expect(
-        unsafe_code,
-        reason = "an inherited descriptor is known by number only"
-    )]
-    pub(crate) fn inherited() -> Self {
-        // SAFETY: this runs first in a process that does nothing else, so
-        // nobody else owns descriptor 0. If it is closed, which no server of
-        // ours leaves it, its first use fails with EBADF.
-        Self(unsafe { OwnedFd::from_raw_fd(0) })
-    }
+/// Confines this process and executes the program, by `exec`, which returns only
+/// an error. `descriptors` become 0 to 3.
+pub(crate) fn become_program(
+    plan: &Plan,
+    descriptors: [RawFd; 4],
+    exec: impl FnOnce() -> io::Error,
+) -> Result<Infallible, Failure> {
+    // SIGKILL when the thread that spawned us ends.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::DeathSignal)?;
+    check_parent(plan.parent)?;
+    confine(plan, descriptors)?;
+    Err(exec()).at(Step::Exec)
 }
 
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// Asks for SIGKILL when the thread that spawned us ends.
-pub(crate) fn die_with_parent() -> Result<(), Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::DeathSignal)
-}
-
-/// The server may have died before [`die_with_parent`] took effect; then we
-/// have another parent by now and no signal will come.
-pub(crate) fn check_parent(expected: u64) -> Result<(), Failure> {
+/// The server may have died before the death signal was asked for; then we have
+/// another parent by now and no signal will come.
+fn check_parent(expected: u32) -> Result<(), Failure> {
     let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-    if u64::try_from(parent).is_ok_and(|parent| parent == expected) {
+    if u32::try_from(parent).is_ok_and(|parent| parent == expected) {
         return Ok(());
     }
     Err(io::Error::from_raw_os_error(libc::ESRCH)).at(Step::Parent)
 }
 
 /// Gives up everything that the program shall not have.
-pub(crate) fn confine(plan: &Plan, control: OwnedFd, channel: &mut Channel) -> Result<(), Failure> {
+fn confine(plan: &Plan, descriptors: [RawFd; 4]) -> Result<(), Failure> {
     rustix::process::setsid().at(Step::Session)?;
     rustix::thread::set_no_new_privs(true).at(Step::Privileges)?;
-    place_descriptors(control, channel).at(Step::Descriptors)?;
+    place_descriptors(descriptors).at(Step::Descriptors)?;
     reset_signals().at(Step::Signals)?;
     set_limits(&plan.limits).at(Step::Limits)?;
     if plan.nice != 0 {
         rustix::process::setpriority_process(None::<Pid>, plan.nice).at(Step::Nice)?;
     }
+    run_in_batches();
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     rustix::process::chdir(plan.cwd.as_c_str()).at(Step::Directory)
 }
 
-/// Leaves exactly: 0 `/dev/null`, 1 and 2 as they are, 3 the control channel,
-/// and 4 the launch channel, which exec closes.
+/// Leaves exactly these, as 0 to 3.
 #[expect(
     unsafe_code,
     reason = "rustix cannot place descriptors at given numbers"
 )]
-fn place_descriptors(control: OwnedFd, channel: &mut Channel) -> io::Result<()> {
-    let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    // Out of the way first: any of them may sit at a number that we are about
-    // to overwrite. The originals are closed here, by their owners; from then
-    // on there are numbers only, so that nothing is closed twice.
-    let clear = CHANNEL + 1;
-    let (null, control) = {
-        let from = (null, control);
-        (
-            fcntl_dupfd_cloexec(&from.0, clear)?.into_raw_fd(),
-            fcntl_dupfd_cloexec(&from.1, clear)?.into_raw_fd(),
-        )
-    };
-    let moved = fcntl_dupfd_cloexec(&channel.0, clear)?.into_raw_fd();
-    // SAFETY: plain system calls on numbers. The process has one thread, and
-    // the one owned descriptor left is `channel`, replaced right below without
-    // closing.
+fn place_descriptors(descriptors: [RawFd; 4]) -> io::Result<()> {
+    let mut from = descriptors;
+    // SAFETY: plain system calls on numbers, in a table of descriptors that is this
+    // process's own.
     let placed = unsafe {
-        libc::dup2(null, 0) == 0
-            && libc::dup2(control, CONTROL) == CONTROL
-            && libc::dup3(moved, CHANNEL, libc::O_CLOEXEC) == CHANNEL
-            && libc::syscall(libc::SYS_close_range, CHANNEL + 1, libc::c_uint::MAX, 0) == 0
+        // Out of the way first: any of them may sit at a number that is about to be
+        // overwritten.
+        for number in &mut from {
+            if *number < FREE {
+                *number = libc::fcntl(*number, libc::F_DUPFD_CLOEXEC, FREE);
+            }
+        }
+        from.iter()
+            .zip(0..)
+            .all(|(&from, to)| libc::dup2(from, to) == to)
+            && libc::syscall(libc::SYS_close_range, FREE, libc::c_uint::MAX, 0) == 0
     };
-    if !placed {
-        return Err(io::Error::last_os_error());
+    if placed {
+        return Ok(());
     }
-    // SAFETY: descriptor 4 was made right above and has no other owner.
-    let there = unsafe { OwnedFd::from_raw_fd(CHANNEL) };
-    std::mem::forget(std::mem::replace(&mut channel.0, there));
-    Ok(())
+    Err(io::Error::last_os_error())
+}
+
+/// A program that is sent something waits for its sender's slice to end instead
+/// of taking the processor at once, so that it finds several requests when it
+/// wakes. Where the system refuses, programs run as others do.
+#[expect(unsafe_code, reason = "rustix has no scheduling policies")]
+fn run_in_batches() {
+    let priority: libc::c_int = 0;
+    // SAFETY: the kernel reads one integer, all that its `sched_param` is.
+    unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_BATCH,
+            &raw const priority,
+        );
+    }
 }
 
 /// Exec keeps ignored signals and the mask; the program shall see defaults.
@@ -122,7 +112,7 @@ fn reset_signals() -> io::Result<()> {
     let default = [0_u64; 4];
     // SAFETY: `default` is at least as large as the kernel's structure and all
     // zeros are valid in it; `none` is initialised by sigemptyset before use.
-    // The process has one thread and no handler that it still relies on.
+    // The handlers are this process's own, copied by the clone.
     unsafe {
         for signal in 1..=64 {
             let old = std::ptr::null_mut::<u64>();
@@ -156,26 +146,4 @@ fn lower(resource: Resource, limit: Option<u64>) -> io::Result<()> {
         maximum: limit,
     };
     Ok(rustix::process::setrlimit(resource, new)?)
-}
-
-/// Becomes the program. Returns only if that failed.
-#[expect(
-    unsafe_code,
-    reason = "exec with a given environment and no shell behind it"
-)]
-pub(crate) fn exec(plan: &Plan) -> Result<Infallible, Failure> {
-    let pointers = |first: Option<&CString>, rest: &[CString]| {
-        let mut list: Vec<_> = first.into_iter().chain(rest).map(|s| s.as_ptr()).collect();
-        list.push(std::ptr::null());
-        list
-    };
-    let argv = pointers(Some(&plan.program), &plan.args);
-    let envp = pointers(None, &plan.env);
-    // SAFETY: all three are NUL-terminated, the lists end with a null pointer,
-    // and `plan` outlives the call. Unlike execvp, execve never falls back to a
-    // shell for a file that is no program.
-    unsafe {
-        libc::execve(plan.program.as_ptr(), argv.as_ptr(), envp.as_ptr());
-    }
-    Err(io::Error::last_os_error()).at(Step::Exec)
 }

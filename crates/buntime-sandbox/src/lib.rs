@@ -1,15 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
-mod entry;
+mod child;
 mod error;
 mod launch;
-pub mod launcher;
+mod launcher;
 mod layers;
+mod plan;
 mod process;
-mod wire;
 
 pub use error::{SpawnError, Step};
 pub use launch::{Launch, ProcessLimits};
-pub use launcher::{Launcher, LauncherConfig, main_if_launcher};
+pub use launcher::Launcher;
 pub use process::{Exit, Process};

@@ -1,14 +1,11 @@
 //! A process that was started, until it is reaped.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
-    pidfd_send_signal, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -36,13 +33,9 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
-    /// Takes hold of a child. It must not have been waited for yet, so that
-    /// its pid is its own.
-    pub(crate) fn of(child: &Child) -> io::Result<Self> {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
+    /// Takes hold of a child that nobody has waited for yet.
+    pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> Self {
+        Self { pid, pidfd }
     }
 
     fn signal(&self, signal: Signal) {
@@ -97,8 +90,8 @@ pub struct Process {
 impl Process {
     pub(crate) fn new(
         leader: Leader,
-        stdout: Option<OwnedFd>,
-        stderr: Option<OwnedFd>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
         handle: Arc<Handle>,
     ) -> Self {
         Self {
@@ -106,8 +99,8 @@ impl Process {
             leader: Some(leader),
             exit: Exit::Code(-1),
             handle,
-            stdout,
-            stderr,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
         }
     }
 

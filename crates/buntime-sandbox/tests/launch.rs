@@ -1,4 +1,4 @@
-//! Real processes, started by the probe as launcher.
+//! Real processes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::collections::BTreeSet;
@@ -11,17 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use buntime_sandbox::{
-    Exit, Launch, Launcher, LauncherConfig, Process, ProcessLimits, SpawnError, Step,
-};
+use buntime_sandbox::{Exit, Launch, Launcher, Process, ProcessLimits, SpawnError, Step};
 
 const PROBE: &str = env!("CARGO_BIN_EXE_buntime-launch-probe");
 
 fn launcher() -> Launcher {
-    Launcher::start(LauncherConfig {
-        launcher_program: PROBE.into(),
-    })
-    .unwrap()
+    Launcher::start().unwrap()
 }
 
 fn launch(program: &str, args: &[&str]) -> (Launch, UnixStream) {
@@ -225,25 +220,6 @@ async fn a_missing_directory_is_named() {
             .to_string()
             .contains("working directory (/no/such/dir)"),
         "{error}"
-    );
-}
-
-#[tokio::test]
-async fn a_launcher_that_is_none_is_reported() {
-    let start = |program: &str| {
-        Launcher::start(LauncherConfig {
-            launcher_program: program.into(),
-        })
-        .unwrap()
-    };
-    let (one, _control) = launch("/bin/true", &[]);
-    let error = start("/no/launcher").spawn(one).await.unwrap_err();
-    assert!(matches!(error, SpawnError::Launcher { .. }), "{error:?}");
-    let (two, _control) = launch("/bin/true", &[]);
-    let error = start("/bin/false").spawn(two).await.unwrap_err();
-    assert!(
-        matches!(error, SpawnError::LauncherDied { .. }),
-        "{error:?}"
     );
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use buntime_fs::static_files::FileCache;
 use buntime_pool::{CrashLoop, Pool, PoolConfig};
-use buntime_sandbox::{Launcher, LauncherConfig, ProcessLimits};
+use buntime_sandbox::{Launcher, ProcessLimits};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -310,7 +310,7 @@ fn pool_config(
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
-        launcher: Launcher::start(LauncherConfig::default())?,
+        launcher: Launcher::start()?,
         control: tokio::runtime::Handle::current(),
         limits: ProcessLimits::default(),
         terminate_grace: TERMINATE_GRACE,

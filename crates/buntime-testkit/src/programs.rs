@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The fake Bun, built if it is missing or stale. Called under the name
-/// `buntime-launch` it is a launcher. What it can do is told in its source.
+/// The fake Bun, built if it is missing or stale. What it can do is
+/// told in its source.
 ///
 /// # Panics
 /// If it cannot be built.

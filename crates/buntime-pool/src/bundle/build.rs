@@ -132,7 +132,7 @@ fn launch(
 }
 
 /// Until the process has ended; dropping the future kills it.
-async fn run(shared: &Shared, launch: Launch) -> Result<(), String> {
+pub(crate) async fn run(shared: &Shared, launch: Launch) -> Result<(), String> {
     let launcher = &shared.config.launcher;
     let spawned = launcher.spawn(launch).await;
     let mut process = spawned.map_err(|error| format!("cannot start the build: {error}"))?;

@@ -170,7 +170,7 @@ fn launch(shared: &Shared, flavor: Flavor, slot: &Slot, control: OwnedFd) -> Lau
         ]
         .map(OsString::from),
     );
-    args.push(shared.wrapper.clone().into());
+    args.push(shared.wrapper.path().into());
     Launch {
         program: shared.config.bun.clone(),
         args,

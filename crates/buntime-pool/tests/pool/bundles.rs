@@ -15,7 +15,7 @@ use crate::support::{Event, Failed, Rig, soon};
 /// Tells whether it runs from a bundle: frames of a module differ by a word. The
 /// name of the property is hidden, for an app that uses it is not bundled.
 const WHERE: &str = r#"
-const trace = String(new Error("here")[["st", "ack"].join("")]);
+const trace = String(new Error("here")[["st", "ack"].join("")]).split("\n")[1];
 const from = trace.includes("<anonymous> (") ? "bundle" : "source";
 "#;
 

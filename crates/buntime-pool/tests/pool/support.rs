@@ -14,7 +14,7 @@ use buntime_pool::{
     App, AppSpec, ExchangeError, ExitReason, LogStream, Pool, PoolConfig, PoolEvents,
     ShardConnections, WorkerBodyError, WorkerRequest, WorkerResponse,
 };
-use buntime_sandbox::{Launcher, LauncherConfig, ProcessLimits};
+use buntime_sandbox::{Launcher, ProcessLimits};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
@@ -161,9 +161,7 @@ impl Rig {
     pub(crate) fn with(bun: PathBuf, change: impl FnOnce(&mut PoolConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let events = Arc::new(Recorder::default());
-        let launcher = Launcher::start(LauncherConfig {
-            launcher_program: buntime_testkit::fake_bun(),
-        });
+        let launcher = Launcher::start();
         let mut config = PoolConfig {
             size: 10,
             ephemeral_concurrency: 2,

@@ -1,18 +1,17 @@
-//! The launcher that this crate's tests use, and a server to kill.
+//! A server for this crate's tests to kill.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use buntime_sandbox::{Launch, Launcher, LauncherConfig, ProcessLimits, main_if_launcher};
+use buntime_sandbox::{Launch, Launcher, ProcessLimits};
 
-/// Without arguments: starts a long `sleep`, prints its pid and waits for ever.
+/// Starts a long `sleep`, prints its pid and waits for ever.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    main_if_launcher();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let launcher = Launcher::start(LauncherConfig::default())?;
+        let launcher = Launcher::start()?;
         let (control, _ours) = std::os::unix::net::UnixStream::pair()?;
         let mut process = launcher
             .spawn(Launch {

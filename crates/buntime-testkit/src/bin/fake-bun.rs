@@ -1,8 +1,6 @@
 //! A program that takes Bun's arguments, binds the worker's socket, speaks the
 //! control channel, and then misbehaves as it is told.
 //!
-//! Under the name `buntime-launch` it is the launcher instead.
-//!
 //! Before it has an app, the variable `FAKE_BUN` tells: `exit`, `hang` (never up),
 //! `garbage` (no notice but noise), `no-socket`, `deaf` (up, but answers nothing).
 //!
@@ -43,8 +41,10 @@ static APP: OnceLock<Value> = OnceLock::new();
 static OUT: OnceLock<Mutex<UnixStream>> = OnceLock::new();
 
 fn main() -> ExitCode {
-    buntime_sandbox::main_if_launcher();
-    if std::env::args().nth(1).is_some_and(|arg| arg == "--version") {
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|arg| arg == "--version")
+    {
         return match writeln!(io::stdout(), "1.4.5") {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
