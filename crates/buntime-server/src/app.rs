@@ -162,11 +162,15 @@ impl Server {
         edge.accept_on(for_workers, Listener::Workers)?;
         let address = edge.accept_on(public, Listener::Public)?;
         readiness.ready();
-        log.info("server", format_args!("Listening on http://{address}"), |fields| {
-            fields.text("version", env!("CARGO_PKG_VERSION"));
-            fields.text("bun", bun.version);
-            fields.text("mode", config.mode);
-        });
+        log.info(
+            "server",
+            format_args!("Listening on http://{address}"),
+            |fields| {
+                fields.text("version", env!("CARGO_PKG_VERSION"));
+                fields.text("bun", bun.version);
+                fields.text("mode", config.mode);
+            },
+        );
         Ok(Self {
             log,
             edge,
@@ -190,7 +194,10 @@ impl Server {
                 .warn("server", "Requests were cut off by the stop", |_| {});
         }
         shutdown.stop_workers();
-        if unless_at_once(shutdown, self.pool.shutdown(WORKERS_STOP)).await.is_none() {
+        if unless_at_once(shutdown, self.pool.shutdown(WORKERS_STOP))
+            .await
+            .is_none()
+        {
             self.pool.shutdown(Duration::ZERO).await;
         }
         self.log.info("server", "Stopped", |_| {});
@@ -216,9 +223,13 @@ fn raise_descriptor_limit(log: &Logger) {
         maximum: limit.maximum,
     };
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
-        log.warn("server", "The limit of open files could not be raised", |fields| {
-            fields.add("limit", limit.current);
-        });
+        log.warn(
+            "server",
+            "The limit of open files could not be raised",
+            |fields| {
+                fields.add("limit", limit.current);
+            },
+        );
     }
 }
 
@@ -248,7 +259,11 @@ async fn find_bun(config: &Config) -> Result<(Bun, Vec<Problem>), RunError> {
 fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     use socket2::{Domain, Protocol, Socket, Type};
     let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         // A restart need not wait for connections of the last run to be forgotten.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;

@@ -14,6 +14,7 @@ mod acceptor;
 mod date;
 pub(crate) mod h1;
 mod h2;
+mod pace;
 pub(crate) mod shard;
 mod tunnel;
 

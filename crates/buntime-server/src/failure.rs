@@ -57,8 +57,7 @@ impl Failure {
     /// 400 for paths that could be read in two ways (contract section 4).
     pub const BAD_PATH: Self = Self::new(400, "BAD_PATH", "The path is ambiguous or malformed.");
     /// 401 for every API route that is not public.
-    pub const AUTH_REQUIRED: Self =
-        Self::new(401, "AUTH_REQUIRED", "This route needs an API key.");
+    pub const AUTH_REQUIRED: Self = Self::new(401, "AUTH_REQUIRED", "This route needs an API key.");
     /// 413, always as text (contract section 4).
     pub const PAYLOAD_TOO_LARGE: Self =
         Self::new(413, "PAYLOAD_TOO_LARGE", "Payload Too Large").closing();

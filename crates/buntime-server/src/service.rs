@@ -105,7 +105,11 @@ impl Service {
             return Ok(Area::Workers);
         };
         let prefix = self.api_prefix.as_str();
-        if name == API || prefix.strip_prefix('/').is_some_and(|prefix| prefix.starts_with(name)) {
+        if name == API
+            || prefix
+                .strip_prefix('/')
+                .is_some_and(|prefix| prefix.starts_with(name))
+        {
             let decoded = path.decoded_rest(0);
             let below = |path: &str| {
                 let below = path.strip_prefix(prefix)?.strip_prefix("/api")?;
@@ -187,11 +191,7 @@ impl Service {
     }
 
     /// `/` itself.
-    async fn root(
-        &self,
-        workers: &ShardConnections,
-        request: Request,
-    ) -> Result<Response, Answer> {
+    async fn root(&self, workers: &ShardConnections, request: Request) -> Result<Response, Answer> {
         if self.homepage.is_some() {
             return self.fallback(workers, request).await;
         }
@@ -210,13 +210,17 @@ impl Service {
         };
         let deployment = {
             let snapshot = self.catalog.snapshot();
-            let range = homepage.range.as_ref().map(buntime_core::VersionRange::as_str);
+            let range = homepage
+                .range
+                .as_ref()
+                .map(buntime_core::VersionRange::as_str);
             snapshot
                 .resolve(homepage.name.as_str(), range)
                 .map(Arc::clone)
         };
         let deployment = deployment.ok_or(Failure::NOT_FOUND)?;
-        self.serve(workers, request, deployment, &Base { end: 0 }).await
+        self.serve(workers, request, deployment, &Base { end: 0 })
+            .await
     }
 
     async fn serve(
@@ -237,7 +241,7 @@ impl Service {
                     ..
                 } = request;
                 dispatch::site::serve(site, method, &target, &headers, base).await
-            },
+            }
             Served::App(_) => {
                 dispatch::worker::serve(self, workers, Arc::clone(&deployment), request, base).await
             }
@@ -344,7 +348,10 @@ fn to_folder(request: &Request, base: &Base) -> Result<Response, Answer> {
 fn collapse(request: &Request) -> Result<Response, Answer> {
     match request.method {
         Method::Get | Method::Head => {
-            let location = request.target.canonical_redirect().ok_or(Failure::BAD_PATH)?;
+            let location = request
+                .target
+                .canonical_redirect()
+                .ok_or(Failure::BAD_PATH)?;
             Ok(redirect(308, &location))
         }
         _ => Err(Failure::BAD_PATH.into()),

@@ -20,12 +20,7 @@ pub(super) struct Deployer {
 }
 
 impl Deployer {
-    pub(super) fn new(
-        pool: Pool,
-        files: Arc<FileCache>,
-        kept_back: KeptBack,
-        log: Logger,
-    ) -> Self {
+    pub(super) fn new(pool: Pool, files: Arc<FileCache>, kept_back: KeptBack, log: Logger) -> Self {
         Self {
             pool,
             files,
@@ -61,10 +56,11 @@ impl CatalogEvents<Served> for Deployer {
             Entry::Static(page) => match self.site(unit, page) {
                 Ok(site) => Served::Site(site),
                 Err(error) => {
-                    self.log.error("catalog", "Cannot open the site's folder", |fields| {
-                        fields.text("app", &unit.id);
-                        fields.error(&error);
-                    });
+                    self.log
+                        .error("catalog", "Cannot open the site's folder", |fields| {
+                            fields.text("app", &unit.id);
+                            fields.error(&error);
+                        });
                     Served::Nothing
                 }
             },

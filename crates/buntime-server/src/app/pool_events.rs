@@ -38,10 +38,13 @@ impl PoolEvents for PoolLog {
     }
 
     fn log_dropped(&self, app: Option<&str>, worker: Uuid, lines: u64) {
-        self.log
-            .warn(name(app), "Log lines dropped: the app writes too fast", |fields| {
+        self.log.warn(
+            name(app),
+            "Log lines dropped: the app writes too fast",
+            |fields| {
                 fields.text("worker", worker).add("dropped", lines);
-            });
+            },
+        );
     }
 
     fn started(&self, app: &str, worker: Uuid, pid: u32, took: Duration) {
@@ -78,9 +81,10 @@ impl PoolEvents for PoolLog {
     }
 
     fn start_failed(&self, app: Option<&str>, message: &str) {
-        self.log.error("pool", "Worker could not be started", |fields| {
-            fields.text("app", name(app)).text("reason", message);
-        });
+        self.log
+            .error("pool", "Worker could not be started", |fields| {
+                fields.text("app", name(app)).text("reason", message);
+            });
     }
 
     fn crash_loop(&self, app: &str, pause: Duration) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use buntime_core::Manifest;
 use buntime_http::{
-    BadHandshake, BodyError, BodySource, Header, HeaderId, HeaderList, HopByHop, Method, RequestId, ResponseFraming,
-    Target, apply_response_limits, check_handshake,
+    BadHandshake, BodyError, BodySource, Header, HeaderId, HeaderList, HopByHop, Method, RequestId,
+    ResponseFraming, Target, apply_response_limits, check_handshake,
 };
 use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
 
@@ -163,14 +163,18 @@ struct Forwarded {
 
 impl Forwarded {
     fn of(headers: &HeaderList, peer: &Peer) -> Self {
-        let said = |name: &[u8]| {
-            peer.trusted_proxy
-                .then(|| headers.get_named(name))
-                .flatten()
+        // A proxy may add a line of its own behind those that came to it: all lines
+        // tell the way, and the last one the rest.
+        let said = |name: &'static [u8]| {
+            let trusted = peer.trusted_proxy && headers.contains(HeaderId::XForwarded);
+            headers
+                .iter()
+                .filter(move |header| trusted && header.name.eq_ignore_ascii_case(name))
+                .map(|header| header.value)
                 .filter(|value| !value.is_empty())
         };
         let mut client = Vec::with_capacity(48);
-        if let Some(before) = said(b"x-forwarded-for") {
+        for before in said(b"x-forwarded-for") {
             client.extend_from_slice(before);
             client.extend_from_slice(b", ");
         }
@@ -178,11 +182,12 @@ impl Forwarded {
         let _ = write!(client, "{}", peer.address);
         Self {
             client,
-            proto: match said(b"x-forwarded-proto") {
+            proto: match said(b"x-forwarded-proto").last() {
                 Some(proto) if proto == b"http" || proto == b"https" => proto.to_vec(),
                 _ => b"http".to_vec(),
             },
             host: said(b"x-forwarded-host")
+                .last()
                 .or_else(|| headers.get(HeaderId::Host))
                 .unwrap_or_default()
                 .to_vec(),
@@ -220,16 +225,20 @@ fn answer(
         .retain(|header| !hop_by_hop.drops(&header) && passes(&header, base));
     match apply_response_limits(&mut head.headers) {
         Ok(trimmed) if !trimmed.any() => {}
-        Ok(_) => service.log.warn("http", "Response headers trimmed", |fields| {
-            fields.request_id(id.as_str());
-            fields.text("app", &unit.id);
-        }),
-        Err(protected) => {
-            service.log.warn("http", "Response headers too large", |fields| {
+        Ok(_) => service
+            .log
+            .warn("http", "Response headers trimmed", |fields| {
                 fields.request_id(id.as_str());
                 fields.text("app", &unit.id);
-                fields.text("reason", protected);
-            });
+            }),
+        Err(protected) => {
+            service
+                .log
+                .warn("http", "Response headers too large", |fields| {
+                    fields.request_id(id.as_str());
+                    fields.text("app", &unit.id);
+                    fields.text("reason", protected);
+                });
             return Err(BAD_RESPONSE.into());
         }
     }
@@ -270,7 +279,9 @@ fn passes(header: &Header<'_>, base: &str) -> bool {
 /// Whether `scope` is the base's folder or lies in it. Relative scopes start at
 /// the script, which the app serves itself, so a climbing one is refused.
 fn is_below(scope: &[u8], base: &[u8]) -> bool {
-    let climbs = scope.windows(2).any(|pair| pair == b"..") || scope.contains(&b'%');
+    // A browser takes tabs out before it reads a URL: dots that they part may meet.
+    let climbs = scope.windows(2).any(|pair| pair == b"..")
+        || scope.iter().any(|byte| matches!(byte, b'%' | b'\t'));
     let inside = match scope.strip_prefix(base) {
         Some(rest) => rest.starts_with(b"/"),
         None => !scope.starts_with(b"/") && !scope.contains(&b':') && !scope.contains(&b'\\'),
@@ -279,6 +290,12 @@ fn is_below(scope: &[u8], base: &[u8]) -> bool {
 }
 
 fn cookie_name(value: &[u8]) -> &[u8] {
+    // A cookie without a name is sent back as its value alone, which then reads as
+    // the name and the value of another one.
+    let named = value
+        .iter()
+        .position(|&byte| byte != b'=' && !byte.is_ascii_whitespace());
+    let value = value.get(named.unwrap_or(0)..).unwrap_or_default();
     let end = value
         .iter()
         .position(|&byte| byte == b'=' || byte == b';')
@@ -314,18 +331,16 @@ fn refused_websocket(refusal: BadHandshake) -> Answer {
 }
 
 /// What the client is told when its app gave no answer, and what the log is.
-fn failure(
-    service: &Service,
-    unit: &Unit,
-    id: &RequestId,
-    error: ExchangeError,
-) -> Answer {
+fn failure(service: &Service, unit: &Unit, id: &RequestId, error: ExchangeError) -> Answer {
     let failure = match error {
         ExchangeError::ClientGone | ExchangeError::Body(BodyError::Gone) => return Answer::Aborted,
         ExchangeError::Body(BodyError::TooLarge) => Failure::PAYLOAD_TOO_LARGE,
-        ExchangeError::Body(BodyError::TooSlow) => {
-            Failure::new(408, "REQUEST_TIMEOUT", "The request body arrived too slowly.").closing()
-        }
+        ExchangeError::Body(BodyError::TooSlow) => Failure::new(
+            408,
+            "REQUEST_TIMEOUT",
+            "The request body arrived too slowly.",
+        )
+        .closing(),
         ExchangeError::Body(BodyError::Framing) => {
             Failure::new(400, "BAD_REQUEST", "The request body is malformed.").closing()
         }
@@ -362,7 +377,11 @@ fn failure(
         .retry_after(retry_after),
         ExchangeError::Retired => Failure::NOT_FOUND,
         // The enum is open for the sandbox's own exit reasons.
-        _ => Failure::new(502, "WORKER_CRASHED", "The app failed while it handled the request."),
+        _ => Failure::new(
+            502,
+            "WORKER_CRASHED",
+            "The app failed while it handled the request.",
+        ),
     };
     service.log.warn("dispatch", "Request failed", |fields| {
         fields.request_id(id.as_str());
@@ -387,6 +406,7 @@ mod tests {
             ("/shopping/", false),
             ("/shop/../", false),
             ("/shop/%2e%2e/", false),
+            ("/shop/.\t./", false),
             ("https://other.example/shop/", false),
             ("\\\\other", false),
         ] {
@@ -403,7 +423,13 @@ mod tests {
         };
         assert!(passes(&header(b"theme=dark; Path=/"), "/shop"));
         assert!(!passes(&header(b"buntime_session=x"), "/shop"));
-        assert!(!passes(&header(b" __Host-Buntime_Session =x; Path=/"), "/shop"));
+        assert!(!passes(
+            &header(b" __Host-Buntime_Session =x; Path=/"),
+            "/shop"
+        ));
+        assert!(!passes(&header(b"=buntime_session=x; Path=/"), "/shop"));
+        assert!(!passes(&header(b" =\t= buntime_session=x"), "/shop"));
+        assert!(passes(&header(b"=x=buntime_session"), "/shop"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use buntime_http::{HttpVersion, Method, RequestHead, RequestId};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::reader::{H1Body, HeadFault, Home, Reader};
+use self::reader::{H1Body, HangUp, HeadFault, Home, Reader};
 use self::writer::{Exchange, Sent, Writer};
 use crate::edge::shard::Shard;
 use crate::edge::tunnel;
@@ -29,7 +29,7 @@ const LINGER_BYTES: usize = 32 * 1024 * 1024;
 /// Serves a connection until it ends. `buf` holds what was already read of it.
 pub(crate) async fn serve<R, W>(shard: Arc<Shard>, read: R, write: W, buf: BytesMut, peer: Peer)
 where
-    R: AsyncRead + Unpin + Send + 'static,
+    R: AsyncRead + HangUp + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send,
 {
     let timeouts = shard.settings().timeouts;
@@ -94,7 +94,7 @@ enum After<R> {
 
 impl<R, W> Connection<'_, R, W>
 where
-    R: AsyncRead + Unpin + Send + 'static,
+    R: AsyncRead + HangUp + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send,
 {
     async fn exchange(&mut self, head: RequestHead, reader: Box<Reader<R>>) -> After<R> {
@@ -177,7 +177,12 @@ where
     }
 
     async fn upgrade(&mut self, response: Response, exchange: &Exchange<'_>) {
-        if self.writer.send_switching(&response.headers, exchange).await.is_err() {
+        if self
+            .writer
+            .send_switching(&response.headers, exchange)
+            .await
+            .is_err()
+        {
             return;
         }
         let deflate = response
@@ -195,7 +200,15 @@ where
             return;
         };
         let (read, early) = reader.into_parts();
-        tunnel::run(self.shard, read, early, self.writer.io_mut(), worker, deflate).await;
+        tunnel::run(
+            self.shard,
+            read,
+            early,
+            self.writer.io_mut(),
+            worker,
+            deflate,
+        )
+        .await;
     }
 
     /// Answers bytes that never became a request, then closes.

@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use buntime_http::{BodyError, BodySource, Frame, HeaderId, HeaderList, Method, RequestError};
 use buntime_http::{RequestId, Target};
+use buntime_pool::Alarm;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::edge::Timeouts;
+use crate::edge::pace::Pace;
 use crate::edge::shard::Shard;
 use crate::failure::{Form, refused_head};
 use crate::message::{Body, BodyFault, BodyLength, Peer, Protocol, Request, Response};
@@ -236,7 +238,8 @@ type Head = (Method, Target, HeaderList);
 /// Checks what hyper has read as strictly as the HTTP/1.1 parser does.
 fn read_head(shard: &Shard, parts: &http::request::Parts) -> Result<Head, RequestError> {
     let limits = shard.settings().head;
-    let method = Method::parse(parts.method.as_str().as_bytes()).ok_or(RequestError::UnknownMethod)?;
+    let method =
+        Method::parse(parts.method.as_str().as_bytes()).ok_or(RequestError::UnknownMethod)?;
     if matches!(method, Method::Trace | Method::Connect) {
         return Err(RequestError::MethodNotAllowed);
     }
@@ -253,7 +256,10 @@ fn read_head(shard: &Shard, parts: &http::request::Parts) -> Result<Head, Reques
     let target = Target::parse(path.as_bytes()).map_err(|_| RequestError::BadPath)?;
     let mut headers = HeaderList::new();
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    let host = parts.headers.get(http::header::HOST).map(|host| host.as_bytes());
+    let host = parts
+        .headers
+        .get(http::header::HOST)
+        .map(|host| host.as_bytes());
     match (authority, host) {
         (Some(authority), Some(host)) if authority.as_bytes() != host => {
             return Err(RequestError::BadHost);
@@ -427,7 +433,8 @@ struct H2Source {
     length: Option<u64>,
     limit: u64,
     timeout: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    alarm: Option<Alarm>,
     ended: bool,
 }
 
@@ -440,14 +447,12 @@ impl H2Source {
             length,
             limit: u64::MAX,
             timeout: timeouts.body,
-            timer: None,
+            pace: Pace::default(),
+            alarm: None,
         }
     }
 
-    fn take(
-        &mut self,
-        frame: http_body::Frame<Bytes>,
-    ) -> Result<Option<Frame>, BodyError> {
+    fn take(&mut self, frame: http_body::Frame<Bytes>) -> Result<Option<Frame>, BodyError> {
         match frame.into_data() {
             Ok(data) => {
                 self.limit = self
@@ -489,7 +494,8 @@ impl BodySource for H2Source {
         while !self.ended {
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.timer = None;
+                    // A frame may be empty, and is no progress then.
+                    self.pace.progress(frame.data_ref().map_or(0, Bytes::len));
                     match self.take(frame) {
                         Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                         Ok(None) => {}
@@ -505,11 +511,9 @@ impl BodySource for H2Source {
                 }
                 Poll::Ready(None) => self.ended = true,
                 Poll::Pending => {
-                    let timeout = self.timeout;
-                    let timer = self
-                        .timer
-                        .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                    ready!(timer.as_mut().poll(cx));
+                    let deadline = self.pace.wait(self.timeout);
+                    let alarm = self.alarm.get_or_insert_with(|| Alarm::new(deadline));
+                    ready!(alarm.poll(cx, deadline));
                     self.ended = true;
                     return Poll::Ready(Some(Err(BodyError::TooSlow)));
                 }
@@ -523,4 +527,3 @@ impl BodySource for H2Source {
         Poll::Pending
     }
 }
-

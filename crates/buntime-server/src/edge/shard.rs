@@ -193,8 +193,10 @@ async fn serve(shard: Arc<Shard>, stream: tokio::net::TcpStream, peer: Peer) {
     if !more(&mut read, &mut buf, timeouts.idle).await {
         return;
     }
+    let deadline = Instant::now() + timeouts.head;
     while buf.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&buf) {
-        if !more(&mut read, &mut buf, timeouts.head).await {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !more(&mut read, &mut buf, left).await {
             return;
         }
     }

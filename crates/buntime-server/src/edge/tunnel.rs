@@ -55,8 +55,20 @@ pub(super) async fn run<R, W>(
         stall: shard.settings().timeouts.write,
         deflate,
     };
-    let mut up = Lane::new(read, worker_write, early.freeze(), Direction::FromClient, settings);
-    let mut down = Lane::new(worker_read, write, leftover, Direction::FromServer, settings);
+    let mut up = Lane::new(
+        read,
+        worker_write,
+        early.freeze(),
+        Direction::FromClient,
+        settings,
+    );
+    let mut down = Lane::new(
+        worker_read,
+        write,
+        leftover,
+        Direction::FromServer,
+        settings,
+    );
     let mut drained = pin!(shard.drain().cancelled());
     let end = poll_fn(|cx| poll(cx, &mut up, &mut down, drained.as_mut())).await;
     if let Some(code) = end {
@@ -199,11 +211,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Lane<R, W> {
             }
             let bytes = if self.early.is_empty() {
                 self.buf.reserve(READ);
-                let read = tokio_util::io::poll_read_buf(
-                    Pin::new(&mut self.read),
-                    cx,
-                    &mut self.buf,
-                );
+                let read =
+                    tokio_util::io::poll_read_buf(Pin::new(&mut self.read), cx, &mut self.buf);
                 match ready!(read) {
                     Ok(0) => return Poll::Ready(End::Closed),
                     Ok(_) => self.buf.split().freeze(),

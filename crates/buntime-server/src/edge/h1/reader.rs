@@ -1,7 +1,8 @@
 //! The reading half of an HTTP/1.1 connection: heads between requests, a body
 //! during one.
 
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,13 +11,15 @@ use buntime_http::{
     BodyError, BodyFraming, BodySource, ChunkedDecoder, Decoded, Frame, HeadLimits, RequestError,
     RequestHead, parse_request_from,
 };
-use bytes::BytesMut;
 use buntime_pool::Alarm;
+use bytes::BytesMut;
 use parking_lot::Mutex;
-use tokio::io::AsyncRead;
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, Interest};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::{Instant, Sleep};
 
 use crate::edge::Timeouts;
+use crate::edge::pace::Pace;
 
 /// How much is read at once while a head is awaited. A head is seldom larger.
 const HEAD_READ: usize = 8 * 1024;
@@ -25,8 +28,10 @@ const BODY_READ: usize = 128 * 1024;
 /// Most of a body that is read only to be thrown away, so that the connection can
 /// be used again.
 const DRAIN: u64 = 64 * 1024;
-/// A body slower than this, after the first grace, is cut (threat T23).
-const MIN_BYTES_PER_SECOND: u64 = 240;
+/// Most that is read of a client whose turn it is not, to see whether it leaves.
+const AHEAD: usize = 64 * 1024;
+/// How often a client that has sent more than that is looked at.
+const HANG_UP_CHECK: Duration = Duration::from_secs(1);
 
 /// Why no head came.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub(super) struct Reader<R> {
     /// The client closed its side.
     eof: bool,
     pace: Pace,
+    /// Until the next look at a client that is not read.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 enum BodyState {
@@ -61,16 +68,6 @@ enum BodyState {
     Chunked(Box<ChunkedDecoder>),
     /// The framing broke or the client went: nothing can be read any more.
     Broken,
-}
-
-/// How a body has kept time. Only waiting for the client counts; back-pressure
-/// from our side does not.
-#[derive(Default)]
-struct Pace {
-    bytes: u64,
-    waited: Duration,
-    /// Since when the client is waited for, and until when at the longest.
-    waiting: Option<(Instant, Instant)>,
 }
 
 impl<R: AsyncRead + Unpin + Send> Reader<R> {
@@ -85,6 +82,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
             state: BodyState::End,
             eof: false,
             pace: Pace::default(),
+            look: None,
         }
     }
 
@@ -237,10 +235,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                     self.state = BodyState::Broken;
                     return Poll::Ready(Some(Err(BodyError::Gone)));
                 }
-                Poll::Ready(Ok(read)) => {
-                    self.pace.bytes += read as u64;
-                    self.pace.stop();
-                }
+                Poll::Ready(Ok(read)) => self.pace.progress(read),
                 Poll::Pending => {
                     let deadline = self.pace.wait(self.timeouts.body);
                     ready!(self.alarm.poll(cx, deadline));
@@ -260,9 +255,8 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 if self.buf.is_empty() {
                     return Ok(None);
                 }
-                let take = usize::try_from(*left).map_or(self.buf.len(), |left| {
-                    left.min(self.buf.len())
-                });
+                let take =
+                    usize::try_from(*left).map_or(self.buf.len(), |left| left.min(self.buf.len()));
                 charge(limit, take)?;
                 *left -= take as u64;
                 let data = self.buf.split_to(take).freeze();
@@ -272,7 +266,10 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 Ok(Some(Frame::Data(data)))
             }
             BodyState::Chunked(decoder) => {
-                match decoder.decode(&mut self.buf).map_err(|_| BodyError::Framing)? {
+                match decoder
+                    .decode(&mut self.buf)
+                    .map_err(|_| BodyError::Framing)?
+                {
                     Decoded::NeedMore => Ok(None),
                     Decoded::Data(data) => {
                         charge(limit, data.len())?;
@@ -289,45 +286,57 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
         }
     }
 
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Once the next request has begun to arrive, the client is evidently
-        // there; what it sends waits in the socket.
+    /// Ready once the client has closed. What it sends until then is kept.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>
+    where
+        R: HangUp,
+    {
         while !self.eof {
-            if !self.buf.is_empty() {
-                return Poll::Pending;
+            if self.buf.len() >= AHEAD {
+                return self.poll_hang_up(cx);
             }
-            let _ = ready!(self.poll_fill(cx, HEAD_READ));
+            if let Ok(read @ 1..) = ready!(self.poll_fill(cx, HEAD_READ)) {
+                self.pace.progress(read);
+                // It may be what the body is waited for.
+                cx.waker().wake_by_ref();
+            }
         }
-        if self.buf.is_empty() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        Poll::Ready(())
+    }
+
+    /// The same for a client of which more has come than is read here. Nobody is
+    /// woken when it closes behind that, so it is looked at again and again.
+    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<()>
+    where
+        R: HangUp,
+    {
+        while !self.io.is_hung_up(cx) {
+            let look = self
+                .look
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(HANG_UP_CHECK)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
         }
+        Poll::Ready(())
     }
 }
 
-impl Pace {
-    fn stop(&mut self) {
-        if let Some((since, _)) = self.waiting.take() {
-            self.waited += since.elapsed();
-        }
-    }
+/// A socket's reading half that knows whether the peer has closed, also while
+/// bytes from before are not read.
+pub(crate) trait HangUp {
+    /// Whether the peer has closed its side or the connection is broken.
+    fn is_hung_up(&self, cx: &mut Context<'_>) -> bool;
+}
 
-    /// Notes that the client is waited for, and tells until when.
-    fn wait(&mut self, timeout: Duration) -> Instant {
-        let (_, deadline) = *self.waiting.get_or_insert_with(|| {
-            let now = Instant::now();
-            let earned = timeout + Duration::from_secs(self.bytes / MIN_BYTES_PER_SECOND);
-            (now, now + timeout.min(earned.saturating_sub(self.waited)))
-        });
-        deadline
+impl HangUp for OwnedReadHalf {
+    fn is_hung_up(&self, cx: &mut Context<'_>) -> bool {
+        let ready = pin!(self.ready(Interest::READABLE));
+        matches!(ready.poll(cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 }
 
 fn charge(limit: &mut u64, bytes: usize) -> Result<(), BodyError> {
-    *limit = limit
-        .checked_sub(bytes as u64)
-        .ok_or(BodyError::TooLarge)?;
+    *limit = limit.checked_sub(bytes as u64).ok_or(BodyError::TooLarge)?;
     Ok(())
 }
 
@@ -363,7 +372,9 @@ impl<R> Home<R> {
         R: AsyncRead + Unpin + Send,
     {
         let stay = self.0.lock();
-        stay.reader.as_ref().is_none_or(|reader| reader.has_short_rest())
+        stay.reader
+            .as_ref()
+            .is_none_or(|reader| reader.has_short_rest())
     }
 
     /// Whether `100 Continue` is due now; true once.
@@ -403,13 +414,15 @@ impl<R: AsyncRead + Unpin + Send> H1Body<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin + Send> BodySource for H1Body<R> {
+impl<R: AsyncRead + HangUp + Unpin + Send> BodySource for H1Body<R> {
     fn content_length(&self) -> Option<u64> {
         self.length
     }
 
     fn is_end(&self) -> bool {
-        self.reader.as_ref().is_none_or(|reader| reader.body_is_done())
+        self.reader
+            .as_ref()
+            .is_none_or(|reader| reader.body_is_done())
     }
 
     fn set_limit(&mut self, bytes: u64) {
@@ -429,10 +442,9 @@ impl<R: AsyncRead + Unpin + Send> BodySource for H1Body<R> {
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.reader {
-            Some(reader) if reader.body_is_done() => reader.poll_gone(cx),
-            // While the body flows, its end is told by `poll_frame`.
             Some(reader) if matches!(reader.state, BodyState::Broken) => Poll::Ready(()),
-            _ => Poll::Pending,
+            Some(reader) => reader.poll_gone(cx),
+            None => Poll::Pending,
         }
     }
 }

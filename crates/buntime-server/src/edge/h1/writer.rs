@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::reader::{Home, Reader};
+use super::reader::{HangUp, Home, Reader};
 use crate::edge::date::HttpDate;
 use crate::message::{Body, BodyLength, Protocol, Response};
 
@@ -75,7 +75,8 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
 
     /// Tells a client that waits with its body to send it.
     pub(super) async fn send_continue(&mut self) -> io::Result<()> {
-        self.write([b"HTTP/1.1 100 Continue\r\n\r\n", b"", b""]).await
+        self.write([b"HTTP/1.1 100 Continue\r\n\r\n", b"", b""])
+            .await
     }
 
     /// Closes the sending side, so that the client sees the end.
@@ -102,7 +103,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
     }
 
     /// Sends a whole response; `home` tells when the client leaves meanwhile.
-    pub(super) async fn send<R: AsyncRead + Unpin + Send>(
+    pub(super) async fn send<R: AsyncRead + HangUp + Unpin + Send>(
         &mut self,
         mut response: Response,
         exchange: &Exchange<'_>,
@@ -151,7 +152,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
 
     /// Sends what stands in `out`, then the body. The head leaves as soon as the
     /// body has to be waited for.
-    async fn send_body<R: AsyncRead + Unpin + Send>(
+    async fn send_body<R: AsyncRead + HangUp + Unpin + Send>(
         &mut self,
         out: &mut Vec<u8>,
         stream: &mut Stream<'_, R>,
@@ -263,7 +264,7 @@ enum Next {
     End(Vec<u8>),
 }
 
-impl<R: AsyncRead + Unpin + Send> Stream<'_, R> {
+impl<R: AsyncRead + HangUp + Unpin + Send> Stream<'_, R> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
         match self.body.poll_frame(cx) {
             Poll::Ready(Some(Ok(Frame::Data(data)))) => {
@@ -302,7 +303,6 @@ impl<R: AsyncRead + Unpin + Send> Stream<'_, R> {
             self.reader = self.home.take();
         }
         if let Some(reader) = &mut self.reader
-            && reader.body_is_done()
             && reader.poll_gone(cx).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -341,7 +341,12 @@ fn write_head(
     keep_alive: bool,
 ) {
     // Every write here goes to a Vec and cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", response.status, reason(response.status));
+    let _ = write!(
+        out,
+        "HTTP/1.1 {} {}\r\n",
+        response.status,
+        reason(response.status)
+    );
     write_fields(out, &response.headers, exchange);
     match (framing, response.length) {
         (Framing::Length, BodyLength::Exact(length)) => {
