@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
@@ -15,6 +16,11 @@ use crate::instance::Instance;
 
 /// Idle connections kept to one worker by one shard.
 const IDLE_LIMIT: usize = 64;
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Sweeps that an idle connection outlives. An open connection keeps timers in
+/// Bun running, which wake a worker that rests.
+const KEPT_SWEEPS: u64 = 2;
 /// A kept connection's read buffer beyond this size is given up.
 const KEPT_BUFFER: usize = 16 * 1024;
 /// What a connection reads into at first.
@@ -44,7 +50,16 @@ impl ShardConnections {
 /// Idle connections by worker. A worker's entry goes when the worker does.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
-    idle: Mutex<HashMap<u64, Vec<Connection>>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The connection put back last is the last one.
+    by_worker: HashMap<u64, Vec<Connection>>,
+    /// Counts sweeps: a clock that costs a request nothing.
+    sweeps: u64,
+    is_swept: bool,
 }
 
 impl Shelf {
@@ -52,7 +67,10 @@ impl Shelf {
     /// was closed meanwhile, or on which something came unasked, is given up.
     pub(crate) fn take(&self, instance: &Instance) -> Option<Connection> {
         loop {
-            let kept = self.idle.lock().get_mut(&instance.number())?.pop()?;
+            let kept = {
+                let mut idle = self.idle.lock();
+                idle.by_worker.get_mut(&instance.number())?.pop()?
+            };
             if kept.is_quiet() {
                 return Some(kept);
             }
@@ -65,18 +83,23 @@ impl Shelf {
             connection.input = BytesMut::new();
         }
         connection.reused = true;
-        let is_new = {
+        let (is_new, is_swept) = {
             let mut idle = self.idle.lock();
-            if let Some(kept) = idle.get_mut(&instance.number()) {
+            connection.put_at = idle.sweeps;
+            let is_new = if let Some(kept) = idle.by_worker.get_mut(&instance.number()) {
                 if kept.len() < IDLE_LIMIT {
                     kept.push(connection);
                 }
                 false
             } else {
-                idle.insert(instance.number(), vec![connection]);
+                idle.by_worker.insert(instance.number(), vec![connection]);
                 true
-            }
+            };
+            (is_new, std::mem::replace(&mut idle.is_swept, true))
         };
+        if !is_swept {
+            self.start_sweeping();
+        }
         // Afterwards: the worker may have gone meanwhile, and then has already
         // cleared the shelves that it knew of.
         if is_new && !instance.remember(self) {
@@ -86,8 +109,46 @@ impl Shelf {
 
     /// Closes every connection to a worker that is gone.
     pub(crate) fn forget(&self, instance: u64) {
-        let gone = self.idle.lock().remove(&instance);
+        let gone = self.idle.lock().by_worker.remove(&instance);
         drop(gone);
+    }
+
+    /// Sweeps until nothing is left to sweep.
+    fn start_sweeping(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else {
+            // The runtime is ending, and with it all connections.
+            return;
+        };
+        let shelf = Arc::downgrade(self);
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(shelf) = shelf.upgrade() else { return };
+                if !shelf.sweep() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Closes what has been idle for long. False if nothing is left.
+    fn sweep(&self) -> bool {
+        let mut gone = Vec::new();
+        let mut idle = self.idle.lock();
+        idle.sweeps += 1;
+        let now = idle.sweeps;
+        let mut is_any_left = false;
+        // Entries stay: their workers know this shelf and clear it.
+        for kept in idle.by_worker.values_mut() {
+            let old = kept.partition_point(|connection| connection.put_at + KEPT_SWEEPS < now);
+            gone.extend(kept.drain(..old));
+            is_any_left |= !kept.is_empty();
+        }
+        idle.is_swept = is_any_left;
+        // Closing takes time: not under the lock.
+        drop(idle);
+        drop(gone);
+        is_any_left
     }
 }
 
@@ -135,6 +196,8 @@ pub(crate) struct Connection {
     pub(crate) output: Vec<u8>,
     /// Whether it has served a request before.
     pub(crate) reused: bool,
+    /// The sweep after which it was put on its shelf.
+    put_at: u64,
     /// Watches over what the worker owes.
     pub(crate) alarm: Alarm,
 }
@@ -155,6 +218,7 @@ impl Connection {
                         input: BytesMut::with_capacity(FIRST_BUFFER),
                         output: Vec::new(),
                         reused: false,
+                        put_at: 0,
                         alarm: Alarm::new(deadline),
                     });
                 }
@@ -180,5 +244,33 @@ impl Connection {
         // The future keeps no state between polls.
         let read = std::pin::pin!(self.stream.read_buf(&mut self.input));
         Future::poll(read, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_idle_for_long_is_closed() {
+        let shelf = Shelf::default();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let connection = Connection {
+            stream: ours,
+            input: BytesMut::new(),
+            output: Vec::new(),
+            reused: true,
+            put_at: 0,
+            alarm: Alarm::new(Instant::now()),
+        };
+        shelf.idle.lock().by_worker.insert(1, vec![connection]);
+        for _ in 0..KEPT_SWEEPS {
+            assert!(shelf.sweep());
+        }
+        assert!(!shelf.sweep());
+        assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+        assert!(shelf.idle.lock().by_worker.contains_key(&1));
     }
 }
