@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::control::{Control, Heard, Notice};
@@ -28,6 +28,9 @@ use crate::pool::Shared;
 
 /// Longest start of an empty Bun; a busy machine needs tens of milliseconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(10);
+/// Between looks at the slot of a start that failed, and how many there are.
+const CLEAR_PAUSE: Duration = Duration::from_millis(10);
+const CLEAR_TRIES: u32 = 20;
 const PING: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 const PONG_LIMIT: u64 = 4096;
 
@@ -77,9 +80,24 @@ pub(crate) async fn boot(shared: &Arc<Shared>, flavor: Flavor) -> Result<Blank, 
     match started.unwrap_or_else(|_| Err(StartFailure::new("Bun did not come up in time"))) {
         Ok(parts) => Ok(supervise(shared, id, slot, parts)),
         Err(failure) => {
-            let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
+            clear(slot).await;
             Err(failure)
         }
+    }
+}
+
+/// Removes the slot of a start that failed. A process that was killed this moment may
+/// still be binding its socket there.
+async fn clear(slot: Slot) {
+    let path = slot.path().to_owned();
+    let slot = Arc::new(slot);
+    for _ in 0..CLEAR_TRIES {
+        let slot = Arc::clone(&slot);
+        let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
+        if !path.exists() {
+            return;
+        }
+        sleep(CLEAR_PAUSE).await;
     }
 }
 
@@ -134,9 +152,12 @@ async fn start(
     let taken = slot.take_socket();
     let (socket, socket_path) = taken
         .map_err(|error| StartFailure::new(format!("cannot take the worker's socket: {error}")))?;
-    ping(&socket_path)
-        .await
-        .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
+    // Who waits for a blank makes the first request itself, and sooner.
+    if !shared.blanks.are_awaited() {
+        ping(&socket_path)
+            .await
+            .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
+    }
     Ok(Parts {
         process,
         control,

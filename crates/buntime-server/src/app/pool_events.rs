@@ -127,6 +127,11 @@ impl PoolEvents for PoolLog {
         });
     }
 
+    fn not_compiled(&self) {
+        self.log
+            .warn("pool", "Wrapper has no bytecode, starts are slower", |_| {});
+    }
+
     fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {
         self.log.warn("pool", "Worker misbehaves", |fields| {
             fields
