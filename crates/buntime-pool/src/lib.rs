@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod events;
 mod instance;
+mod leftovers;
 mod lines;
 mod pool;
 mod scheduler;

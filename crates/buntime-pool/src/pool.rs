@@ -21,6 +21,7 @@ use crate::bundle::Bundles;
 use crate::config::{AppSpec, PoolConfig};
 use crate::error::{ExitReason, StartError};
 use crate::instance::{Instance, Order};
+use crate::leftovers;
 use crate::slots::Slots;
 use crate::status::PoolStatus;
 use crate::wrapper::{self, Wrapper};
@@ -258,7 +259,7 @@ fn prepare(dir: &Path) -> io::Result<(File, PathBuf, Wrapper)> {
     let lock = File::create(dir.join("lock"))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
     let slots = dir.join("slots");
-    match fs::remove_dir_all(&slots) {
+    match leftovers::remove(&slots) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
+use crate::leftovers;
+
 /// What the wrapper binds, relative to its working directory: an address of a
 /// socket has room for about a hundred bytes, a path may be longer.
 const SOCKET: &str = "w.sock";
@@ -67,6 +69,6 @@ impl Slot {
     /// Removes the directory with all that the worker left in it. May take long.
     pub(super) fn remove(&self) {
         // A leftover is removed at the next start of the server.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = leftovers::remove(&self.path);
     }
 }
