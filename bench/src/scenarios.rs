@@ -163,6 +163,7 @@ fn warm_scenario(plan: &Plan, servers: &Servers, warm: &Warm, report: &mut Repor
         url: servers.url(system, warm.app, warm.path),
         connections: warm.connections,
         script: warm.script.map(str::to_owned),
+        argument: None,
     };
     let all = in_turns(plan, warm.name, warm.systems, |&system, each| {
         measure(servers, system, warm.app, &load(system), each)
@@ -274,12 +275,14 @@ fn total_cpu(pids: &[u32]) -> Duration {
 }
 
 fn many_apps(plan: &Plan, servers: &Servers, report: &mut Report) -> Result<()> {
-    let load = |script: Option<&str>| Load {
+    // The same script for both: making requests in a script costs wrk time.
+    let load = |apps| Load {
         url: servers.url(System::Ours, "app-00", ""),
         connections: 50,
-        script: script.map(str::to_owned),
+        script: Some("bench/wrk/apps.lua".to_owned()),
+        argument: Some(apps),
     };
-    let targets = [load(Some("bench/wrk/apps.lua")), load(None)];
+    let targets = [load("20"), load("1")];
     let all = in_turns(plan, "apps", &targets, |load, each| {
         measure(servers, System::Ours, "", load, each)
     })?;

@@ -11,6 +11,8 @@ pub(crate) struct Load {
     pub(crate) url: String,
     pub(crate) connections: u32,
     pub(crate) script: Option<String>,
+    /// For the script.
+    pub(crate) argument: Option<&'static str>,
 }
 
 /// What wrk saw.
@@ -35,8 +37,11 @@ pub(crate) fn run(load: &Load, duration: Duration) -> Result<Seen> {
     if let Some(script) = &load.script {
         command.arg(format!("--script={script}"));
     }
+    command.arg(&load.url);
+    if let Some(argument) = load.argument {
+        command.args(["--", argument]);
+    }
     let output = command
-        .arg(&load.url)
         .output()
         .context(|| "cannot run wrk".to_owned())?;
     let text = String::from_utf8_lossy(&output.stdout);
