@@ -183,6 +183,15 @@ async fn the_process_gains_no_privileges_and_inherits_no_signal_settings() {
 }
 
 #[tokio::test]
+async fn the_process_is_scheduled_in_batches() {
+    let (launch, _control) = launch("/bin/cat", &["/proc/self/stat"]);
+    let (_, output) = run(launch).await;
+    // Field 41 of proc_pid_stat(5); the two first are before the bracket.
+    let fields = output.rsplit_once(')').unwrap().1;
+    assert_eq!(fields.split_whitespace().nth(38), Some("3"), "{output}");
+}
+
+#[tokio::test]
 async fn a_missing_program_is_named() {
     let (launch, _control) = launch("/no/such/bun", &[]);
     let error = launcher().spawn(launch).await.unwrap_err();
