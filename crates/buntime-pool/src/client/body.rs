@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use buntime_http::{ChunkedDecoder, Decoded, Frame, ResponseFraming, ResponseHead};
+use buntime_http::{BodyError, ChunkedDecoder, Decoded, Frame, ResponseFraming, ResponseHead};
 use bytes::Bytes;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, Sleep, sleep};
@@ -233,6 +233,10 @@ impl Open {
             return Ok(());
         };
         match upload.poll_send(cx, &mut self.connection.stream) {
+            // A worker that takes nothing more keeps the client's end from being read.
+            Poll::Pending if upload.poll_gone(cx).is_ready() => {
+                return Err(WorkerBodyError::Request(BodyError::Gone));
+            }
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.upload = None,
             Poll::Ready(Err(UploadError::Refused)) => {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,12 @@ use crate::message::Listener;
 /// How long accepting pauses when the process or the machine has run out of
 /// descriptors or memory: trying again at once would only burn the processor.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// When a silent client is first asked whether it is there, how long it has for
+/// an answer, and after how many of these without one it is gone.
+const ASK_AFTER: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+const ASK_TIMES: u32 = 4;
 
 /// What a client beyond the connection limit gets. It has sent nothing that
 /// could be answered yet, so there is no request id of its own to return.
@@ -56,6 +63,7 @@ fn hand_over(
     };
     // Responses are written whole; waiting for more to send only adds latency.
     let _ = stream.set_nodelay(true);
+    let _ = watch_over(&stream);
     let Ok(stream) = stream.into_std() else {
         return;
     };
@@ -67,6 +75,15 @@ fn hand_over(
             place,
         });
     }
+}
+
+/// Has the system ask a silent client whether it is still there: a quiet event
+/// stream or WebSocket of one that vanished would else stay for ever.
+fn watch_over(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, ASK_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, ASK_AGAIN)?;
+    sockopt::set_tcp_keepcnt(stream, ASK_TIMES)?;
+    sockopt::set_socket_keepalive(stream, true)
 }
 
 fn turn_away(stream: &TcpStream) {
