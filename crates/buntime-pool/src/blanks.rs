@@ -108,12 +108,6 @@ impl Blanks {
         self.state.lock().ready.len()
     }
 
-    /// Whether somebody waits for the next blank.
-    pub(crate) fn are_awaited(&self) -> bool {
-        let state = self.state.lock();
-        state.waiting.iter().any(|waiting| !waiting.is_closed())
-    }
-
     /// Begins as many starts as are missing. Requests that wait are served at
     /// once even after failures, for they bring their own limit, the app's
     /// breaker; blanks for later wait for the pause.

@@ -152,12 +152,9 @@ async fn start(
     let taken = slot.take_socket();
     let (socket, socket_path) = taken
         .map_err(|error| StartFailure::new(format!("cannot take the worker's socket: {error}")))?;
-    // Who waits for a blank makes the first request itself, and sooner.
-    if !shared.blanks.are_awaited() {
-        ping(&socket_path)
-            .await
-            .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
-    }
+    ping(&socket_path)
+        .await
+        .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
     Ok(Parts {
         process,
         control,
