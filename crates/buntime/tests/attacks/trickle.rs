@@ -9,14 +9,14 @@ use super::server;
 fn trickle(
     client: &buntime_testkit::Connection,
     pause: Duration,
-    mut pieces: impl Iterator<Item = Vec<u8>>,
+    pieces: impl Iterator<Item = Vec<u8>>,
 ) {
     use std::io::Write as _;
 
     let begun = Instant::now();
     client.stream().set_read_timeout(Some(pause)).unwrap();
     let mut stream = client.stream();
-    while let Some(piece) = pieces.next() {
+    for piece in pieces {
         if stream.write_all(&piece).is_err() || stream.peek(&mut [0]).is_ok() {
             return;
         }
