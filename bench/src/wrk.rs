@@ -41,9 +41,7 @@ pub(crate) fn run(load: &Load, duration: Duration) -> Result<Seen> {
     if let Some(argument) = load.argument {
         command.args(["--", argument]);
     }
-    let output = command
-        .output()
-        .context(|| "cannot run wrk".to_owned())?;
+    let output = command.output().context(|| "cannot run wrk".to_owned())?;
     let text = String::from_utf8_lossy(&output.stdout);
     parse(&text).ok_or_else(|| {
         BenchError::Failed(format!(

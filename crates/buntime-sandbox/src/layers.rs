@@ -52,7 +52,8 @@ fn confine(plan: &Plan, descriptors: [RawFd; 4]) -> Result<(), Failure> {
     reset_signals().at(Step::Signals)?;
     set_limits(&plan.limits).at(Step::Limits)?;
     if plan.nice != 0 {
-        rustix::process::setpriority_process(None::<Pid>, plan.nice).at(Step::Nice)?;
+        let inherited = rustix::process::getpriority_process(None::<Pid>).at(Step::Nice)?;
+        rustix::process::setpriority_process(None::<Pid>, inherited + plan.nice).at(Step::Nice)?;
     }
     run_in_batches();
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
