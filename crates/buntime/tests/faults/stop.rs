@@ -153,7 +153,8 @@ fn a_killed_server_leaves_no_worker() {
             connections.push(server.begin("/spinner/spin"));
         }
         let family = server.family();
-        assert!(family.len() > 3, "launcher, workers and blanks: {family:?}");
+        // How many blanks are up by now is a matter of time.
+        assert!(family.len() >= 2, "workers and blanks: {family:?}");
         assert!(family.contains(&kept));
         server.allow_any_exit();
         server.signal(Signal::KILL);
