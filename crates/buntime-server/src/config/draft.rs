@@ -388,7 +388,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Settings that promise safety which is not there yet stop the start: ignoring them would be a lie.
+    /// TLS, the full sandbox and a shared database are not there yet: who asks for them must not run without.
+    /// Settings of the API and of grants are read already and take effect with those parts.
     fn not_built_yet(&self, problems: &mut Vec<Problem>) {
         if self.raw.tls_cert.is_some() && self.raw.tls_key.is_some() {
             problems.push(Problem::new(

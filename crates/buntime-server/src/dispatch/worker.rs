@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::message::{Body, BodyLength, Peer, Request, Response};
 use crate::service::{Answer, Service};
 
-/// Names of the server's own session cookie. An app may neither see nor set it.
+/// Names of the server's own session cookie, which no app may set.
 const SESSION_COOKIES: [&[u8]; 2] = [b"buntime_session", b"__Host-buntime_session"];
 
 /// How often a request follows its app from one deployment to the next.
