@@ -137,7 +137,7 @@ impl Server {
         let events = PoolLog::new(log.clone(), kept_back.clone());
         let pool = Pool::start(pool_config(&config, &bun, &api_url, events)?)?;
         let files = Arc::new(FileCache::new(FILE_CACHE));
-        let deployer = Deployer::new(pool.clone(), files, kept_back, log.clone());
+        let deployer = Deployer::new(pool.clone(), files, config.bodies, kept_back, log.clone());
         let roots = config.workers.clone();
         let catalog = tokio::task::spawn_blocking(move || Catalog::open(&roots, deployer))
             .await

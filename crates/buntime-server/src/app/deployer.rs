@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use buntime_core::Manifest;
 use buntime_fs::static_files::{FileCache, SourceMaps, StaticOptions, StaticSite};
 use buntime_fs::{OpenError, RelPath, Root};
 use buntime_pool::{AppSpec, Pool};
 
 use super::kept_back::KeptBack;
 use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, Severity, Unit};
+use crate::config::BodyLimits;
 use crate::dispatch::Served;
 use crate::logging::{Level, Logger};
 
@@ -15,18 +17,41 @@ use crate::logging::{Level, Logger};
 pub(super) struct Deployer {
     pool: Pool,
     files: Arc<FileCache>,
+    bodies: BodyLimits,
     kept_back: KeptBack,
     log: Logger,
 }
 
 impl Deployer {
-    pub(super) fn new(pool: Pool, files: Arc<FileCache>, kept_back: KeptBack, log: Logger) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        files: Arc<FileCache>,
+        bodies: BodyLimits,
+        kept_back: KeptBack,
+        log: Logger,
+    ) -> Self {
         Self {
             pool,
             files,
+            bodies,
             kept_back,
             log,
         }
+    }
+
+    /// Says when an app gets a smaller body limit than its manifest asks for.
+    fn warn_of_cap(&self, unit: &Unit, manifest: &Manifest) {
+        let limit = manifest.body_limit(self.bodies.default, self.bodies.max);
+        let Some(asked) = limit.capped_from else {
+            return;
+        };
+        self.log
+            .warn("catalog", "maxBodySize capped at BODY_SIZE_MAX", |fields| {
+                fields
+                    .text("app", &unit.id)
+                    .text("asked", asked)
+                    .text("limit", limit.bytes);
+            });
     }
 
     fn site(&self, unit: &Unit, page: &RelPath) -> Result<StaticSite, OpenError> {
@@ -66,6 +91,7 @@ impl CatalogEvents<Served> for Deployer {
             },
             Entry::Script(entrypoint) => {
                 let id = unit.id.to_string();
+                self.warn_of_cap(unit, &ready.manifest);
                 self.kept_back.begin(&id, &ready.blocked_env);
                 Served::App(self.pool.app(AppSpec {
                     id,

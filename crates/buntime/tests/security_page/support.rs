@@ -1,0 +1,28 @@
+//! Servers and apps that the sections share.
+
+use buntime_testkit::{Builder, TestServer};
+
+/// The program under test.
+pub(crate) const BUNTIME: &str = env!("CARGO_BIN_EXE_buntime");
+/// A worker that stays, so that a test asks one process.
+pub(crate) const KEPT: &str = "ttl: 1h\n";
+
+/// A server without apps, before it is started.
+pub(crate) fn server() -> Builder {
+    TestServer::builder(BUNTIME)
+}
+
+/// A server with one app of one module under `/app/`.
+pub(crate) fn with_app(manifest: &str, source: &str) -> Builder {
+    server().module("app@1.0.0", &format!("{KEPT}{manifest}"), source)
+}
+
+/// Whether this is a UUID of version 4, as `crypto.randomUUID()` makes them.
+pub(crate) fn is_uuid(id: &str) -> bool {
+    let groups: Vec<&str> = id.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups
+            .iter()
+            .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        && groups[2].starts_with('4')
+}
