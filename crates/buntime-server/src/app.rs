@@ -27,9 +27,10 @@ use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
 use crate::edge::{self, Edge, EdgeSettings, REQUEST_HEAD_LIMITS};
 use crate::health::Readiness;
 use crate::logging::Logger;
-use crate::message::Listener;
+use crate::message::{Listener, Scheme};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
+use crate::tls::Tls;
 
 /// Blank workers kept ready, so that a request seldom waits for Bun to start.
 const BLANKS: usize = 3;
@@ -153,18 +154,29 @@ impl Server {
             homepage: config.homepage.clone(),
             log: log.clone(),
         });
-        let edge = Edge::start(edge_settings(&config), &service)?;
         let watching = CancellationToken::new();
+        let tls = config.listen.tls.clone().map(|pair| {
+            let tls = Arc::new(Tls::new(&pair));
+            let (watched, log, stop) = (Arc::clone(&tls), log.clone(), watching.clone());
+            tokio::spawn(async move { watched.watch(pair, log, stop).await });
+            tls
+        });
+        let edge = Edge::start(edge_settings(&config), tls.as_ref(), &service)?;
         let stop_watching = watching.clone();
         tokio::spawn(async move {
             catalog.watch(stop_watching.cancelled_owned()).await;
         });
         edge.accept_on(for_workers, Listener::Workers)?;
         let address = edge.accept_on(public, Listener::Public)?;
+        let scheme = if tls.is_some() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
         readiness.ready();
         log.info(
             "server",
-            format_args!("Listening on http://{address}"),
+            format_args!("Listening on {}://{address}", scheme.as_str()),
             |fields| {
                 fields.text("version", env!("CARGO_PKG_VERSION"));
                 fields.text("bun", bun.version);

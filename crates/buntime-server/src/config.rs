@@ -28,12 +28,14 @@ pub use secret::Secret;
 pub use settings::{
     AdminOrigin, ApiConfig, ApiPrefix, BodyLimits, Config, Database, Homepage, ListenConfig,
     LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig,
-    Timeouts, TlsFiles, WorkerRoot,
+    Timeouts, WorkerRoot,
 };
 pub use variables::{Group, VARIABLES, Variable};
 pub use vars::{Flags, ProcessVars, Vars};
 
 use std::path::PathBuf;
+
+pub use crate::tls::TlsPair;
 
 /// What [`Config::load`] reads from: nothing else of the process is looked at.
 #[derive(Debug)]

@@ -6,8 +6,8 @@
 //! crosses no thread.
 //!
 //! ```text
-//! acceptor ── shard ── first bytes ─┬─ h1 ─┬─ Service ── Response
-//!                                   └─ h2 ─┘
+//! acceptor ── shard ── (TLS) ── first bytes ─┬─ h1 ─┬─ Service ── Response
+//!                                            └─ h2 ─┘
 //! ```
 
 mod acceptor;
@@ -16,6 +16,7 @@ pub(crate) mod h1;
 mod h2;
 mod pace;
 pub(crate) mod shard;
+mod tls;
 mod tunnel;
 
 use std::io;
@@ -33,6 +34,7 @@ pub use self::shard::Shard;
 use self::shard::ShardThread;
 use crate::message::Listener;
 use crate::service::Service;
+use crate::tls::Tls;
 
 /// How long clients may take (contract section 2).
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +75,8 @@ pub const REQUEST_HEAD_LIMITS: HeadLimits = HeadLimits {
 pub struct Edge {
     shards: Arc<Vec<ShardThread>>,
     limits: Arc<ConnectionLimit>,
+    /// Whether the public listener speaks HTTPS.
+    encrypted: bool,
     /// Cancelled when no further connection is to be accepted.
     closing: CancellationToken,
     acceptors: TaskTracker,
@@ -107,13 +111,18 @@ impl Drop for ConnectionPlace {
 }
 
 impl Edge {
-    /// Starts the shard threads. Nothing is accepted yet.
+    /// Starts the shard threads. Nothing is accepted yet. With `tls` the public
+    /// listener speaks HTTPS and nothing else.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
-    pub fn start(settings: EdgeSettings, service: &Arc<Service>) -> io::Result<Self> {
+    pub fn start(
+        settings: EdgeSettings,
+        tls: Option<&Arc<Tls>>,
+        service: &Arc<Service>,
+    ) -> io::Result<Self> {
         let shards = (0..settings.shards.max(1))
-            .map(|index| ShardThread::start(index, settings, Arc::clone(service)))
+            .map(|index| ShardThread::start(index, settings, tls.cloned(), Arc::clone(service)))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
             shards: Arc::new(shards),
@@ -121,6 +130,7 @@ impl Edge {
                 live: AtomicUsize::new(0),
                 max: settings.max_connections,
             }),
+            encrypted: tls.is_some(),
             closing: CancellationToken::new(),
             acceptors: TaskTracker::new(),
         })
@@ -140,6 +150,7 @@ impl Edge {
             listener,
             Arc::clone(&self.shards),
             Arc::clone(&self.limits),
+            self.encrypted && listener == Listener::Public,
             self.closing.clone(),
         ));
         Ok(address)

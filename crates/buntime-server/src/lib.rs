@@ -11,3 +11,4 @@ pub mod logging;
 pub mod message;
 pub mod service;
 pub mod shutdown;
+mod tls;

@@ -23,6 +23,26 @@ pub enum Listener {
     Workers,
 }
 
+/// Whether a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP inside TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
@@ -30,8 +50,32 @@ pub struct Peer {
     pub address: IpAddr,
     /// The listener it connected to.
     pub listener: Listener,
+    /// Whether this connection is encrypted. A proxy in front may have been asked
+    /// otherwise: [`Peer::scheme_of`] knows.
+    pub scheme: Scheme,
     /// Whether its forwarding headers count (`RUNTIME_TRUSTED_PROXIES`).
     pub trusted_proxy: bool,
+}
+
+impl Peer {
+    /// How the client asked for what has these headers: as a trusted proxy says,
+    /// else as this connection is. Decides `X-Forwarded-Proto`, HSTS and Secure.
+    #[must_use]
+    pub fn scheme_of(&self, headers: &HeaderList) -> Scheme {
+        let trusted = self.trusted_proxy && headers.contains(HeaderId::XForwarded);
+        // A proxy may add a line of its own behind those that came to it.
+        let said = headers
+            .iter()
+            .filter(|header| trusted && header.name.eq_ignore_ascii_case(b"x-forwarded-proto"))
+            .map(|header| header.value)
+            .filter(|value| !value.is_empty())
+            .last();
+        match said {
+            Some(b"https") => Scheme::Https,
+            Some(b"http") => Scheme::Http,
+            _ => self.scheme,
+        }
+    }
 }
 
 /// The protocol version of a request.
@@ -258,6 +302,65 @@ impl Response {
     pub fn is_event_stream(&self) -> bool {
         self.headers
             .get(HeaderId::ContentType)
-            .is_some_and(|value| value.starts_with(b"text/event-stream"))
+            .is_some_and(|value| {
+                let end = value.iter().position(|&byte| byte == b';');
+                let media_type = value.get(..end.unwrap_or(value.len()));
+                media_type.is_some_and(|media_type| {
+                    media_type
+                        .trim_ascii()
+                        .eq_ignore_ascii_case(b"text/event-stream")
+                })
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_stream_is_known_by_its_media_type() {
+        for (content_type, is_one) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream;charset=UTF-8", true),
+            ("text/event-stream ; charset=utf-8", true),
+            ("text/event-streams", false),
+            ("text/plain; like=text/event-stream", false),
+        ] {
+            let response = Response::with_bytes(200, content_type, "");
+            assert_eq!(response.is_event_stream(), is_one, "{content_type}");
+        }
+        assert!(!Response::empty(200).is_event_stream());
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_how_it_was_asked() {
+        let peer = |scheme, trusted_proxy| Peer {
+            address: [9, 9, 9, 9].into(),
+            listener: Listener::Public,
+            scheme,
+            trusted_proxy,
+        };
+        for (said, by_trusted) in [
+            (&[][..], None),
+            (&["https"], Some(Scheme::Https)),
+            (&["http"], Some(Scheme::Http)),
+            (&["http", "https"], Some(Scheme::Https)),
+            (&["https", ""], Some(Scheme::Https)),
+            (&["HTTPS"], None),
+            (&["https, http"], None),
+        ] {
+            let mut headers = HeaderList::new();
+            for value in said {
+                headers
+                    .push(b"X-Forwarded-Proto", value.as_bytes())
+                    .unwrap();
+            }
+            for own in [Scheme::Http, Scheme::Https] {
+                assert_eq!(peer(own, false).scheme_of(&headers), own);
+                let trusted = peer(own, true).scheme_of(&headers);
+                assert_eq!(trusted, by_trusted.unwrap_or(own), "{said:?}");
+            }
+        }
     }
 }

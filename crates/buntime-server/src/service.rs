@@ -14,7 +14,7 @@ use crate::edge::Aborted;
 use crate::failure::{Failure, Form};
 use crate::health::Readiness;
 use crate::logging::Logger;
-use crate::message::{Listener, Peer, Request, Response};
+use crate::message::{Listener, Peer, Request, Response, Scheme};
 
 /// Segments of the path that belong to the server, whatever is installed.
 const HEALTH: &str = "health";
@@ -40,6 +40,7 @@ impl Service {
         Peer {
             address,
             listener,
+            scheme: Scheme::Http,
             // Workers are not proxies: what they claim about others is nothing.
             trusted_proxy: listener == Listener::Public && self.proxies.trusts(address),
         }
@@ -51,6 +52,14 @@ impl Service {
             fields.request_id(id.as_str());
             fields.text("code", failure.code);
             fields.text("peer", peer.address);
+        });
+    }
+
+    /// Notes a TLS handshake that came to nothing: a scanner, mostly.
+    pub(crate) fn handshake_failed(&self, peer: Peer, error: &std::io::Error) {
+        self.log.debug("tls", "Handshake failed", |fields| {
+            fields.text("peer", peer.address);
+            fields.text("reason", error);
         });
     }
 

@@ -21,6 +21,7 @@ pub mod process;
 mod programs;
 pub mod sample;
 mod server;
+pub mod tls;
 pub mod wire;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -74,9 +75,10 @@ impl Builder {
         let (stderr, err_thread) = Lines::collect(child.stderr.take().unwrap());
         let address = stdout.wait(PATIENCE, |line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            let address = line["message"]
-                .as_str()?
-                .strip_prefix("Listening on http://")?;
+            let url = line["message"].as_str()?.strip_prefix("Listening on ")?;
+            let address = url
+                .strip_prefix("http://")
+                .or_else(|| url.strip_prefix("https://"))?;
             address.parse::<SocketAddr>().ok()
         });
         let Some(addr) = address else {
@@ -211,6 +213,16 @@ impl TestServer {
     #[must_use]
     pub fn connect(&self) -> Connection {
         Connection::open(self.addr)
+    }
+
+    /// A new connection over TLS.
+    ///
+    /// # Panics
+    /// If the server does not take it, or the handshake fails.
+    #[must_use]
+    pub fn connect_tls(&self, client: &Arc<rustls::ClientConfig>) -> Connection {
+        Connection::open_tls(self.addr, client)
+            .unwrap_or_else(|error| panic!("the handshake failed: {error}"))
     }
 
     /// A GET on a connection of its own.

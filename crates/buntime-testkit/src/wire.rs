@@ -2,7 +2,10 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::PATIENCE;
 
@@ -114,8 +117,12 @@ impl Response {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    /// Where the bytes are encrypted.
+    tls: Option<Box<ClientConnection>>,
     buf: Vec<u8>,
     patience: Duration,
+    /// An encrypted connection ended without saying so.
+    cut: bool,
 }
 
 impl Connection {
@@ -138,9 +145,45 @@ impl Connection {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream,
+            tls: None,
             buf: Vec::new(),
             patience: PATIENCE,
+            cut: false,
         })
+    }
+
+    /// Connects and shakes hands as `localhost`'s client.
+    ///
+    /// # Errors
+    /// Those of connecting and of the handshake.
+    ///
+    /// # Panics
+    /// If the client's configuration is no good.
+    pub fn open_tls(addr: SocketAddr, client: &Arc<ClientConfig>) -> std::io::Result<Self> {
+        let mut connection = Self::try_open(addr)?;
+        connection.stream.set_read_timeout(Some(PATIENCE))?;
+        let name = "localhost".try_into().unwrap();
+        let mut tls = ClientConnection::new(Arc::clone(client), name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut connection.stream)?;
+        }
+        connection.tls = Some(Box::new(tls));
+        Ok(connection)
+    }
+
+    /// The state of the encryption.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn tls(&self) -> &ClientConnection {
+        self.tls.as_deref().unwrap()
+    }
+
+    /// Whether an encrypted connection ended without saying that it does.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        self.cut
     }
 
     /// From now on waits so long for what it reads.
@@ -164,7 +207,10 @@ impl Connection {
     /// # Errors
     /// When the server no longer takes them.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).write_all(bytes),
+            None => self.stream.write_all(bytes),
+        }
     }
 
     /// Says that nothing more will be sent.
@@ -368,7 +414,11 @@ impl Connection {
     fn fill(&mut self) -> bool {
         let mut block = [0; 64 * 1024];
         self.stream.set_read_timeout(Some(self.patience)).unwrap();
-        match self.stream.read(&mut block) {
+        let read = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).read(&mut block),
+            None => self.stream.read(&mut block),
+        };
+        match read {
             Ok(0) => false,
             Ok(read) => {
                 self.buf.extend_from_slice(&block[..read]);
@@ -378,6 +428,10 @@ impl Connection {
                 ErrorKind::ConnectionReset
                 | ErrorKind::BrokenPipe
                 | ErrorKind::ConnectionAborted => false,
+                ErrorKind::UnexpectedEof => {
+                    self.cut = true;
+                    false
+                }
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                     panic!("nothing came for {:?}", self.patience)
                 }

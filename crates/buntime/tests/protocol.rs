@@ -12,6 +12,10 @@ mod differential;
 mod framing;
 #[path = "protocol/h2.rs"]
 mod h2;
+#[path = "protocol/h2_abuse.rs"]
+mod h2_abuse;
+#[path = "protocol/h2_frames.rs"]
+mod h2_frames;
 #[path = "protocol/headers.rs"]
 mod headers;
 #[path = "protocol/paths.rs"]
@@ -26,5 +30,9 @@ mod slow;
 mod streams;
 #[path = "protocol/support.rs"]
 mod support;
+#[path = "protocol/tls.rs"]
+mod tls;
+#[path = "protocol/tls_files.rs"]
+mod tls_files;
 #[path = "protocol/websocket.rs"]
 mod websocket;

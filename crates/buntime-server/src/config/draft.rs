@@ -10,11 +10,12 @@ use super::problem::Problem;
 use super::settings::{
     AdminOrigin, ApiConfig, ApiPrefix, BodyLimits, Config, Database, Homepage, ListenConfig,
     LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig,
-    Timeouts, TlsFiles, WorkerRoot,
+    Timeouts, WorkerRoot,
 };
 use super::variables::{VARIABLES, Variable};
 use super::{Secret, Sources, TrustedProxies};
 use crate::logging::{Format, Level};
+use crate::tls::{self, TlsFiles, TlsPair};
 
 /// What relative paths are relative to.
 #[derive(Debug)]
@@ -335,7 +336,7 @@ impl<'a> Draft<'a> {
         Some(dir)
     }
 
-    fn tls(&self, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
+    fn tls(&self, problems: &mut Vec<Problem>) -> Option<TlsPair> {
         let (cert, key) = ("RUNTIME_TLS_CERT", "RUNTIME_TLS_KEY");
         match (self.is_given(cert), self.is_given(key)) {
             (true, false) => problems.push(Problem::new(
@@ -350,10 +351,27 @@ impl<'a> Draft<'a> {
             )),
             _ => {}
         }
-        Some(TlsFiles {
+        let files = TlsFiles {
             cert: self.raw.tls_cert.clone()?,
             key: self.raw.tls_key.clone()?,
-        })
+        };
+        let faults = match tls::load(&files) {
+            Ok(pair) => return Some(pair),
+            Err(faults) => faults,
+        };
+        for (part, fault) in faults {
+            let (name, file, accepted) = match part {
+                tls::Part::Cert => (cert, &files.cert, "name a certificate chain (PEM)"),
+                tls::Part::Key => (
+                    key,
+                    &files.key,
+                    "name the private key (PEM) of the certificate",
+                ),
+            };
+            let problem = Problem::new(self.setting(name), fault.to_string(), accepted);
+            problems.push(problem.with_value(&file.to_string_lossy()));
+        }
+        None
     }
 
     fn bodies(&self, problems: &mut Vec<Problem>) -> BodyLimits {
@@ -388,16 +406,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// TLS, the full sandbox and a shared database are not there yet: who asks for them must not run without.
+    /// The full sandbox and a shared database are not there yet: who asks for them must not run without.
     /// Settings of the API and of grants are read already and take effect with those parts.
     fn not_built_yet(&self, problems: &mut Vec<Problem>) {
-        if self.raw.tls_cert.is_some() && self.raw.tls_key.is_some() {
-            problems.push(Problem::new(
-                self.setting("RUNTIME_TLS_CERT"),
-                "HTTPS is not built in yet",
-                "unset it and let a proxy in front do HTTPS; name the proxy in RUNTIME_TRUSTED_PROXIES",
-            ));
-        }
         if self.raw.sandbox == Some(SandboxMode::Require) {
             let problem = Problem::new(
                 self.setting("RUNTIME_SANDBOX"),

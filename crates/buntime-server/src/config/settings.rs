@@ -10,6 +10,7 @@ use buntime_core::{ByteSize, PackageName, VersionRange};
 
 use super::{Secret, TrustedProxies};
 use crate::logging::{Format, Level};
+use crate::tls::TlsPair;
 
 /// The whole configuration. Nothing is read from the environment after it exists.
 #[derive(Debug, Clone)]
@@ -101,18 +102,9 @@ pub struct ListenConfig {
     /// Port to bind. 0: the system picks a free one, the start message says which.
     pub port: u16,
     /// HTTPS on the same port.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsPair>,
     /// Most client connections at a time. At least 1.
     pub max_connections: u32,
-}
-
-/// A certificate chain and its key, both PEM. The files exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// `RUNTIME_TLS_CERT`.
-    pub cert: PathBuf,
-    /// `RUNTIME_TLS_KEY`.
-    pub key: PathBuf,
 }
 
 /// One entry of `RUNTIME_WORKER_DIRS`.

@@ -144,7 +144,7 @@ fn prepare_headers(headers: &mut HeaderList, peer: &Peer, base: &str) {
     for (name, value) in [
         ("x-base", base.as_bytes()),
         ("x-forwarded-for", &forwarded.client),
-        ("x-forwarded-proto", &forwarded.proto),
+        ("x-forwarded-proto", forwarded.proto.as_bytes()),
         ("x-forwarded-host", &forwarded.host),
     ] {
         if !value.is_empty() || name == "x-base" {
@@ -157,7 +157,7 @@ fn prepare_headers(headers: &mut HeaderList, peer: &Peer, base: &str) {
 /// What the worker is told of the way the request came.
 struct Forwarded {
     client: Vec<u8>,
-    proto: Vec<u8>,
+    proto: &'static str,
     host: Vec<u8>,
 }
 
@@ -182,10 +182,7 @@ impl Forwarded {
         let _ = write!(client, "{}", peer.address);
         Self {
             client,
-            proto: match said(b"x-forwarded-proto").last() {
-                Some(proto) if proto == b"http" || proto == b"https" => proto.to_vec(),
-                _ => b"http".to_vec(),
-            },
+            proto: peer.scheme_of(headers).as_str(),
             host: said(b"x-forwarded-host")
                 .last()
                 .or_else(|| headers.get(HeaderId::Host))
@@ -452,6 +449,7 @@ mod tests {
         let peer = Peer {
             address: [9, 9, 9, 9].into(),
             listener: crate::message::Listener::Public,
+            scheme: crate::message::Scheme::Http,
             trusted_proxy: false,
         };
         prepare_headers(&mut headers, &peer, "/app");

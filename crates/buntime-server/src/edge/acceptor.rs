@@ -8,8 +8,8 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::ConnectionLimit;
 use super::shard::{Accepted, ShardThread};
+use super::{ConnectionLimit, ConnectionPlace};
 use crate::message::Listener;
 
 /// How long accepting pauses when the process or the machine has run out of
@@ -32,6 +32,7 @@ pub(super) async fn run(
     listener: Listener,
     shards: Arc<Vec<ShardThread>>,
     limit: Arc<ConnectionLimit>,
+    encrypted: bool,
     closing: CancellationToken,
 ) {
     loop {
@@ -41,9 +42,15 @@ pub(super) async fn run(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
-                hand_over(stream, canonical(address.ip()), listener, &shards, &limit);
-            }
+            Ok((stream, address)) => match limit.try_enter() {
+                Some(place) => {
+                    let address = canonical(address.ip());
+                    hand_over(stream, address, listener, place, &shards);
+                }
+                // A shake of hands only to say no would cost more than a yes.
+                None if encrypted => {}
+                None => turn_away(&stream),
+            },
             // The client gave up between its SYN and our accept.
             Err(error) if is_about_one_connection(&error) => {}
             Err(_) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
@@ -55,12 +62,9 @@ fn hand_over(
     stream: TcpStream,
     address: IpAddr,
     listener: Listener,
+    place: ConnectionPlace,
     shards: &[ShardThread],
-    limit: &Arc<ConnectionLimit>,
 ) {
-    let Some(place) = limit.try_enter() else {
-        return turn_away(&stream);
-    };
     // Responses are written whole; waiting for more to send only adds latency.
     let _ = stream.set_nodelay(true);
     let _ = watch_over(&stream);

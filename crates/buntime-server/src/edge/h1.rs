@@ -14,7 +14,8 @@ use buntime_http::{HttpVersion, Method, RequestHead, RequestId};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::reader::{H1Body, HangUp, HeadFault, Home, Reader};
+pub(crate) use self::reader::HangUp;
+use self::reader::{H1Body, HeadFault, Home, Reader};
 use self::writer::{Exchange, Sent, Writer};
 use crate::edge::shard::Shard;
 use crate::edge::tunnel;
@@ -58,7 +59,9 @@ where
             })
             .await
         };
-        let Some(head) = head else { return };
+        let Some(head) = head else {
+            return connection.writer.shutdown().await;
+        };
         match head {
             Ok(head) => match connection.exchange(head, reader).await {
                 After::Next(home) => reader = home,
@@ -66,6 +69,7 @@ where
                 After::Linger(home) => return connection.linger(home).await,
             },
             Err(HeadFault::Closed) => return,
+            Err(HeadFault::Idle) => return connection.writer.shutdown().await,
             Err(HeadFault::TooSlow) => {
                 let failure =
                     Failure::new(408, "REQUEST_TIMEOUT", "The request arrived too slowly.");
@@ -76,6 +80,28 @@ where
             }
         }
     }
+}
+
+/// Answers a connection on which nothing is served, then closes it.
+pub(crate) async fn refuse<R, W>(
+    shard: Arc<Shard>,
+    read: R,
+    write: W,
+    failure: &Failure,
+    peer: Peer,
+) where
+    R: AsyncRead + HangUp + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send,
+{
+    let settings = *shard.settings();
+    let mut connection = Connection {
+        home: Home::new(),
+        writer: Writer::new(write, settings.timeouts.write),
+        peer,
+        shard: &shard,
+    };
+    let reader = Reader::new(read, BytesMut::new(), settings.head, settings.timeouts);
+    connection.refuse(failure, Box::new(reader)).await;
 }
 
 struct Connection<'a, R, W> {

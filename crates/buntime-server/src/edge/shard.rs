@@ -8,18 +8,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use buntime_http::RequestId;
 use buntime_pool::ShardConnections;
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::date::HttpDate;
-use super::{Aborted, ConnectionPlace, EdgeSettings, h1, h2};
+use super::h1::HangUp;
+use super::{Aborted, ConnectionPlace, EdgeSettings, h1, h2, tls};
 use crate::failure::Failure;
 use crate::message::{Listener, Peer, Request, Response};
 use crate::service::Service;
+use crate::tls::Tls;
 
 /// Connections that may wait for a shard to look at them.
 const HAND_OVER_QUEUE: usize = 4096;
@@ -33,6 +34,7 @@ pub struct Shard {
     service: Arc<Service>,
     workers: ShardConnections,
     settings: EdgeSettings,
+    tls: Option<Arc<Tls>>,
     date: HttpDate,
     drain: CancellationToken,
 }
@@ -45,6 +47,11 @@ impl Shard {
     /// Notes a request that was refused before it was one.
     pub(crate) fn refused(&self, failure: &Failure, id: &RequestId, peer: Peer) {
         self.service.refused(failure, id, peer);
+    }
+
+    /// Notes a handshake that came to nothing.
+    pub(super) fn handshake_failed(&self, peer: Peer, error: &io::Error) {
+        self.service.handshake_failed(peer, error);
     }
 
     pub(crate) fn settings(&self) -> &EdgeSettings {
@@ -83,6 +90,7 @@ impl ShardThread {
     pub(super) fn start(
         index: usize,
         settings: EdgeSettings,
+        tls: Option<Arc<Tls>>,
         service: Arc<Service>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -100,6 +108,7 @@ impl ShardThread {
             service,
             workers: ShardConnections::new(),
             settings,
+            tls,
             date: HttpDate::default(),
             drain: thread.drain.clone(),
         });
@@ -162,8 +171,18 @@ async fn run(
             let _live = live;
             let _place = accepted.place;
             let peer = shard.service.peer(accepted.address, accepted.listener);
-            if let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) {
-                serve(shard, stream, peer).await;
+            let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) else {
+                return;
+            };
+            match (shard.tls.clone(), accepted.listener) {
+                // Boxed, so that a plain connection's task is no larger for it.
+                (Some(tls), Listener::Public) => {
+                    Box::pin(tls::accept(shard, &tls, stream, peer)).await;
+                }
+                _ => {
+                    let (read, write) = stream.into_split();
+                    serve(shard, read, write, peer, Speaks::Either).await;
+                }
             }
         });
     }
@@ -177,13 +196,32 @@ impl Drop for LiveGuard {
     }
 }
 
+/// What was agreed on before the first byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// Nothing: the first bytes tell.
+    Either,
+    /// HTTP/1.1, or nothing was agreed on inside TLS (RFC 9113 section 3.2).
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
 /// Reads as far as it takes to tell HTTP/2 from HTTP/1.1, then serves either.
-async fn serve(shard: Arc<Shard>, stream: tokio::net::TcpStream, peer: Peer) {
-    let (mut read, write) = stream.into_split();
+pub(super) async fn serve<R, W>(
+    shard: Arc<Shard>,
+    mut read: R,
+    write: W,
+    peer: Peer,
+    speaks: Speaks,
+) where
+    R: AsyncRead + HangUp + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let mut buf = BytesMut::with_capacity(8 * 1024);
     let timeouts = shard.settings.timeouts;
     let drain = shard.drain.clone();
-    let more = async |read: &mut OwnedReadHalf, buf: &mut BytesMut, limit| {
+    let more = async |read: &mut R, buf: &mut BytesMut, limit| {
         tokio::select! {
             biased;
             read = tokio::time::timeout(limit, read.read_buf(buf)) => matches!(read, Ok(Ok(1..))),
@@ -194,15 +232,17 @@ async fn serve(shard: Arc<Shard>, stream: tokio::net::TcpStream, peer: Peer) {
         return;
     }
     let deadline = Instant::now() + timeouts.head;
-    while buf.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&buf) {
+    while speaks != Speaks::Http1 && buf.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&buf) {
         let left = deadline.saturating_duration_since(Instant::now());
         if !more(&mut read, &mut buf, left).await {
             return;
         }
     }
-    if buf.starts_with(H2_PREFACE) {
-        h2::serve(shard, read, write, buf, peer).await;
-    } else {
-        h1::serve(shard, read, write, buf, peer).await;
+    match (speaks, buf.starts_with(H2_PREFACE)) {
+        (Speaks::Either | Speaks::Http2, true) => h2::serve(shard, read, write, buf, peer).await,
+        // One thing agreed on and another one spoken: nobody to talk to.
+        (Speaks::Http2, false) => {}
+        // A preface is no request line, and is refused as such.
+        (Speaks::Either | Speaks::Http1, _) => h1::serve(shard, read, write, buf, peer).await,
     }
 }

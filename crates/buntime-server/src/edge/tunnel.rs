@@ -179,8 +179,17 @@ impl<R, W> Lane<R, W> {
 
 impl<R, W: AsyncWrite + Unpin> Lane<R, W> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
-            match Pin::new(&mut self.write).poll_write(cx, &self.waiting) {
+        loop {
+            let flushing = self.waiting.is_empty();
+            let write = Pin::new(&mut self.write);
+            let written = if flushing {
+                // What TLS holds back; a plain socket holds nothing.
+                write.poll_flush(cx).map_ok(|()| 0)
+            } else {
+                write.poll_write(cx, &self.waiting)
+            };
+            match written {
+                Poll::Ready(Ok(_)) if flushing => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.stalled = false;
@@ -199,7 +208,6 @@ impl<R, W: AsyncWrite + Unpin> Lane<R, W> {
                 }
             }
         }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,372 +1,23 @@
-//! HTTP/2 on the same port: T14 and T15 by raw frames, the rest by a real client.
+//! HTTP/2 on the same port, by a real client: plain and inside TLS.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use buntime_testkit::{Connection, TestServer, process};
+use buntime_testkit::TestServer;
+use buntime_testkit::tls::{Certificate, client};
 use bytes::Bytes;
 use http_body::{Body, Frame as BodyFrame};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
-use crate::support::{Invariants, echo, echo_server, header_of, seen};
-
-const MIB: u64 = 1024 * 1024;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-const PROTOCOL_ERROR: u32 = 1;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend_from_slice(&[kind, flags]);
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// A header as HPACK's literal without indexing.
-fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut out = vec![0];
-    string(&mut out, name);
-    string(&mut out, value);
-    out
-}
-
-/// A string of HPACK, not compressed.
-fn string(out: &mut Vec<u8>, text: &[u8]) {
-    if text.len() < 127 {
-        out.push(text.len() as u8);
-    } else {
-        out.push(127);
-        let mut rest = text.len() - 127;
-        while rest >= 128 {
-            out.push((rest % 128) as u8 | 128);
-            rest /= 128;
-        }
-        out.push(rest as u8);
-    }
-    out.extend_from_slice(text);
-}
-
-/// The header block of a request, with these beside what each needs.
-fn block(method: &str, path: &str, headers: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let needed: [(&[u8], &[u8]); 4] = [
-        (b":method", method.as_bytes()),
-        (b":scheme", b"http"),
-        (b":path", path.as_bytes()),
-        (b":authority", b"a"),
-    ];
-    needed
-        .iter()
-        .chain(headers)
-        .flat_map(|(name, value)| literal(name, value))
-        .collect()
-}
-
-/// A connection on which settings have been exchanged.
-fn open(server: &TestServer, settings: &[(u16, u32)]) -> Connection {
-    let mut client = server.connect();
-    let payload: Vec<u8> = settings
-        .iter()
-        .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
-        .collect();
-    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    client.send(&frame(SETTINGS, 0, 0, &payload));
-    client.send(&frame(SETTINGS, 1, 0, &[]));
-    client
-}
-
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-/// Splits what a server has sent; a frame that is cut is left out.
-fn frames(mut bytes: &[u8]) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    while bytes.len() >= 9 {
-        let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
-        let Some(payload) = bytes.get(9..9 + length) else {
-            break;
-        };
-        frames.push(Frame {
-            kind: bytes[3],
-            flags: bytes[4],
-            stream: u32::from_be_bytes(bytes[5..9].try_into().unwrap()),
-            payload: payload.to_vec(),
-        });
-        bytes = &bytes[9 + length..];
-    }
-    frames
-}
-
-/// Reads frames up to one for which `is_it` holds; `None` if the connection ends before.
-fn until(client: &mut Connection, is_it: impl Fn(&Frame) -> bool) -> Option<Frame> {
-    let mut bytes = Vec::new();
-    loop {
-        let more = client.some();
-        if more.is_empty() {
-            return None;
-        }
-        bytes.extend_from_slice(&more);
-        if let Some(found) = frames(&bytes).into_iter().find(&is_it) {
-            return Some(found);
-        }
-    }
-}
-
-/// The error codes of GOAWAY frames.
-fn goaways(frames: &[Frame]) -> Vec<u32> {
-    frames
-        .iter()
-        .filter(|frame| frame.kind == GOAWAY)
-        .map(|frame| u32::from_be_bytes(frame.payload[4..8].try_into().unwrap()))
-        .collect()
-}
-
-/// Sends `bytes` again and again while the server takes them and has not closed.
-fn flood(
-    server: &TestServer,
-    mut client: Connection,
-    mut next: impl FnMut(u32) -> Vec<u8>,
-) -> Vec<Frame> {
-    let memory = process::private_memory(server.pid());
-    let mut reader = client.stream().try_clone().unwrap();
-    let received = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        reader
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        let _ = std::io::Read::read_to_end(&mut reader, &mut bytes);
-        bytes
-    });
-    for n in 0..10_000 {
-        if client.try_send(&next(n)).is_err() {
-            break;
-        }
-    }
-    let grown = process::private_memory(server.pid()).saturating_sub(memory);
-    assert!(grown < 20 * MIB, "memory grew by {grown} bytes");
-    frames(&received.join().unwrap())
-}
-
-#[test]
-fn t14_rapid_reset() {
-    let server = echo_server();
-    let before = Invariants::of(&server);
-    for path in ["/echo/hang", "/api/health", "/nobody"] {
-        let client = open(&server, &[]);
-        let request = block("GET", path, &[]);
-        let received = flood(&server, client, |n| {
-            let stream = 2 * n + 1;
-            [
-                frame(HEADERS, END_HEADERS | END_STREAM, stream, &request),
-                frame(RESET, 0, stream, &8u32.to_be_bytes()),
-            ]
-            .concat()
-        });
-        assert_eq!(
-            goaways(&received).last(),
-            Some(&ENHANCE_YOUR_CALM),
-            "{path}"
-        );
-    }
-    before.hold(&server);
-}
-
-#[test]
-fn t14_continuation_flood() {
-    let server = echo_server();
-    let before = Invariants::of(&server);
-    let client = open(&server, &[]);
-    let piece = literal(b"x-header", &[b'v'; 8000]);
-    let received = flood(&server, client, |n| match n {
-        0 => frame(HEADERS, 0, 1, &block("GET", "/echo/x", &[])),
-        _ => frame(CONTINUATION, 0, 1, &piece),
-    });
-    let goaways = goaways(&received);
-    assert!(
-        matches!(goaways.last(), Some(&(ENHANCE_YOUR_CALM | PROTOCOL_ERROR))),
-        "GOAWAY with {goaways:?}"
-    );
-    // Empty ones cost as much work and no bytes.
-    let client = open(&server, &[]);
-    let received = flood(&server, client, |n| match n {
-        0 => frame(HEADERS, 0, 1, &block("GET", "/echo/x", &[])),
-        _ => frame(CONTINUATION, 0, 1, &[]).repeat(10),
-    });
-    assert!(!self::goaways(&received).is_empty());
-    before.hold(&server);
-    assert!(seen(&server).is_empty());
-}
-
-#[test]
-fn t14_hpack_bomb() {
-    let server = echo_server();
-    let before = Invariants::of(&server);
-    let mut client = open(&server, &[]);
-    let memory = process::private_memory(server.pid());
-    // One header of 4,000 bytes into the dynamic table, then it 16,000 times.
-    let mut head = block("GET", "/echo/bomb", &[]);
-    head.push(0x40);
-    string(&mut head, b"x");
-    string(&mut head, &[b'v'; 4000]);
-    head.resize(head.len() + 11_000, 0x80 | 62);
-    for stream in [1, 3, 5, 7] {
-        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head));
-    }
-    let answer = until(&mut client, |frame| {
-        matches!(frame.kind, GOAWAY | RESET)
-            || frame.kind == HEADERS && frame.flags & END_STREAM != 0
-            || frame.kind == DATA
-    });
-    assert!(answer.is_some(), "closed without a word");
-    drop(client);
-    let grown = process::private_memory(server.pid()).saturating_sub(memory);
-    assert!(grown < 20 * MIB, "memory grew by {grown} bytes");
-    before.hold(&server);
-    assert!(seen(&server).is_empty(), "the bomb reached the app");
-}
-
-#[test]
-fn t14_a_client_that_opens_no_window_is_given_up() {
-    let server = echo().env("RUNTIME_WRITE_TIMEOUT", "2s").start();
-    let before = Invariants::of(&server);
-    let memory = process::private_memory(server.pid());
-    let request = block("GET", "/echo/download?blocks=1600", &[]);
-    for settings in [&[(4u16, 0u32)][..], &[]] {
-        // Without a window at all, and with the first one used up.
-        let mut client = open(&server, settings);
-        for stream in [1, 3, 5] {
-            client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &request));
-        }
-        let _ = client.read_to_end();
-    }
-    server.wait_until("the downloads are given up", || {
-        server.get("/echo/aborted").json()["aborted"] == 6
-    });
-    let grown = process::private_memory(server.pid()).saturating_sub(memory);
-    assert!(grown < 8 * MIB, "memory grew by {grown} bytes");
-    before.hold(&server);
-}
-
-#[test]
-fn t14_floods_of_small_frames() {
-    let server = echo_server();
-    let before = Invariants::of(&server);
-    // Answers to these pile up if they are not read.
-    for bytes in [
-        frame(PING, 0, 0, &[0; 8]).repeat(100),
-        frame(SETTINGS, 0, 0, &[]).repeat(100),
-        frame(0x55, 0, 0, &[]).repeat(100),
-    ] {
-        let mut client = open(&server, &[]);
-        client
-            .stream()
-            .set_write_timeout(Some(Duration::from_millis(500)))
-            .unwrap();
-        let memory = process::private_memory(server.pid());
-        for _ in 0..2_000 {
-            if client.try_send(&bytes).is_err() {
-                break;
-            }
-        }
-        let grown = process::private_memory(server.pid()).saturating_sub(memory);
-        assert!(grown < 20 * MIB, "memory grew by {grown} bytes");
-    }
-    before.hold(&server);
-}
-
-#[test]
-fn t15_malformed_requests_reset_their_stream() {
-    let server = echo_server();
-    let before = Invariants::of(&server);
-    let get = |headers: &[(&[u8], &[u8])]| (block("GET", "/echo/x", headers), None);
-    let mut twice = block("GET", "/echo/x", &[]);
-    twice.extend(literal(b":path", b"/echo/other"));
-    let mut late = literal(b"x", b"y");
-    late.extend(block("GET", "/echo/x", &[]));
-    for (what, (head, body)) in [
-        ("connection", get(&[(b"connection", b"close")])),
-        (
-            "transfer-encoding",
-            get(&[(b"transfer-encoding", b"chunked")]),
-        ),
-        ("keep-alive", get(&[(b"keep-alive", b"timeout=1")])),
-        ("upgrade", get(&[(b"upgrade", b"websocket")])),
-        ("te", get(&[(b"te", b"gzip")])),
-        ("upper case", get(&[(b"X-Upper", b"y")])),
-        ("CR LF in a value", get(&[(b"x", b"y\r\nz: w")])),
-        ("NUL in a value", get(&[(b"x", b"y\0z")])),
-        ("a colon in a name", get(&[(b"x:y", b"z")])),
-        ("a space in a name", get(&[(b"x y", b"z")])),
-        ("no name", get(&[(b"", b"z")])),
-        ("an unknown pseudo header", get(&[(b":x", b"z")])),
-        ("a pseudo header of responses", get(&[(b":status", b"200")])),
-        ("two paths", (twice, None)),
-        ("a pseudo header after others", (late, None)),
-        ("no path", (literal(b":method", b"GET"), None)),
-        ("an empty path", (block("GET", "", &[]), None)),
-        (
-            "less than announced",
-            (
-                block("POST", "/echo/x", &[(b"content-length", b"5")]),
-                Some(&b"abc"[..]),
-            ),
-        ),
-        (
-            "more than announced",
-            (
-                block("POST", "/echo/x", &[(b"content-length", b"2")]),
-                Some(b"abc"),
-            ),
-        ),
-        (
-            "no number announced",
-            (
-                block("POST", "/echo/x", &[(b"content-length", b"x")]),
-                Some(b"abc"),
-            ),
-        ),
-    ] {
-        let mut client = open(&server, &[]);
-        let end = if body.is_none() { END_STREAM } else { 0 };
-        client.send(&frame(HEADERS, END_HEADERS | end, 1, &head));
-        if let Some(body) = body {
-            client.send(&frame(DATA, END_STREAM, 1, body));
-        }
-        let answer = until(&mut client, |frame| {
-            matches!(frame.kind, RESET | GOAWAY) || frame.kind == HEADERS && frame.stream == 1
-        });
-        let answer = answer.unwrap_or_else(|| panic!("{what}: closed without a word"));
-        let code = match answer.kind {
-            RESET => u32::from_be_bytes(answer.payload[..4].try_into().unwrap()),
-            GOAWAY => u32::from_be_bytes(answer.payload[4..8].try_into().unwrap()),
-            // A whole answer is a refusal too, if the app was not asked.
-            _ => PROTOCOL_ERROR,
-        };
-        assert_eq!(code, PROTOCOL_ERROR, "{what}");
-    }
-    let reached = seen(&server);
-    assert!(reached.is_empty(), "reached the app: {reached:?}");
-    before.hold(&server);
-}
+use crate::support::{Invariants, echo_server, header_of};
+use crate::tls::encrypted;
 
 /// A request's body, in pieces.
 struct Pieces(Vec<Bytes>);
@@ -403,6 +54,13 @@ type Client = SendRequest<Pieces>;
 
 async fn connect(server: &TestServer) -> Client {
     let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    shake_hands(stream).await
+}
+
+async fn shake_hands<S>(stream: S) -> Client
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
@@ -586,43 +244,37 @@ fn many_streams_of_one_connection() {
 }
 
 #[test]
-fn a_stream_that_is_reset_aborts_the_request() {
-    let server = echo_server();
-    let before = Invariants::of(&server);
-    let mut client = open(&server, &[]);
-    let request = block("GET", "/echo/wait", &[(b"x-request-id", b"leaving-2")]);
-    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request));
-    server.wait_for_log(|line| line.message().contains("waiting leaving-2"));
-    client.send(&frame(RESET, 0, 1, &8u32.to_be_bytes()));
-    server.wait_until("the request's signal was told", || {
-        server.get("/echo/aborted").json()["aborted"] == 1
+fn http_2_inside_tls() {
+    let certificate = Certificate::new();
+    let server = encrypted(&certificate).start();
+    let offers = Arc::new(client(&[&certificate], &[b"h2"]));
+    block_on(async {
+        let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let stream = TlsConnector::from(offers).connect(name, stream).await;
+        let client = shake_hands(stream.unwrap()).await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..100 {
+            let mut client = client.clone();
+            tasks.spawn(async move {
+                let asked = ask(&mut client, "GET", &format!("/echo/{n}"), &[], vec![]).await;
+                let asked = asked.json();
+                assert_eq!(asked["url"], format!("http://test.example/{n}"));
+                assert_eq!(
+                    header_of(&asked, "x-forwarded-proto").as_deref(),
+                    Some("https")
+                );
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+        let client = &mut client.clone();
+        let body: Vec<u8> = (0..2_000_000u32).map(|n| (n % 251) as u8).collect();
+        let pieces = body.chunks(10_007).map(Bytes::copy_from_slice).collect();
+        let answer = ask(client, "POST", "/echo/raw", &[], pieces).await;
+        assert!(answer.body == body, "the body changed on its way");
+        let answer = ask(client, "GET", "/echo/download?blocks=200", &[], vec![]).await;
+        assert_eq!(answer.body.len(), 200 * 64 * 1024);
     });
-    drop(client);
-    before.hold(&server);
-}
-
-#[test]
-fn an_idle_connection_of_http_2_is_closed() {
-    let server = echo().env("RUNTIME_IDLE_TIMEOUT", "1s").start();
-    let mut client = open(&server, &[]);
-    let received = frames(&client.read_to_end());
-    assert_eq!(goaways(&received).last(), Some(&0));
-}
-
-#[test]
-fn a_stop_ends_connections_of_http_2() {
-    let mut server = echo_server();
-    let mut client = open(&server, &[]);
-    let request = block("GET", "/echo/events", &[]);
-    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request));
-    until(&mut client, |frame| frame.kind == DATA).unwrap();
-    server.terminate();
-    let received = frames(&client.read_to_end());
-    assert!(
-        received
-            .iter()
-            .any(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0)
-    );
-    assert_eq!(goaways(&received).last(), Some(&0));
-    assert_eq!(server.wait_exit(Duration::from_secs(30)).code(), Some(0));
 }

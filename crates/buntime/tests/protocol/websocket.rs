@@ -6,11 +6,11 @@ use buntime_testkit::{Connection, TestServer};
 
 use crate::support::{Invariants, echo, echo_server, failed, sound};
 
-const HANDSHAKE: &str = "GET /echo/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const HANDSHAKE: &str = "GET /echo/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A frame of a client, masked.
-fn frame(opcode: u8, fin: bool, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(opcode: u8, fin: bool, payload: &[u8]) -> Vec<u8> {
     let mask = [7, 99, 200, 1];
     let mut frame = vec![opcode | if fin { 0x80 } else { 0 }];
     match payload.len() {
@@ -35,7 +35,7 @@ fn frame(opcode: u8, fin: bool, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The next frame of the server: its opcode and payload.
-fn next(client: &mut Connection) -> (u8, Vec<u8>) {
+pub(crate) fn next(client: &mut Connection) -> (u8, Vec<u8>) {
     let head = client.exactly(2);
     assert_eq!(head[0] & 0x70, 0, "a reserved bit is set");
     assert_eq!(head[1] & 0x80, 0, "a server's frame is masked");
@@ -48,7 +48,7 @@ fn next(client: &mut Connection) -> (u8, Vec<u8>) {
 }
 
 /// Skips to the Close frame; its code. Then the connection must end.
-fn closed_with(client: &mut Connection) -> u16 {
+pub(crate) fn closed_with(client: &mut Connection) -> u16 {
     loop {
         let (opcode, payload) = next(client);
         if opcode == 8 {

@@ -38,6 +38,8 @@ const HANG_UP_CHECK: Duration = Duration::from_secs(1);
 pub(super) enum HeadFault {
     /// The client closed, or its socket failed.
     Closed,
+    /// Nothing was asked for longer than a connection may rest.
+    Idle,
     /// Bytes that are no acceptable head.
     Refused(RequestError),
     /// A head that took longer than the head timeout.
@@ -164,7 +166,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 Some(Ok(0) | Err(_)) => return Err(HeadFault::Closed),
                 Some(Ok(_)) => {}
                 None if started => return Err(HeadFault::TooSlow),
-                None => return Err(HeadFault::Closed),
+                None => return Err(HeadFault::Idle),
             }
         }
     }

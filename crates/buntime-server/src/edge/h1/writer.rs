@@ -22,6 +22,10 @@ use crate::message::{Body, BodyLength, Protocol, Response};
 /// write without a second buffer.
 const COALESCE: usize = 16 * 1024;
 
+/// How long the last bytes of an encrypted connection may take. A plain one has
+/// none of its own.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// What the request says about how its response must be framed.
 pub(super) struct Exchange<'a> {
     pub(super) id: &'a RequestId,
@@ -81,7 +85,12 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
 
     /// Closes the sending side, so that the client sees the end.
     pub(super) async fn shutdown(&mut self) {
-        let _ = poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await;
+        let deadline = Instant::now() + FAREWELL;
+        poll_fn(|cx| match Pin::new(&mut self.io).poll_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.alarm.poll(cx, deadline),
+        })
+        .await;
     }
 
     /// Sends a response's head alone, as before a change of protocol.
@@ -205,19 +214,23 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         Ok(())
     }
 
-    /// Writes all three pieces, gathered; fails if nothing moves for the timeout.
+    /// Writes all three pieces, gathered, until the socket has taken them; fails if
+    /// nothing moves for the timeout.
     async fn write(&mut self, mut pieces: [&[u8]; 3]) -> io::Result<()> {
         let mut deadline = None;
         poll_fn(|cx| {
             loop {
                 let io = Pin::new(&mut self.io);
                 // One piece leaves by the cheaper system call.
+                let flushing = pieces == [b"", b"", b""];
                 let written = match pieces {
-                    [[], [], []] => return Poll::Ready(Ok(())),
+                    // What TLS holds back; a plain socket holds nothing.
+                    [[], [], []] => io.poll_flush(cx).map_ok(|()| 0),
                     [piece, [], []] => io.poll_write(cx, piece),
                     _ => io.poll_write_vectored(cx, &pieces.map(IoSlice::new)),
                 };
                 match written {
+                    Poll::Ready(Ok(_)) if flushing => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                     }

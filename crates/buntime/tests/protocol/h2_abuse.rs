@@ -1,0 +1,283 @@
+//! T14, T15: HTTP/2 by raw frames, and connections that end.
+
+use std::time::Duration;
+
+use buntime_testkit::{Connection, TestServer, process};
+
+use crate::h2_frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING,
+    PROTOCOL_ERROR, RESET, SETTINGS, block, frame, frames, goaways, literal, open, string, until,
+};
+use crate::support::{Invariants, echo, echo_server, seen};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Sends `bytes` again and again while the server takes them and has not closed.
+fn flood(
+    server: &TestServer,
+    mut client: Connection,
+    mut next: impl FnMut(u32) -> Vec<u8>,
+) -> Vec<Frame> {
+    let memory = process::private_memory(server.pid());
+    let mut reader = client.stream().try_clone().unwrap();
+    let received = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        reader
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let _ = std::io::Read::read_to_end(&mut reader, &mut bytes);
+        bytes
+    });
+    for n in 0..10_000 {
+        if client.try_send(&next(n)).is_err() {
+            break;
+        }
+    }
+    let grown = process::private_memory(server.pid()).saturating_sub(memory);
+    assert!(grown < 20 * MIB, "memory grew by {grown} bytes");
+    frames(&received.join().unwrap())
+}
+
+#[test]
+fn t14_rapid_reset() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    for path in ["/echo/hang", "/api/health", "/nobody"] {
+        let client = open(&server, &[]);
+        let request = block("GET", path, &[]);
+        let received = flood(&server, client, |n| {
+            let stream = 2 * n + 1;
+            [
+                frame(HEADERS, END_HEADERS | END_STREAM, stream, &request),
+                frame(RESET, 0, stream, &8u32.to_be_bytes()),
+            ]
+            .concat()
+        });
+        assert_eq!(
+            goaways(&received).last(),
+            Some(&ENHANCE_YOUR_CALM),
+            "{path}"
+        );
+    }
+    before.hold(&server);
+}
+
+#[test]
+fn t14_continuation_flood() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    let client = open(&server, &[]);
+    let piece = literal(b"x-header", &[b'v'; 8000]);
+    let received = flood(&server, client, |n| match n {
+        0 => frame(HEADERS, 0, 1, &block("GET", "/echo/x", &[])),
+        _ => frame(CONTINUATION, 0, 1, &piece),
+    });
+    let goaways = goaways(&received);
+    assert!(
+        matches!(goaways.last(), Some(&(ENHANCE_YOUR_CALM | PROTOCOL_ERROR))),
+        "GOAWAY with {goaways:?}"
+    );
+    // Empty ones cost as much work and no bytes.
+    let client = open(&server, &[]);
+    let received = flood(&server, client, |n| match n {
+        0 => frame(HEADERS, 0, 1, &block("GET", "/echo/x", &[])),
+        _ => frame(CONTINUATION, 0, 1, &[]).repeat(10),
+    });
+    assert!(!self::goaways(&received).is_empty());
+    before.hold(&server);
+    assert!(seen(&server).is_empty());
+}
+
+#[test]
+fn t14_hpack_bomb() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    let mut client = open(&server, &[]);
+    let memory = process::private_memory(server.pid());
+    // One header of 4,000 bytes into the dynamic table, then it 16,000 times.
+    let mut head = block("GET", "/echo/bomb", &[]);
+    head.push(0x40);
+    string(&mut head, b"x");
+    string(&mut head, &[b'v'; 4000]);
+    head.resize(head.len() + 11_000, 0x80 | 62);
+    for stream in [1, 3, 5, 7] {
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head));
+    }
+    let answer = until(&mut client, |frame| {
+        matches!(frame.kind, GOAWAY | RESET)
+            || frame.kind == HEADERS && frame.flags & END_STREAM != 0
+            || frame.kind == DATA
+    });
+    assert!(answer.is_some(), "closed without a word");
+    drop(client);
+    let grown = process::private_memory(server.pid()).saturating_sub(memory);
+    assert!(grown < 20 * MIB, "memory grew by {grown} bytes");
+    before.hold(&server);
+    assert!(seen(&server).is_empty(), "the bomb reached the app");
+}
+
+#[test]
+fn t14_a_client_that_opens_no_window_is_given_up() {
+    let server = echo().env("RUNTIME_WRITE_TIMEOUT", "2s").start();
+    let before = Invariants::of(&server);
+    let memory = process::private_memory(server.pid());
+    let request = block("GET", "/echo/download?blocks=1600", &[]);
+    for settings in [&[(4u16, 0u32)][..], &[]] {
+        // Without a window at all, and with the first one used up.
+        let mut client = open(&server, settings);
+        for stream in [1, 3, 5] {
+            client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &request));
+        }
+        let _ = client.read_to_end();
+    }
+    server.wait_until("the downloads are given up", || {
+        server.get("/echo/aborted").json()["aborted"] == 6
+    });
+    let grown = process::private_memory(server.pid()).saturating_sub(memory);
+    assert!(grown < 8 * MIB, "memory grew by {grown} bytes");
+    before.hold(&server);
+}
+
+#[test]
+fn t14_floods_of_small_frames() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    // Answers to these pile up if they are not read.
+    for bytes in [
+        frame(PING, 0, 0, &[0; 8]).repeat(100),
+        frame(SETTINGS, 0, 0, &[]).repeat(100),
+        frame(0x55, 0, 0, &[]).repeat(100),
+    ] {
+        let mut client = open(&server, &[]);
+        client
+            .stream()
+            .set_write_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let memory = process::private_memory(server.pid());
+        for _ in 0..2_000 {
+            if client.try_send(&bytes).is_err() {
+                break;
+            }
+        }
+        let grown = process::private_memory(server.pid()).saturating_sub(memory);
+        assert!(grown < 20 * MIB, "memory grew by {grown} bytes");
+    }
+    before.hold(&server);
+}
+
+#[test]
+fn t15_malformed_requests_reset_their_stream() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    let get = |headers: &[(&[u8], &[u8])]| (block("GET", "/echo/x", headers), None);
+    let mut twice = block("GET", "/echo/x", &[]);
+    twice.extend(literal(b":path", b"/echo/other"));
+    let mut late = literal(b"x", b"y");
+    late.extend(block("GET", "/echo/x", &[]));
+    for (what, (head, body)) in [
+        ("connection", get(&[(b"connection", b"close")])),
+        (
+            "transfer-encoding",
+            get(&[(b"transfer-encoding", b"chunked")]),
+        ),
+        ("keep-alive", get(&[(b"keep-alive", b"timeout=1")])),
+        ("upgrade", get(&[(b"upgrade", b"websocket")])),
+        ("te", get(&[(b"te", b"gzip")])),
+        ("upper case", get(&[(b"X-Upper", b"y")])),
+        ("CR LF in a value", get(&[(b"x", b"y\r\nz: w")])),
+        ("NUL in a value", get(&[(b"x", b"y\0z")])),
+        ("a colon in a name", get(&[(b"x:y", b"z")])),
+        ("a space in a name", get(&[(b"x y", b"z")])),
+        ("no name", get(&[(b"", b"z")])),
+        ("an unknown pseudo header", get(&[(b":x", b"z")])),
+        ("a pseudo header of responses", get(&[(b":status", b"200")])),
+        ("two paths", (twice, None)),
+        ("a pseudo header after others", (late, None)),
+        ("no path", (literal(b":method", b"GET"), None)),
+        ("an empty path", (block("GET", "", &[]), None)),
+        (
+            "less than announced",
+            (
+                block("POST", "/echo/x", &[(b"content-length", b"5")]),
+                Some(&b"abc"[..]),
+            ),
+        ),
+        (
+            "more than announced",
+            (
+                block("POST", "/echo/x", &[(b"content-length", b"2")]),
+                Some(b"abc"),
+            ),
+        ),
+        (
+            "no number announced",
+            (
+                block("POST", "/echo/x", &[(b"content-length", b"x")]),
+                Some(b"abc"),
+            ),
+        ),
+    ] {
+        let mut client = open(&server, &[]);
+        let end = if body.is_none() { END_STREAM } else { 0 };
+        client.send(&frame(HEADERS, END_HEADERS | end, 1, &head));
+        if let Some(body) = body {
+            client.send(&frame(DATA, END_STREAM, 1, body));
+        }
+        let answer = until(&mut client, |frame| {
+            matches!(frame.kind, RESET | GOAWAY) || frame.kind == HEADERS && frame.stream == 1
+        });
+        let answer = answer.unwrap_or_else(|| panic!("{what}: closed without a word"));
+        let code = match answer.kind {
+            RESET => u32::from_be_bytes(answer.payload[..4].try_into().unwrap()),
+            GOAWAY => u32::from_be_bytes(answer.payload[4..8].try_into().unwrap()),
+            // A whole answer is a refusal too, if the app was not asked.
+            _ => PROTOCOL_ERROR,
+        };
+        assert_eq!(code, PROTOCOL_ERROR, "{what}");
+    }
+    let reached = seen(&server);
+    assert!(reached.is_empty(), "reached the app: {reached:?}");
+    before.hold(&server);
+}
+
+#[test]
+fn a_stream_that_is_reset_aborts_the_request() {
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    let mut client = open(&server, &[]);
+    let request = block("GET", "/echo/wait", &[(b"x-request-id", b"leaving-2")]);
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request));
+    server.wait_for_log(|line| line.message().contains("waiting leaving-2"));
+    client.send(&frame(RESET, 0, 1, &8u32.to_be_bytes()));
+    server.wait_until("the request's signal was told", || {
+        server.get("/echo/aborted").json()["aborted"] == 1
+    });
+    drop(client);
+    before.hold(&server);
+}
+
+#[test]
+fn an_idle_connection_of_http_2_is_closed() {
+    let server = echo().env("RUNTIME_IDLE_TIMEOUT", "1s").start();
+    let mut client = open(&server, &[]);
+    let received = frames(&client.read_to_end());
+    assert_eq!(goaways(&received).last(), Some(&0));
+}
+
+#[test]
+fn a_stop_ends_connections_of_http_2() {
+    let mut server = echo_server();
+    let mut client = open(&server, &[]);
+    let request = block("GET", "/echo/events", &[]);
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request));
+    until(&mut client, |frame| frame.kind == DATA).unwrap();
+    server.terminate();
+    let received = frames(&client.read_to_end());
+    assert!(
+        received
+            .iter()
+            .any(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0)
+    );
+    assert_eq!(goaways(&received).last(), Some(&0));
+    assert_eq!(server.wait_exit(Duration::from_secs(30)).code(), Some(0));
+}
