@@ -6,7 +6,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build bun deps fmt lint doc test-rust test-bun bench soak deny clean
+.PHONY: help run test build bun deps fmt lint doc test-rust test-bun bench soak deny deny-if-there clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -14,7 +14,7 @@ help: ## list the targets
 run: build deps ## install what is missing, build, serve the example apps
 	@BUN=$(BUN) HOST=$(HOST) PORT=$(PORT) scripts/run.sh
 
-test: bun deps lint doc test-rust test-bun ## all checks and all tests
+test: bun deps lint doc deny-if-there test-rust test-bun ## all checks and all tests
 
 build: bun ## the server, optimised
 	cargo build --release --locked -p buntime
@@ -56,9 +56,12 @@ bench: build deps ## compare with nginx and bare Bun, write bench/RESULTS.md (BE
 soak: build deps ## ten minutes of mixed load, fails if anything grows (SOAK_SECONDS=60 for a look)
 	@bench/run.sh soak
 
-deny: ## licences, advisories and who may depend on what (needs cargo-deny)
-	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
-	cargo deny check
+deny: ## licences, sources, advisories, who may depend on what (installs cargo-deny)
+	@scripts/deny.sh install
+	@scripts/deny.sh check
+
+deny-if-there:
+	@scripts/deny.sh check-if-there
 
 clean: ## remove what was installed and built, the state of the server too
 	cargo clean

@@ -94,12 +94,6 @@ impl Shutdown {
         self.state.borrow().phase
     }
 
-    /// Whether the server is ready as far as stopping is concerned.
-    #[must_use]
-    pub fn is_serving(&self) -> bool {
-        self.phase() == Phase::Serving
-    }
-
     /// When draining ends. `None` while serving.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -163,12 +157,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_request_drains_until_the_deadline() {
         let shutdown = Shutdown::new(TIMEOUT);
-        assert!(shutdown.is_serving());
+        assert_eq!(shutdown.phase(), Phase::Serving);
         assert_eq!(shutdown.deadline(), None);
         let start = Instant::now();
         shutdown.request();
         assert_eq!(shutdown.reached(Phase::Draining).await, Phase::Draining);
-        assert!(!shutdown.is_serving());
+        assert_ne!(shutdown.phase(), Phase::Serving);
         assert_eq!(shutdown.drain(pending()).await, Drained::OutOfTime);
         assert_eq!(start.elapsed(), TIMEOUT);
         shutdown.stop_workers();

@@ -100,9 +100,6 @@ impl Entry {
 }
 
 impl FileCache {
-    /// The bound that suits one server: 32 MB.
-    pub const DEFAULT_CAPACITY: usize = 32 * 1024 * 1024;
-
     /// A cache of at most `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -159,12 +156,6 @@ impl FileCache {
     fn part(&self, hash: u64) -> &RwLock<Part> {
         // The table below uses the other end of the hash.
         &self.parts[(hash >> 60) as usize % SHARDS]
-    }
-}
-
-impl Default for FileCache {
-    fn default() -> Self {
-        Self::new(Self::DEFAULT_CAPACITY)
     }
 }
 
@@ -262,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn forgets_one_site_only() {
-        let cache = FileCache::default();
+        let cache = FileCache::new(1 << 20);
         cache.insert(missing(1, "a"));
         cache.insert(missing(2, "a"));
         cache.insert(missing(2, "a"));

@@ -18,7 +18,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let temp = TempDir::new().unwrap();
-        let cache = Arc::new(FileCache::default());
+        let cache = Arc::new(FileCache::new(8 << 20));
         write(temp.path(), "index.html", PAGE);
         let site = StaticSite::new(
             Root::open(temp.path()).unwrap(),
@@ -160,7 +160,12 @@ async fn an_app_is_served_from_the_folder_of_its_page() {
     let app = || Root::open(temp.path()).unwrap();
     let open = |entry: &str| {
         let entry = entry.parse().unwrap();
-        StaticSite::of_app(app(), &entry, SourceMaps::Hidden, Arc::default())
+        StaticSite::of_app(
+            app(),
+            &entry,
+            SourceMaps::Hidden,
+            Arc::new(FileCache::new(1 << 20)),
+        )
     };
     let site = open("dist/main.html").unwrap();
     for (path, expected) in [("/", Outcome::Full), ("/source.txt", Outcome::NotFound)] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use buntime_core::Manifest;
-use buntime_fs::static_files::{FileCache, SourceMaps, StaticOptions, StaticSite};
+use buntime_fs::static_files::{FileCache, SourceMaps, StaticSite};
 use buntime_fs::{OpenError, RelPath, Root};
 use buntime_pool::{AppSpec, Pool};
 
@@ -55,20 +55,8 @@ impl Deployer {
     }
 
     fn site(&self, unit: &Unit, page: &RelPath) -> Result<StaticSite, OpenError> {
-        let root = Root::open(&unit.dir)?;
-        let (folder, entry) = page.split_last();
-        let root = match folder {
-            Some(folder) => root.open_dir(&folder)?,
-            None => root,
-        };
-        Ok(StaticSite::new(
-            root,
-            StaticOptions {
-                entry,
-                source_maps: SourceMaps::Hidden,
-                cache: Arc::clone(&self.files),
-            },
-        ))
+        let files = Arc::clone(&self.files);
+        StaticSite::of_app(Root::open(&unit.dir)?, page, SourceMaps::Hidden, files)
     }
 }
 
