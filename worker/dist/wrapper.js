@@ -67,23 +67,16 @@ function nameOf(value) {
 }
 
 // src/protocol.ts
+var ASSIGN = "x-buntime-assign";
+function parseAssignment(text) {
+  const { dir, entry, env } = parseObject(text);
+  if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env))
+    return;
+  return { dir, entry, env };
+}
 function parseOrder(line) {
-  let value;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return;
-  }
-  if (typeof value !== "object" || value === null)
-    return;
-  const order = value;
+  const order = parseObject(line);
   switch (order["t"]) {
-    case "assign": {
-      const { dir, entry, env } = order;
-      if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env))
-        return;
-      return { t: "assign", dir, entry, env };
-    }
     case "idle":
       return { t: "idle" };
     case "terminate": {
@@ -92,6 +85,14 @@ function parseOrder(line) {
     }
     default:
       return;
+  }
+}
+function parseObject(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : {};
+  } catch {
+    return {};
   }
 }
 function isTexts(value) {
@@ -220,7 +221,7 @@ function cut(text, longest) {
 }
 
 // src/load.ts
-async function load(entry) {
+async function moduleOf(entry) {
   let exported;
   try {
     exported = require(entry);
@@ -346,12 +347,19 @@ var OPTIONS = {
   idleTimeout: 0,
   maxRequestBodySize: Number.MAX_SAFE_INTEGER
 };
-function serveBlank(replies) {
-  const server = Bun.serve({
-    ...OPTIONS,
-    unix: SOCKET,
-    fetch: () => new Response(null, { status: 204 })
-  });
+function serveBlank(replies, become) {
+  const { Response: Response2, JSON: JSON2 } = globalThis;
+  const fetch = async (request) => {
+    const text = request.headers.get(ASSIGN);
+    if (text === null)
+      return new Response2(null, { status: 204 });
+    const order = parseAssignment(text === "" ? await request.text() : text);
+    const outcome = order === undefined ? undefined : await become(order);
+    if (outcome === undefined)
+      return new Response2(null, { status: 409 });
+    return new Response2(JSON2.stringify(outcome));
+  };
+  const server = Bun.serve({ ...OPTIONS, unix: SOCKET, fetch });
   replies.watchUpgrades(server);
   return server;
 }
@@ -423,22 +431,19 @@ function websocketOf(given) {
 }
 
 // src/wrapper.ts
+var LISTEN_LATER_MS = 1000;
+var HOOKS = ["onIdle", "onTerminate"];
 var exit = process.exit.bind(process);
 var state = { is: "blank" };
 var control = new Control;
 var send = (notice) => control.send(notice);
 var replies = new Replies(send);
-var server = serveBlank(replies);
+var server = serveBlank(replies, become);
 process.on("uncaughtException", (error) => logged("uncaught", error));
 process.on("unhandledRejection", (error) => logged("unhandled", error));
 send({ t: "up" });
-control.listen(obey).then(() => exit(0), () => exit(1));
 function obey(order) {
   switch (order.t) {
-    case "assign":
-      if (state.is === "blank")
-        become(order);
-      return;
     case "idle":
       if (state.is === "serving")
         hook(state.app, "onIdle");
@@ -449,26 +454,31 @@ function obey(order) {
       return;
   }
 }
-async function become(order) {
+function become(order) {
+  return state.is === "blank" ? load(order) : undefined;
+}
+async function load(order) {
   state = { is: "loading" };
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
-    const module2 = await load(order.entry);
-    if (isStopping())
-      return;
-    const app = appOf(module2);
+    const app = appOf(await moduleOf(order.entry));
     serveApp(server, app, replies);
     state = { is: "serving", app };
-    const hooks = ["onIdle", "onTerminate"].filter((name) => app.hooks[name]);
-    send({ t: "ready", hooks, websocket: app.websocket !== undefined });
+    const hooks = HOOKS.filter((name) => app.hooks[name]);
+    if (hooks.length > 0)
+      listen();
+    else
+      setTimeout(listen, LISTEN_LATER_MS);
+    return { t: "ready", hooks, websocket: app.websocket !== undefined };
   } catch (error) {
     const kind = error instanceof ExportError ? "export" : "import";
-    send({ t: "failed", kind, ...describe(error) });
-    await control.flushed();
-    exit(1);
+    return { t: "failed", kind, ...describe(error) };
   }
+}
+function listen() {
+  control.listen(obey).then(() => exit(0), () => exit(1));
 }
 async function terminate(graceMs) {
   const app = state.is === "serving" ? state.app : undefined;
@@ -493,7 +503,4 @@ function replaceEnvironment(env) {
   for (const key of Object.keys(process.env))
     delete process.env[key];
   Object.assign(process.env, env);
-}
-function isStopping() {
-  return state.is === "stopping";
 }

@@ -3,7 +3,7 @@
 /** Loads the module as `import(entry)` would, at less cost: `require` reads and
  * evaluates here and now, `import` has threads started for it. Throws what the
  * module throws. */
-export async function load(entry: string): Promise<Record<string, unknown>> {
+export async function moduleOf(entry: string): Promise<Record<string, unknown>> {
   let exported: unknown;
   try {
     exported = require(entry);

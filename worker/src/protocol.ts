@@ -1,13 +1,25 @@
-// What server and worker say to each other on the control channel: one JSON
-// object a line, both ways. docs/decisions/0003-worker-control-channel.md is
-// its description; the server trusts nothing that comes from here, for the
-// app runs in this process too.
+// What server and worker say to each other: an assignment and its outcome over
+// HTTP, all else on the control channel, one JSON object a line, both ways.
+// docs/decisions/0003-worker-control-channel.md is its description; the server
+// trusts nothing that comes from here, for the app runs in this process too.
 
-/** From the server. */
-export type Order =
-  | { t: "assign"; dir: string; entry: string; env: Record<string, string> }
-  | { t: "idle" }
-  | { t: "terminate"; graceMs: number };
+/** The header of the request that gives a blank its app, an {@link Assignment}
+ * in JSON. Clients' headers of this kind never reach a worker. */
+export const ASSIGN = "x-buntime-assign";
+
+export interface Assignment {
+  dir: string;
+  entry: string;
+  env: Record<string, string>;
+}
+
+/** What comes of an assignment. */
+export type Outcome =
+  | { t: "ready"; hooks: Hook[]; websocket: boolean }
+  | { t: "failed"; kind: "import" | "export"; message: string; stack: string };
+
+/** From the server, on the control channel. */
+export type Order = { t: "idle" } | { t: "terminate"; graceMs: number };
 
 /** Hooks of an app that the server may ask for. */
 export type Hook = "onIdle" | "onTerminate";
@@ -15,31 +27,24 @@ export type Hook = "onIdle" | "onTerminate";
 /** Where an error came from that is only to be logged. */
 export type ErrorSource = "handler" | "bad-response" | "uncaught" | "unhandled" | Hook;
 
-/** To the server. */
+/** To the server, on the control channel. */
 export type Notice =
   | { t: "up" }
-  | { t: "ready"; hooks: Hook[]; websocket: boolean }
-  | { t: "failed"; kind: "import" | "export"; message: string; stack: string }
   | { t: "terminated" }
   | { t: "error"; source: ErrorSource; requestId?: string; message: string; stack: string };
+
+/** Reads an assignment. Undefined if it is none. */
+export function parseAssignment(text: string): Assignment | undefined {
+  const { dir, entry, env } = parseObject(text);
+  if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env)) return undefined;
+  return { dir, entry, env };
+}
 
 /** Reads one line. Undefined if it is no order: the server does not err, but a
  * worker must not die of one that a newer server may know. */
 export function parseOrder(line: string): Order | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== "object" || value === null) return undefined;
-  const order = value as Record<string, unknown>;
+  const order = parseObject(line);
   switch (order["t"]) {
-    case "assign": {
-      const { dir, entry, env } = order;
-      if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env)) return undefined;
-      return { t: "assign", dir, entry, env };
-    }
     case "idle":
       return { t: "idle" };
     case "terminate": {
@@ -48,6 +53,16 @@ export function parseOrder(line: string): Order | undefined {
     }
     default:
       return undefined;
+  }
+}
+
+/** An empty object if the text is no JSON object. */
+function parseObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {};
   }
 }
 

@@ -1,6 +1,7 @@
 // The worker's HTTP server: up from the start, an app put in later.
 
 import { type App, ExportError } from "./app.ts";
+import { ASSIGN, type Assignment, type Outcome, parseAssignment } from "./protocol.ts";
 import { type Replies, wrongWith } from "./reply.ts";
 
 /** Relative to the directory in which the worker starts. */
@@ -17,12 +18,23 @@ const OPTIONS = {
 
 type Options = Bun.Serve.Options<unknown, string>;
 
-export function serveBlank(replies: Replies): Bun.Server<unknown> {
-  const server = Bun.serve({
-    ...OPTIONS,
-    unix: SOCKET,
-    fetch: () => new Response(null, { status: 204 }),
-  } as unknown as Options);
+/** Answers 204 until an assignment comes, and that with its outcome. */
+export function serveBlank(
+  replies: Replies,
+  become: (order: Assignment) => Promise<Outcome> | undefined,
+): Bun.Server<unknown> {
+  // The app may replace them; we mean the real ones.
+  const { Response, JSON } = globalThis;
+  const fetch = async (request: Request): Promise<Response> => {
+    const text = request.headers.get(ASSIGN);
+    if (text === null) return new Response(null, { status: 204 });
+    // A long one is the body.
+    const order = parseAssignment(text === "" ? await request.text() : text);
+    const outcome = order === undefined ? undefined : await become(order);
+    if (outcome === undefined) return new Response(null, { status: 409 });
+    return new Response(JSON.stringify(outcome));
+  };
+  const server = Bun.serve({ ...OPTIONS, unix: SOCKET, fetch } as unknown as Options);
   replies.watchUpgrades(server);
   return server;
 }

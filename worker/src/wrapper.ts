@@ -5,10 +5,15 @@
 import { type App, appOf, ExportError } from "./app.ts";
 import { Control } from "./control.ts";
 import { describe } from "./describe.ts";
-import { load } from "./load.ts";
-import type { ErrorSource, Notice, Order } from "./protocol.ts";
+import { moduleOf } from "./load.ts";
+import type { Assignment, ErrorSource, Hook, Notice, Order, Outcome } from "./protocol.ts";
 import { Replies } from "./reply.ts";
 import { serveApp, serveBlank } from "./serve.ts";
+
+/** All orders are for hooks, and to listen costs a start a millisecond: a worker
+ * without one begins when most ephemeral ones are gone. */
+const LISTEN_LATER_MS = 1000;
+const HOOKS: readonly Hook[] = ["onIdle", "onTerminate"];
 
 // The app may replace this; we mean the real one.
 const exit = process.exit.bind(process);
@@ -24,7 +29,7 @@ let state: State = { is: "blank" };
 const control = new Control();
 const send = (notice: Notice): void => control.send(notice);
 const replies = new Replies(send);
-const server = serveBlank(replies);
+const server = serveBlank(replies, become);
 
 // Late errors are the app's bug, and one request's at most. Bun would end the
 // process, and with it all requests under way.
@@ -32,17 +37,9 @@ process.on("uncaughtException", (error) => logged("uncaught", error));
 process.on("unhandledRejection", (error) => logged("unhandled", error));
 
 send({ t: "up" });
-// Once the channel closes, the server is gone and a worker has no purpose.
-control.listen(obey).then(
-  () => exit(0),
-  () => exit(1),
-);
 
 function obey(order: Order): void {
   switch (order.t) {
-    case "assign":
-      if (state.is === "blank") void become(order);
-      return;
     case "idle":
       if (state.is === "serving") void hook(state.app, "onIdle");
       return;
@@ -52,25 +49,36 @@ function obey(order: Order): void {
   }
 }
 
-async function become(order: Extract<Order, { t: "assign" }>): Promise<void> {
+/** Loads an app, once. Undefined if there is one already. */
+function become(order: Assignment): Promise<Outcome> | undefined {
+  return state.is === "blank" ? load(order) : undefined;
+}
+
+async function load(order: Assignment): Promise<Outcome> {
   state = { is: "loading" };
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
-    const module = await load(order.entry);
-    if (isStopping()) return;
-    const app = appOf(module);
+    const app = appOf(await moduleOf(order.entry));
     serveApp(server, app, replies);
     state = { is: "serving", app };
-    const hooks = (["onIdle", "onTerminate"] as const).filter((name) => app.hooks[name]);
-    send({ t: "ready", hooks, websocket: app.websocket !== undefined });
+    const hooks = HOOKS.filter((name) => app.hooks[name]);
+    if (hooks.length > 0) listen();
+    else setTimeout(listen, LISTEN_LATER_MS);
+    return { t: "ready", hooks, websocket: app.websocket !== undefined };
   } catch (error) {
     const kind = error instanceof ExportError ? "export" : "import";
-    send({ t: "failed", kind, ...describe(error) });
-    await control.flushed();
-    exit(1);
+    return { t: "failed", kind, ...describe(error) };
   }
+}
+
+/** Once the channel closes, the server is gone and a worker has no purpose. */
+function listen(): void {
+  control.listen(obey).then(
+    () => exit(0),
+    () => exit(1),
+  );
 }
 
 async function terminate(graceMs: number): Promise<void> {
@@ -97,8 +105,4 @@ function logged(source: ErrorSource, error: unknown): void {
 function replaceEnvironment(env: Record<string, string>): void {
   for (const key of Object.keys(process.env)) delete process.env[key];
   Object.assign(process.env, env);
-}
-
-function isStopping(): boolean {
-  return state.is === "stopping";
 }

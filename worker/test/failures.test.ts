@@ -3,14 +3,13 @@
 import { expect, test } from "bun:test";
 import { type Notice, Worker } from "./worker.ts";
 
-/** What a worker says when it is given `source`; it ends afterwards. */
+/** What a worker says when it is given `source`. */
 async function failure(source: string, file = "app.ts"): Promise<Notice> {
   await using worker = await Worker.blank();
   await worker.expect("up");
-  worker.assign(source, {}, file);
-  const notice = await worker.expect("failed");
-  expect(await worker.exited).toBe(1);
-  return notice;
+  const outcome = await worker.assign(source, {}, file);
+  expect(outcome.t).toBe("failed");
+  return outcome;
 }
 
 test("a module that throws says why and where", async () => {
@@ -87,8 +86,6 @@ test("a directory or an entry that is gone is an import failure", async () => {
   for (const gone of [{ dir: "/no/such", entry: "/no/such/a.ts" }, { dir: "/", entry: "/no.ts" }]) {
     await using worker = await Worker.blank();
     await worker.expect("up");
-    worker.say({ t: "assign", ...gone, env: {} });
-    expect(await worker.next()).toMatchObject({ t: "failed", kind: "import" });
-    expect(await worker.exited).toBe(1);
+    expect(await worker.become({ ...gone, env: {} })).toMatchObject({ t: "failed", kind: "import" });
   }
 });

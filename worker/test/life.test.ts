@@ -1,6 +1,7 @@
 // Blank, assigned, serving, stopped.
 
 import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { bundle } from "../scripts/build.ts";
 import { Worker } from "./worker.ts";
 
@@ -15,17 +16,39 @@ test("a blank says up, answers a ping, then serves its app", async () => {
   await using worker = await Worker.blank();
   expect(await worker.next()).toEqual({ t: "up" });
   expect((await worker.fetch("/")).status).toBe(204);
-  worker.assign(OK);
-  expect(await worker.next()).toEqual({ t: "ready", hooks: [], websocket: false });
+  expect(await worker.assign(OK)).toEqual({ t: "ready", hooks: [], websocket: false });
   expect(await (await worker.fetch("/")).text()).toBe("ok");
 });
 
-test("an app may be assigned before the worker is up", async () => {
+test("an assignment may be long", async () => {
   await using worker = await Worker.blank();
-  worker.assign(OK);
   await worker.expect("up");
-  await worker.expect("ready");
-  expect(await (await worker.fetch("/")).text()).toBe("ok");
+  writeFileSync(`${worker.slot}/app.ts`, `export default () => new Response(process.env.LONG)`);
+  const long = "é".repeat(200_000);
+  const body = JSON.stringify({ dir: worker.slot, entry: `${worker.slot}/app.ts`, env: { LONG: long } });
+  const headers = { "x-buntime-assign": "" };
+  const outcome = await worker.fetch("/", { method: "POST", headers, body });
+  expect(await outcome.json()).toMatchObject({ t: "ready" });
+  expect(await (await worker.fetch("/")).text()).toBe(long);
+});
+
+test("what is no assignment is refused", async () => {
+  await using worker = await Worker.blank();
+  await worker.expect("up");
+  for (const order of ["{", "null", "{}", `{"dir":"/","entry":"/a","env":{"A":1}}`]) {
+    const headers = { "x-buntime-assign": order };
+    expect((await worker.fetch("/", { method: "POST", headers })).status, order).toBe(409);
+  }
+  expect(await worker.assign(OK)).toMatchObject({ t: "ready" });
+});
+
+test("a worker that is loading takes no other app", async () => {
+  await using worker = await Worker.blank();
+  await worker.expect("up");
+  const loading = worker.assign(`await Bun.sleep(50); ${OK}`);
+  const headers = { "x-buntime-assign": JSON.stringify({ dir: "/", entry: "/other.ts", env: {} }) };
+  expect((await worker.fetch("/", { method: "POST", headers })).status).toBe(409);
+  expect(await loading).toMatchObject({ t: "ready" });
 });
 
 test("the environment is replaced, the directory and argv are the app's", async () => {
@@ -52,27 +75,25 @@ test("an entry of any name is found", async () => {
   for (const file of ["a b#c%20[é].ts", "x.mjs", "y.js"]) {
     await using worker = await Worker.blank();
     await worker.expect("up");
-    worker.assign(OK, {}, file);
-    await worker.expect("ready");
+    expect(await worker.assign(OK, {}, file), file).toMatchObject({ t: "ready" });
   }
 });
 
 test("orders may come in pieces, several at once, and as garbage", async () => {
-  await using worker = await Worker.blank();
-  await worker.expect("up");
-  worker.write(`garbage\n{"t":"assign"}\nnull\n{"t":"unknown"}\n{"t":"id`);
-  await worker.fetch("/");
+  await using worker = await Worker.serving(`
+    let idle = 0;
+    export default { fetch: () => new Response(String(idle)), onIdle() { idle++; throw new Error("told") } }`);
+  worker.write(`garbage\n{"t":"assign"}\nnull\n{"t":"unknown"}\n{"t":"idle"}\n{"t":"id`);
+  await worker.expect("error");
   worker.write(`le"}\n`);
-  worker.assign(OK);
-  await worker.expect("ready");
-  worker.assign(`throw new Error("only one app for each worker")`, {}, "other.ts");
-  expect(await (await worker.fetch("/")).text()).toBe("ok");
+  await worker.expect("error");
+  expect(await (await worker.fetch("/")).text()).toBe("2");
 });
 
 test("hooks are named, onIdle runs once for each notice and its errors are told", async () => {
   await using worker = await Worker.blank();
   await worker.expect("up");
-  worker.assign(`
+  const outcome = await worker.assign(`
     class App {
       idle = 0;
       fetch() { return new Response(String(this.idle)) }
@@ -80,7 +101,7 @@ test("hooks are named, onIdle runs once for each notice and its errors are told"
       onTerminate() {}
     }
     export default new App();`);
-  expect(await worker.next()).toEqual({
+  expect(outcome).toEqual({
     t: "ready",
     hooks: ["onIdle", "onTerminate"],
     websocket: false,
@@ -118,21 +139,6 @@ test("an onTerminate that never ends has its grace, one that throws is told", as
   expect(await broken.next()).toMatchObject({ t: "error", source: "onTerminate" });
   await broken.expect("terminated");
   expect(await broken.exited).toBe(0);
-});
-
-test("a blank, and one that is still loading, stop at once", async () => {
-  await using blank = await Worker.blank();
-  await blank.expect("up");
-  blank.say({ t: "terminate", graceMs: 10_000 });
-  await blank.expect("terminated");
-  expect(await blank.exited).toBe(0);
-
-  await using loading = await Worker.blank();
-  await loading.expect("up");
-  loading.assign(`await new Promise(() => {})`);
-  loading.say({ t: "terminate", graceMs: 10_000 });
-  await loading.expect("terminated");
-  expect(await loading.exited).toBe(0);
 });
 
 test("a worker whose server is gone ends", async () => {

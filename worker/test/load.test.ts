@@ -13,11 +13,10 @@ async function given(source: string, file: string, beside: Record<string, string
   await using worker = await Worker.blank();
   await worker.expect("up");
   for (const [name, text] of Object.entries(beside)) writeFileSync(join(worker.slot, name), text);
-  worker.assign(source, {}, file);
-  const notice = await worker.next();
-  if (notice.t === "ready") return [notice, await (await worker.fetch("/")).text()];
-  await worker.exited;
-  return [notice, await worker.output()];
+  const outcome = await worker.assign(source, {}, file);
+  if (outcome.t === "ready") return [outcome, await (await worker.fetch("/")).text()];
+  worker.kill();
+  return [outcome, await worker.output()];
 }
 
 test("a module is evaluated once, whether it awaits or not", async () => {
@@ -40,8 +39,7 @@ test("an entry behind a symbolic link may await", async () => {
   writeFileSync(join(worker.slot, "real.ts"), `${COUNTING} await 1; export default { fetch }`);
   const entry = join(worker.slot, "link.ts");
   symlinkSync("real.ts", entry);
-  worker.say({ t: "assign", dir: worker.slot, entry, env: {} });
-  await worker.expect("ready");
+  expect(await worker.become({ dir: worker.slot, entry, env: {} })).toMatchObject({ t: "ready" });
   expect(await (await worker.fetch("/")).text()).toBe("1");
 });
 

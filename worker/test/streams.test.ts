@@ -141,8 +141,8 @@ test("a WebSocket works, with data, and errors in its handlers are survived", as
 test("an app says whether it has WebSockets; without, an upgrade fails that request", async () => {
   await using worker = await Worker.blank();
   await worker.expect("up");
-  worker.assign(`export default { ${ECHO} websocket: { message() {} } }`);
-  expect(await worker.expect("ready")).toMatchObject({ websocket: true });
+  const outcome = await worker.assign(`export default { ${ECHO} websocket: { message() {} } }`);
+  expect(outcome).toMatchObject({ t: "ready", websocket: true });
 
   await using without = await Worker.serving(`export default { ${ECHO} }`);
   const response = await without.fetch("/");

@@ -30,8 +30,7 @@ export class Worker {
   static async serving(source: string, env: Record<string, string> = {}): Promise<Worker> {
     const worker = await Worker.blank();
     await worker.expect("up");
-    worker.assign(source, env);
-    await worker.expect("ready");
+    expectReady(await worker.assign(source, env));
     return worker;
   }
 
@@ -84,11 +83,17 @@ export class Worker {
     this.write(`${JSON.stringify(order)}\n`);
   }
 
-  /** Puts an app beside the socket and assigns it. */
-  assign(source: string, env: Record<string, string> = {}, file = "app.ts"): void {
+  /** Puts an app beside the socket and assigns it; what came of it. */
+  assign(source: string, env: Record<string, string> = {}, file = "app.ts"): Promise<Notice> {
     const entry = join(this.slot, file);
     writeFileSync(entry, source);
-    this.say({ t: "assign", dir: this.slot, entry, env });
+    return this.become({ dir: this.slot, entry, env });
+  }
+
+  async become(order: object): Promise<Notice> {
+    const headers = { "x-buntime-assign": JSON.stringify(order) };
+    const response = await this.fetch("/", { method: "POST", headers });
+    return (await response.json()) as Notice;
   }
 
   fetch(path: string, init: RequestInit = {}): Promise<Response> {
@@ -112,6 +117,10 @@ export class Worker {
     this.control.end();
   }
 
+  kill(): void {
+    this.child.kill("SIGKILL");
+  }
+
   get exited(): Promise<number> {
     return this.child.exited;
   }
@@ -126,4 +135,8 @@ export class Worker {
     this.control.terminate();
     rmSync(this.slot, { recursive: true, force: true });
   }
+}
+
+function expectReady(outcome: Notice): void {
+  if (outcome.t !== "ready") throw new Error(`expected ready, got ${JSON.stringify(outcome)}`);
 }

@@ -206,24 +206,20 @@ impl Connection {
     /// Connects to a worker. While its backlog is full this waits, so the caller
     /// needs a deadline.
     pub(crate) async fn open(instance: &Instance, deadline: Instant) -> io::Result<Self> {
-        loop {
-            match UnixStream::connect(instance.socket_path()).await {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::time::sleep(BACKLOG_PAUSE).await;
-                }
-                Err(error) => return Err(error),
-                Ok(stream) => {
-                    return Ok(Self {
-                        stream,
-                        input: BytesMut::with_capacity(FIRST_BUFFER),
-                        output: Vec::new(),
-                        reused: false,
-                        put_at: 0,
-                        alarm: Alarm::new(deadline),
-                    });
-                }
-            }
-        }
+        let first = instance.take_first();
+        let reused = first.is_some();
+        let stream = match first {
+            Some(first) => UnixStream::from_std(first)?,
+            None => connect(instance.socket_path()).await?,
+        };
+        Ok(Self {
+            stream,
+            input: BytesMut::with_capacity(FIRST_BUFFER),
+            output: Vec::new(),
+            reused,
+            put_at: 0,
+            alarm: Alarm::new(deadline),
+        })
     }
 
     /// Whether nothing has come since the last response. Costs no system call
@@ -244,6 +240,17 @@ impl Connection {
         // The future keeps no state between polls.
         let read = std::pin::pin!(self.stream.read_buf(&mut self.input));
         Future::poll(read, cx)
+    }
+}
+
+async fn connect(path: &str) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(BACKLOG_PAUSE).await;
+            }
+            connected => return connected,
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 
 mod boot;
 mod control;
+mod door;
 mod logs;
 mod slot;
 mod supervisor;
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -53,6 +55,8 @@ pub(crate) struct Instance {
     /// this descriptor can connect.
     _socket: OwnedFd,
     socket_path: String,
+    /// The connection over which the worker got its app, for the first request.
+    first: Mutex<Option<StdUnixStream>>,
     /// Requests inside, and whether the gate is closed. One word, so that nobody
     /// can enter between "is it open" and "I am in".
     gate: AtomicU32,
@@ -87,6 +91,11 @@ impl Instance {
     /// Where to connect to: no path in the file system, so of any depth.
     pub(crate) fn socket_path(&self) -> &str {
         &self.socket_path
+    }
+
+    /// A connection that is open already; there is at most one.
+    pub(crate) fn take_first(&self) -> Option<StdUnixStream> {
+        self.first.lock().take()
     }
 
     /// Takes a place for a request, unless the gate is closed.

@@ -35,8 +35,8 @@ pub(crate) fn worker_env(
             ("ENTRYPOINT", path(&spec.entrypoint)),
             ("WORKER_ID", instance.id().to_string()),
             ("WORKER_CONFIG", worker_config(spec)),
-            ("HOME", path(&slot.join("home"))),
-            ("TMPDIR", path(&slot.join("tmp"))),
+            ("HOME", path(&slot)),
+            ("TMPDIR", path(&slot)),
             ("DATA_DIR", path(&data)),
         ]
         .map(|(name, value)| (name.to_owned(), value)),

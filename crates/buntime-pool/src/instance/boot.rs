@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use buntime_sandbox::{Launch, Process};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -17,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::control::{Control, Heard, Notice};
+use super::door::Door;
 use super::logs;
 use super::slot::Slot;
 use super::supervisor::{Assignment, Supervisor};
@@ -31,8 +31,6 @@ const BOOT_LIMIT: Duration = Duration::from_secs(10);
 /// Between looks at the slot of a start that failed, and how many there are.
 const CLEAR_PAUSE: Duration = Duration::from_millis(10);
 const CLEAR_TRIES: u32 = 20;
-const PING: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-const PONG_LIMIT: u64 = 4096;
 
 /// What is in a blank worker's environment besides the server's base: nothing of
 /// it is left once the worker has its app.
@@ -108,6 +106,7 @@ struct Parts {
     app: Arc<OnceLock<Arc<crate::config::AppSpec>>>,
     socket: OwnedFd,
     socket_path: String,
+    door: Door,
 }
 
 async fn start(
@@ -152,7 +151,7 @@ async fn start(
     let taken = slot.take_socket();
     let (socket, socket_path) = taken
         .map_err(|error| StartFailure::new(format!("cannot take the worker's socket: {error}")))?;
-    ping(&socket_path)
+    let door = Door::open(&socket_path)
         .await
         .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
     Ok(Parts {
@@ -162,6 +161,7 @@ async fn start(
         app,
         socket,
         socket_path,
+        door,
     })
 }
 
@@ -170,8 +170,8 @@ fn launch(shared: &Shared, flavor: Flavor, slot: &Slot, control: OwnedFd) -> Lau
     let base = shared.config.base_env.iter();
     env.extend(base.map(|(name, value)| (name.into(), value.into())));
     env.extend(TECHNICAL.map(|(name, value)| (name.into(), value.into())));
-    env.push(("HOME".into(), slot.home().into()));
-    env.push(("TMPDIR".into(), slot.tmp().into()));
+    env.push(("HOME".into(), slot.path().into()));
+    env.push(("TMPDIR".into(), slot.path().into()));
     let mut args: Vec<OsString> = Vec::new();
     if flavor == Flavor::Small {
         args.push("--smol".into());
@@ -215,19 +215,6 @@ async fn wait_until_up(process: &mut Process, control: &mut Control) -> Result<(
     }
 }
 
-/// One request ahead: the first one through Bun's server costs a millisecond more.
-async fn ping(path: &str) -> std::io::Result<()> {
-    let mut stream = UnixStream::connect(path).await?;
-    stream.write_all(PING).await?;
-    let mut pong = Vec::new();
-    stream.take(PONG_LIMIT).read_to_end(&mut pong).await?;
-    if pong.starts_with(b"HTTP/1.1 ") {
-        Ok(())
-    } else {
-        Err(std::io::ErrorKind::InvalidData.into())
-    }
-}
-
 fn supervise(shared: &Arc<Shared>, id: Uuid, slot: Slot, parts: Parts) -> Blank {
     let (order, orders) = watch::channel(Order::Run);
     let instance = Arc::new(Instance {
@@ -237,6 +224,7 @@ fn supervise(shared: &Arc<Shared>, id: Uuid, slot: Slot, parts: Parts) -> Blank 
         born: Instant::now(),
         _socket: parts.socket,
         socket_path: parts.socket_path,
+        first: Mutex::new(None),
         gate: AtomicU32::new(0),
         requests: AtomicU64::new(0),
         touched: AtomicU64::new(0),
@@ -256,6 +244,7 @@ fn supervise(shared: &Arc<Shared>, id: Uuid, slot: Slot, parts: Parts) -> Blank 
         instance: Arc::clone(&instance),
         process: parts.process,
         control: parts.control,
+        door: Some(parts.door),
         logs: parts.logs,
         slot,
         orders,

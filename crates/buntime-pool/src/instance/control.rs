@@ -4,7 +4,7 @@
 //! The app runs in the process at the other end, so nothing that is read here is
 //! trusted: it is bounded, rate-limited, and at worst costs that worker its life.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -29,13 +29,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// To the worker.
 #[derive(Debug, Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
-pub(super) enum Order<'a> {
-    /// Become this app.
-    Assign {
-        dir: &'a str,
-        entry: &'a str,
-        env: &'a BTreeMap<String, String>,
-    },
+pub(super) enum Order {
     /// Nothing has been asked of you for a while.
     Idle,
     /// End.
@@ -51,17 +45,6 @@ pub(super) enum Order<'a> {
 pub(super) enum Notice {
     /// The socket is bound.
     Up,
-    /// The app is loaded.
-    Ready {
-        #[serde(default)]
-        hooks: Vec<String>,
-    },
-    /// The app cannot be loaded.
-    Failed {
-        message: String,
-        #[serde(default)]
-        stack: String,
-    },
     /// `onTerminate` is over.
     Terminated,
     /// For the log.
@@ -147,7 +130,7 @@ impl Control {
     }
 
     /// Sends an order.
-    pub(super) async fn tell(&mut self, order: &Order<'_>) -> io::Result<()> {
+    pub(super) async fn tell(&mut self, order: &Order) -> io::Result<()> {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
         timeout(WRITE_LIMIT, self.stream.write_all(&line))
@@ -167,12 +150,6 @@ mod tests {
     #[test]
     fn notices_are_read_and_anything_else_is_garbage() {
         assert_eq!(read(br#"{"t":"up"}"#), Heard::Notice(Notice::Up));
-        assert_eq!(
-            read(br#"{"t":"ready","hooks":["onIdle"],"websocket":true}"#),
-            Heard::Notice(Notice::Ready {
-                hooks: vec!["onIdle".to_owned()]
-            })
-        );
         for garbage in [
             "",
             "{}",
@@ -181,7 +158,7 @@ mod tests {
             "{\"t\":\"no\"}",
             "{\"t\":1}",
             "\u{0}",
-            "{\"t\":\"failed\"}",
+            "{\"t\":\"error\"}",
         ] {
             assert_eq!(read(garbage.as_bytes()), Heard::Garbage, "{garbage}");
         }

@@ -1,4 +1,5 @@
-//! A worker's directory: its socket for a moment, its home and its temporary files.
+//! A worker's directory: its socket for a moment, then its home, where its temporary
+//! files are too. All goes with the worker.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -28,26 +29,11 @@ impl Slot {
         let mut private = DirBuilder::new();
         private.mode(0o700);
         private.create(&path)?;
-        let slot = Self { path };
-        for dir in [slot.home(), slot.tmp()] {
-            if let Err(error) = private.create(dir) {
-                slot.remove();
-                return Err(error);
-            }
-        }
-        Ok(slot)
+        Ok(Self { path })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub(super) fn home(&self) -> PathBuf {
-        self.path.join("home")
-    }
-
-    pub(super) fn tmp(&self) -> PathBuf {
-        self.path.join("tmp")
     }
 
     /// Takes the worker's socket: opens it as a path and removes its name, so that
@@ -64,6 +50,11 @@ impl Slot {
         fs::remove_file(path)?;
         let address = format!("/proc/self/fd/{}", socket.as_raw_fd());
         Ok((socket, address))
+    }
+
+    /// Removes the directory if the worker left nothing in it, which is quick.
+    pub(super) fn remove_empty(&self) -> bool {
+        fs::remove_dir(&self.path).is_ok()
     }
 
     /// Removes the directory with all that the worker left in it. May take long.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::control::{self, Control, Heard, Notice};
+use super::door::{Become, Door, Outcome};
 use super::slot::Slot;
 use super::{Instance, Order};
 use crate::config::AppSpec;
@@ -74,6 +76,8 @@ pub(super) struct Supervisor {
     pub(super) instance: Arc<Instance>,
     pub(super) process: Process,
     pub(super) control: Control,
+    /// Until the worker has its app.
+    pub(super) door: Option<Door>,
     pub(super) logs: Vec<JoinHandle<()>>,
     pub(super) slot: Slot,
     pub(super) orders: watch::Receiver<Order>,
@@ -154,26 +158,42 @@ impl Supervisor {
         let (Some(dir), Some(entry)) = (spec.dir.to_str(), entry.to_str()) else {
             return Err(failed("the path of the app is not valid UTF-8".to_owned()));
         };
-        let order = control::Order::Assign { dir, entry, env };
-        // A worker that is dead already says so below.
-        let _ = self.control.tell(&order).await;
+        let Some(mut door) = self.door.take() else {
+            return Err((StartProblem::Ended, ExitReason::Surplus));
+        };
+        let what = Become { dir, entry, env };
+        let outcome = self.outcome(door.assign(&what), deadline).await?;
+        match outcome {
+            Outcome::Ready { hooks } => {
+                self.hooks = hooks;
+                *self.instance.first.lock() = door.into_std().ok();
+                Ok(())
+            }
+            Outcome::Failed { message, stack } => Err(failed(join(&message, &stack))),
+        }
+    }
+
+    /// Waits for the app to be loaded, and for all that may come in between.
+    async fn outcome(
+        &mut self,
+        assigned: impl Future<Output = io::Result<Outcome>>,
+        deadline: Instant,
+    ) -> Result<Outcome, (StartProblem, ExitReason)> {
+        let mut assigned = pin!(assigned);
         loop {
             let event = tokio::select! {
                 biased;
                 event = self.event() => event,
+                outcome = &mut assigned => match outcome {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(error) => return Err(self.no_outcome(&error).await),
+                },
                 () = sleep_until(deadline) => {
                     return Err((StartProblem::Timeout, ExitReason::Timeout));
                 }
             };
             match event {
-                Event::Heard(Heard::Notice(Notice::Ready { hooks })) => {
-                    self.hooks = hooks;
-                    return Ok(());
-                }
-                Event::Heard(Heard::Notice(Notice::Failed { message, stack })) => {
-                    return Err(failed(join(&message, &stack)));
-                }
-                Event::Exit(exit) => return Err(self.why_ended(exit).await),
+                Event::Exit(exit) => return Err(ended(exit)),
                 other => match self.digest(other) {
                     Some(Order::Drain(reason) | Order::Kill(reason)) => {
                         return Err((StartProblem::Ended, reason));
@@ -184,27 +204,13 @@ impl Supervisor {
         }
     }
 
-    /// A worker that ends while it loads has mostly said why; that may be read
-    /// after the news of its end.
-    async fn why_ended(&mut self, exit: Exit) -> (StartProblem, ExitReason) {
-        let said = timeout(LAST_WORDS, async {
-            loop {
-                match self.control.hear().await {
-                    Heard::Notice(Notice::Failed { message, stack }) => {
-                        return Some(join(&message, &stack));
-                    }
-                    Heard::Closed => return None,
-                    Heard::Notice(_) | Heard::Garbage => {}
-                }
-            }
-        });
-        failed(said.await.ok().flatten().unwrap_or_else(|| {
-            let how = match exit {
-                Exit::Code(code) => format!("with code {code}"),
-                Exit::Signal(signal) => format!("by signal {signal}"),
-            };
-            format!("the process ended {how} while it loaded the app")
-        }))
+    /// The connection broke: mostly because the process ended, and its end is what
+    /// the app's author wants to know of.
+    async fn no_outcome(&mut self, error: &io::Error) -> (StartProblem, ExitReason) {
+        match timeout(LAST_WORDS, self.process.wait()).await {
+            Ok(exit) => ended(exit),
+            Err(_) => failed(format!("the wrapper did not answer: {error}")),
+        }
     }
 
     /// What a dead worker had to say and nobody has read yet.
@@ -423,7 +429,9 @@ impl Supervisor {
         let events = &self.shared.config.events;
         events.exited(app, instance.id(), instance.pid(), reason);
         let slot = self.slot;
-        let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
+        if !slot.remove_empty() {
+            let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
+        }
     }
 }
 
@@ -437,6 +445,14 @@ async fn sleep_until_some(deadline: Option<Instant>) {
 fn failed(message: String) -> (StartProblem, ExitReason) {
     let failure = StartFailure { message };
     (StartProblem::Failed(failure), ExitReason::StartFailed)
+}
+
+fn ended(exit: Exit) -> (StartProblem, ExitReason) {
+    let how = match exit {
+        Exit::Code(code) => format!("with code {code}"),
+        Exit::Signal(signal) => format!("by signal {signal}"),
+    };
+    failed(format!("the process ended {how} while it loaded the app"))
 }
 
 fn death(exit: Exit) -> Death {

@@ -164,10 +164,14 @@ async fn a_bun_without_socket_or_manners_is_no_worker() {
 async fn noise_on_the_control_channel_costs_the_worker_its_life() {
     let rig = Rig::fake();
     let app = rig.app("noisy", "noise", |_| {});
-    // It may be dead before it has answered.
+    // It may be dead before it has answered, or even before it is known to serve.
     let _ = rig.get(&app, "/pid").await;
-    let pid = rig.events.started().await;
-    assert_eq!(rig.events.exit_of(pid).await, ExitReason::Misbehaved);
+    rig.events
+        .wait("its end", |event| match event {
+            Event::Exited(Some(_), _, ExitReason::Misbehaved) => Some(()),
+            _ => None,
+        })
+        .await;
     rig.finish().await;
 }
 

@@ -90,13 +90,10 @@ fn run() -> io::Result<()> {
     send(&json!({"t": "up"}));
     for line in BufReader::new(control).lines() {
         let order: Value = serde_json::from_str(&line?)?;
-        match text(&order, "t") {
-            "assign" => assign(order),
-            "terminate" if !instructions().iter().any(|line| line == "stubborn") => {
-                send(&json!({"t": "terminated"}));
-                exit(0);
-            }
-            _ => {}
+        let is_stubborn = instructions().iter().any(|line| line == "stubborn");
+        if text(&order, "t") == "terminate" && !is_stubborn {
+            send(&json!({"t": "terminated"}));
+            exit(0);
         }
     }
     Ok(())
@@ -110,15 +107,15 @@ fn control() -> UnixStream {
     unsafe { UnixStream::from_raw_fd(3) }
 }
 
-fn assign(order: Value) {
+/// Becomes an app; the outcome.
+fn assign(order: Value) -> Value {
     let _ = APP.set(order);
     let mut hooks = vec!["onIdle"];
     for line in instructions() {
         let (word, rest) = line.split_once(' ').unwrap_or((line.as_str(), ""));
         match word {
             "fail" => {
-                send(&json!({"t": "failed", "kind": "import", "message": rest, "stack": ""}));
-                exit(1);
+                return json!({"t": "failed", "kind": "import", "message": rest, "stack": ""});
             }
             "exit" => exit(rest.parse().unwrap_or(1)),
             "hang" => hang(),
@@ -128,13 +125,6 @@ fn assign(order: Value) {
                 let _ = file.and_then(|mut file| file.write_all(b"."));
             }
             "stubborn" => hooks.push("onTerminate"),
-            "noise" => {
-                thread::spawn(|| {
-                    loop {
-                        send_raw(b"\x00\xff noise\n");
-                    }
-                });
-            }
             "flood" => {
                 thread::spawn(|| {
                     let line = format!("{}\n", "x".repeat(100)).repeat(100);
@@ -147,11 +137,27 @@ fn assign(order: Value) {
             _ => {}
         }
     }
-    send(&json!({"t": "ready", "hooks": hooks, "websocket": true}));
-    if instructions().iter().any(|line| line == "close-control") {
-        let out = OUT.get();
-        let out = out.map(|out| out.lock().unwrap_or_else(PoisonError::into_inner));
-        let _ = out.map(|out| out.shutdown(std::net::Shutdown::Write));
+    json!({"t": "ready", "hooks": hooks, "websocket": true})
+}
+
+/// What it does to the control channel once it serves.
+fn spoil_control() {
+    for line in instructions() {
+        match line.as_str() {
+            "noise" => {
+                thread::spawn(|| {
+                    loop {
+                        send_raw(b"\x00\xff noise\n");
+                    }
+                });
+            }
+            "close-control" => {
+                let out = OUT.get();
+                let out = out.map(|out| out.lock().unwrap_or_else(PoisonError::into_inner));
+                let _ = out.map(|out| out.shutdown(std::net::Shutdown::Write));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -182,6 +188,17 @@ fn serve_all(stream: UnixStream) -> io::Result<()> {
             return Ok(());
         }
         let body = read_body(&mut input, &request)?;
+        if let Some(order) = request.headers.get("x-buntime-assign") {
+            let order = if order.is_empty() {
+                body.as_slice()
+            } else {
+                order.as_bytes()
+            };
+            let outcome = assign(serde_json::from_slice(order)?);
+            answered(&mut out, &outcome.to_string())?;
+            spoil_control();
+            continue;
+        }
         let goes_on = reply(&mut out, &request, &body)?;
         if !goes_on
             || request
@@ -211,7 +228,7 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Option<Request>> {
     let headers = head
         .lines()
         .skip(1)
-        .filter_map(|line| line.split_once(": "))
+        .filter_map(|line| line.split_once(": ").or_else(|| line.split_once(':')))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
     Ok(Some(Request {

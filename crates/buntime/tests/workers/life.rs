@@ -2,6 +2,7 @@
 //! is replaced.
 
 use std::collections::HashSet;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -70,31 +71,30 @@ fn a_long_request_keeps_its_worker_beyond_the_ttl() {
 #[test]
 fn a_worker_is_recycled_after_max_requests_without_losing_one() {
     const THREADS: usize = 4;
-    const EACH: usize = 150;
+    /// A replacement takes a while, in which the old worker goes on.
+    const MOST: usize = 20_000;
     let server = server()
         .sample("worn@1.0.0", "ttl: 1h\nmaxRequests: 25\n")
         .start();
     let probe = server.probe();
-    let pids: HashSet<String> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut connection = server.connect();
-                    (0..EACH)
-                        .map(|_| {
-                            let response = connection.get("/worn/pid");
-                            assert_eq!(response.status, 200, "{response:?}");
-                            response.text()
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect()
+    let pids = Mutex::new(HashSet::new());
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut connection = server.connect();
+                for _ in 0..MOST {
+                    let response = connection.get("/worn/pid");
+                    assert_eq!(response.status, 200, "{response:?}");
+                    let mut pids = pids.lock().unwrap();
+                    pids.insert(response.text());
+                    if pids.len() > 2 {
+                        return;
+                    }
+                }
+            });
+        }
     });
+    let pids = pids.into_inner().unwrap();
     assert!(pids.len() > 2, "{} workers", pids.len());
     server.wait_for_log(|line| {
         line.text("app") == "worn@1.0.0" && line.text("reason") == "max-requests"
@@ -156,14 +156,16 @@ fn an_app_gets_more_workers_while_all_of_its_own_are_busy() {
         "one is enough for one client"
     );
     let mut held = Vec::new();
-    while started(&server, "wide@1.0.0") < 3 {
-        assert!(
-            held.len() < 50,
-            "fifty requests at once are served by too few workers"
-        );
-        let tag = format!("held{}", held.len());
-        held.push(server.begin(&format!("/wide/hang?tag={tag}")));
-        server.wait_for_message(&format!("begun {tag}"));
+    for workers in 2..=3 {
+        // One for each worker there is, and one more that finds all of them busy.
+        for _ in 0..workers {
+            let tag = format!("held{}", held.len());
+            held.push(server.begin(&format!("/wide/hang?tag={tag}")));
+            server.wait_for_message(&format!("begun {tag}"));
+        }
+        server.wait_until("another worker is there", || {
+            started(&server, "wide@1.0.0") == workers
+        });
     }
     for number in 0..10 {
         held.push(server.begin(&format!("/wide/hang?tag=more{number}")));
