@@ -81,6 +81,10 @@ pub struct StaticRequest<'a> {
     pub if_range: Option<&'a [u8]>,
     /// `Range`.
     pub range: Option<&'a [u8]>,
+    /// Set where the server changes the site's pages (`text/html`) before it sends
+    /// them: what distinguishes its change, to be added to their entity tags. Such a
+    /// page is offered whole and uncompressed, and has no date to compare.
+    pub page_variant: Option<&'a str>,
 }
 
 /// The methods a static site tells apart.

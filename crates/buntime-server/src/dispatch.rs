@@ -1,5 +1,6 @@
 //! From a request whose app is known to that app's answer.
 
+pub(crate) mod page;
 pub(crate) mod site;
 pub(crate) mod worker;
 

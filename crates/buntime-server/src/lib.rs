@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod edge;
 pub mod failure;
 pub mod health;
+pub mod html;
 pub mod logging;
 pub mod message;
 pub mod service;

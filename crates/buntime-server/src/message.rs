@@ -14,6 +14,8 @@ use buntime_http::{BodySource, Frame, HeaderId, HeaderList, Method, RequestId, T
 use buntime_pool::WorkerBody;
 use bytes::Bytes;
 
+use crate::html::PageBody;
+
 /// Which of the server's listeners a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
@@ -138,6 +140,8 @@ pub enum Body {
     File(FileStream),
     /// What a worker answers, as it comes.
     Worker(Box<WorkerBody>),
+    /// One of the others, with what the server puts into pages.
+    Page(Box<PageBody>),
 }
 
 /// Why a response's body ended before its end. The client can only be told by
@@ -166,6 +170,7 @@ impl Body {
             Self::Worker(worker) => worker
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyFault::from))),
+            Self::Page(page) => page.poll_frame(cx),
         }
     }
 
@@ -182,6 +187,7 @@ impl std::fmt::Debug for Body {
             Self::Bytes(_) => "Bytes",
             Self::File(_) => "File",
             Self::Worker(_) => "Worker",
+            Self::Page(_) => "Page",
         })
     }
 }

@@ -241,15 +241,11 @@ impl Service {
     ) -> Result<Response, Answer> {
         match deployment.slot() {
             Served::Site(site) => {
-                let Request {
-                    method,
-                    target,
-                    headers,
-                    // Going away does not matter to a file: the body goes home.
-                    body: _,
-                    ..
-                } = request;
-                dispatch::site::serve(site, method, &target, &headers, base).await
+                let pages = deployment
+                    .unit()
+                    .ready()
+                    .and_then(|ready| ready.pages.as_ref());
+                dispatch::site::serve(site, pages, request, base).await
             }
             Served::App(_) => {
                 dispatch::worker::serve(self, workers, Arc::clone(&deployment), request, base).await

@@ -61,6 +61,8 @@ impl Finding {
 pub(super) struct Resource {
     pub(super) plain: Representation,
     pub(super) coded: Vec<(Coding, Representation)>,
+    /// Whether it is HTML.
+    pub(super) is_page: bool,
 }
 
 impl Resource {
@@ -201,6 +203,7 @@ fn load(
         varies: !siblings.is_empty(),
     };
     Ok(Resource {
+        is_page: mime::is_page(path.file_name()),
         plain: describe.representation(plain, info, None),
         coded: siblings
             .into_iter()

@@ -70,6 +70,11 @@ pub(super) fn content_type(name: &str) -> &'static str {
         .map_or(UNKNOWN, |at| TYPES[at].1)
 }
 
+/// Whether a file name is that of an HTML page.
+pub(super) fn is_page(name: &str) -> bool {
+    content_type(name).starts_with("text/html")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

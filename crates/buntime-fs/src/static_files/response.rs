@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::body::{FileBody, StaticBody};
-use super::conditional::{self, Verdict};
+use super::conditional::{self, Validators, Verdict};
 use super::encoding;
 use super::find::{Content, Representation, Resource};
 use super::range::{self, Wanted};
@@ -47,6 +47,9 @@ pub struct StaticResponse {
     /// `content-length` to send, for HEAD too. `None`: an outcome without a
     /// body of its own, which the server may fill.
     pub length: Option<u64>,
+    /// Whether this is a whole page that the server is to change, as
+    /// [`StaticRequest::page_variant`] says.
+    pub is_variant: bool,
     /// What to send; empty for HEAD.
     pub body: StaticBody,
 }
@@ -89,6 +92,7 @@ impl StaticResponse {
             outcome,
             headers,
             length: None,
+            is_variant: false,
             body: StaticBody::Empty,
         }
     }
@@ -109,6 +113,9 @@ impl StaticResponse {
 
 /// Sends a file, or says why not.
 pub(super) fn file(request: &StaticRequest<'_>, resource: &Resource) -> StaticResponse {
+    if let Some(variant) = request.page_variant.filter(|_| resource.is_page) {
+        return page(request, &resource.plain, variant);
+    }
     let chosen = choose(request, resource);
     let brief = || StaticHeaders::of(Arc::clone(&chosen.brief_headers));
     match conditional::judge(request, &chosen.validators) {
@@ -142,21 +149,88 @@ pub(super) fn file(request: &StaticRequest<'_>, resource: &Resource) -> StaticRe
             return StaticResponse::bare(Outcome::RangeNotSatisfiable, headers);
         }
     };
-    let body = match (request.method, &chosen.content) {
-        (StaticMethod::Get, _) if length == 0 => StaticBody::Empty,
-        (StaticMethod::Get, Content::Memory(bytes)) => {
-            StaticBody::Bytes(bytes.slice(to_index(start)..to_index(start + length)))
-        }
-        (StaticMethod::Get, Content::Open(file)) => {
-            StaticBody::File(FileBody::new(Arc::clone(file), start, length))
-        }
-        (StaticMethod::Head | StaticMethod::Other, _) => StaticBody::Empty,
-    };
+    let body = Part { start, length }.of(&chosen.content, request.method);
     StaticResponse {
         outcome,
         headers,
         length: Some(length),
+        is_variant: false,
         body,
+    }
+}
+
+/// Headers that are not true of a page that was changed.
+const OF_THE_FILE: [&str; 5] = [
+    "accept-ranges",
+    "cache-control",
+    "etag",
+    "last-modified",
+    "vary",
+];
+
+/// A page that the server will change. What the file's headers say of its bytes is
+/// left out, and its tag says which change.
+fn page(request: &StaticRequest<'_>, plain: &Representation, variant: &str) -> StaticResponse {
+    let etag = plain.validators.etag.trim_end_matches('"');
+    let validators = Validators {
+        etag: format!("{etag}-{variant}\"").into(),
+        modified: plain.validators.modified,
+    };
+    let headers = |of_file: &[(&'static str, HeaderText)]| {
+        let kept = of_file
+            .iter()
+            .filter(|(name, _)| !OF_THE_FILE.contains(name));
+        let mut headers: Vec<_> = kept.cloned().collect();
+        headers.push(("etag", validators.etag.to_string().into()));
+        // A hash in the name is of the file, not of what the server adds.
+        headers.push(("cache-control", Cow::from("no-cache")));
+        StaticHeaders::of(headers)
+    };
+    let undated = StaticRequest {
+        if_modified_since: None,
+        if_unmodified_since: None,
+        ..*request
+    };
+    let outcome = match conditional::judge(&undated, &validators) {
+        Verdict::Proceed => Outcome::Full,
+        Verdict::NotModified => Outcome::NotModified,
+        Verdict::PreconditionFailed => Outcome::PreconditionFailed,
+    };
+    if outcome != Outcome::Full {
+        return StaticResponse::bare(outcome, headers(&plain.brief_headers));
+    }
+    let whole = Part {
+        start: 0,
+        length: plain.size,
+    };
+    StaticResponse {
+        outcome,
+        headers: headers(&plain.full_headers),
+        length: Some(plain.size),
+        is_variant: true,
+        body: whole.of(&plain.content, request.method),
+    }
+}
+
+/// So many bytes of a file.
+struct Part {
+    start: u64,
+    length: u64,
+}
+
+impl Part {
+    fn of(&self, content: &Content, method: StaticMethod) -> StaticBody {
+        let &Self { start, length } = self;
+        match (method, content) {
+            (StaticMethod::Get, _) if length == 0 => StaticBody::Empty,
+            (StaticMethod::Get, Content::Memory(bytes)) => {
+                StaticBody::Bytes(bytes.slice(to_index(start)..to_index(start + length)))
+            }
+            (StaticMethod::Get, Content::Open(file)) => {
+                StaticBody::File(FileBody::new(Arc::clone(file), start, length))
+            }
+            (StaticMethod::Head | StaticMethod::Other, _) => StaticBody::Empty,
+        }
     }
 }
 

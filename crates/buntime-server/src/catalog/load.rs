@@ -13,6 +13,7 @@ use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
 
 use super::problem::{Problem, Topic};
 use super::unit::{Broken, Entry, Ready, State};
+use crate::html::PageSettings;
 
 /// Files beside each other that decide what a unit is. The first three make a
 /// folder a unit.
@@ -156,6 +157,7 @@ impl Loading<'_> {
         }
         let env = worker_env(&manifest.env, &dotenv);
         Ok(State::Ready(Ready {
+            pages: PageSettings::of(&manifest, &env.passed),
             manifest: Arc::new(manifest),
             entry,
             env: env.passed,

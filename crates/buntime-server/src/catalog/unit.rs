@@ -8,6 +8,8 @@ use std::sync::Arc;
 use buntime_core::{Manifest, PackageName, Version};
 use buntime_fs::RelPath;
 
+use crate::html::PageSettings;
+
 /// A version of a worker in a folder.
 #[derive(Clone, Debug)]
 pub struct Unit {
@@ -59,6 +61,8 @@ pub struct Ready {
     pub env: BTreeMap<String, String>,
     /// Names that the filter took out, for the warning at a worker's start.
     pub blocked_env: Vec<String>,
+    /// What goes into its pages, if anything does.
+    pub pages: Option<PageSettings>,
 }
 
 /// What answers the requests of a unit.

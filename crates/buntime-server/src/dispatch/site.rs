@@ -3,21 +3,36 @@
 use buntime_fs::static_files::{
     Outcome, StaticBody, StaticMethod, StaticRequest, StaticResponse, StaticSite,
 };
-use buntime_http::{HeaderId, HeaderList, Method, Target};
+use buntime_http::{HeaderId, HeaderList, Method};
 
-use super::Base;
+use super::{Base, page};
 use crate::failure::Failure;
-use crate::message::{Body, BodyLength, FileStream, Response};
+use crate::html::{Insertion, PageSettings};
+use crate::message::{Body, BodyLength, FileStream, Request, Response};
 use crate::service::Answer;
 
 /// Answers from the site's files.
 pub(crate) async fn serve(
     site: &StaticSite,
-    method: Method,
-    target: &Target,
-    headers: &HeaderList,
+    pages: Option<&PageSettings>,
+    request: Request,
     base: &Base,
 ) -> Result<Response, Answer> {
+    let Request {
+        method,
+        target,
+        headers,
+        peer,
+        // Going away does not matter to a file: the body goes home.
+        body: _,
+        ..
+    } = request;
+    let insertion = pages.map(|pages| {
+        let prefix = page::forwarded_prefix(&headers, &peer);
+        let base = target.path().as_str().get(..base.end).unwrap_or_default();
+        pages.insertion(&prefix, base)
+    });
+    let variant = insertion.as_ref().map(Insertion::variant);
     let path = target.path().as_bytes();
     let asked = StaticRequest {
         method: match method {
@@ -35,11 +50,13 @@ pub(crate) async fn serve(
         if_unmodified_since: headers.get(HeaderId::IfUnmodifiedSince),
         if_range: headers.get(HeaderId::IfRange),
         range: headers.get(HeaderId::Range),
+        page_variant: variant.as_deref(),
     };
     let StaticResponse {
         outcome,
         headers,
         length,
+        is_variant,
         body,
     } = site.respond(&asked).await;
     let status = match outcome {
@@ -60,7 +77,7 @@ pub(crate) async fn serve(
         let pushed = list.push(name.as_bytes(), value.as_bytes());
         debug_assert!(pushed.is_ok(), "{name} is not sendable");
     }
-    Ok(Response {
+    let response = Response {
         early_hints: Vec::new(),
         status,
         headers: list,
@@ -72,6 +89,10 @@ pub(crate) async fn serve(
             StaticBody::File(file) => Body::File(FileStream::new(file)),
         },
         close: false,
+    };
+    Ok(match insertion {
+        Some(insertion) if is_variant => page::insert(response, method, insertion),
+        _ => response,
     })
 }
 

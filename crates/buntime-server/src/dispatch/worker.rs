@@ -12,7 +12,7 @@ use buntime_http::{
 };
 use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
 
-use super::{Base, Served};
+use super::{Base, Served, page};
 use crate::catalog::{Deployment, Unit};
 use crate::failure::Failure;
 use crate::message::{Body, BodyLength, Peer, Request, Response};
@@ -51,7 +51,9 @@ pub(crate) async fn serve(
         return Err(BODY_REFUSED.into());
     }
     let prefix = target.path().as_str().get(..base.end).unwrap_or_default();
+    let proxy_prefix = page::forwarded_prefix(&headers, &peer);
     prepare_headers(&mut headers, &peer, prefix);
+    page::ask_for_whole(deployment.unit(), method, &mut headers);
     let below = target_below(&target, base);
     let mut body = Some(body);
     let mut deployment = deployment;
@@ -70,7 +72,16 @@ pub(crate) async fn serve(
             websocket,
         };
         let error = match app.exchange(workers, asked, &mut body).await {
-            Ok(response) => return answer(service, unit, prefix, method, &id, response),
+            Ok(response) => {
+                let response = answer(service, unit, prefix, method, &id, response)?;
+                return Ok(page::of_worker(
+                    response,
+                    ready,
+                    method,
+                    &proxy_prefix,
+                    prefix,
+                ));
+            }
             Err(error) => error,
         };
         // The unit was replaced after this request had found it: what serves now
