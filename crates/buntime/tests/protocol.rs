@@ -26,6 +26,8 @@ mod request_ids;
 mod routes;
 #[path = "protocol/slow.rs"]
 mod slow;
+#[path = "protocol/static_sites.rs"]
+mod static_sites;
 #[path = "protocol/streams.rs"]
 mod streams;
 #[path = "protocol/support.rs"]
