@@ -42,6 +42,7 @@ use crate::root::{OpenError, Root};
 pub use body::{FileBody, StaticBody};
 pub use cache::FileCache;
 pub use policy::SourceMaps;
+pub use range::{ByteRange, byte_range};
 pub use response::{HeaderText, Outcome, StaticHeaders, StaticResponse};
 
 use cache::{Entry, Freshness, Key};

@@ -2,7 +2,7 @@
 
 /// What a `Range` header asks for of a file of known size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum ByteRange {
     /// The whole: no bytes range, several ranges, or nonsense, all of which a
     /// server may ignore.
     Whole,
@@ -17,39 +17,40 @@ pub(super) enum Wanted {
     Unsatisfiable,
 }
 
-/// Reads a `Range` header against a file of `size` bytes.
-pub(super) fn parse(header: &[u8], size: u64) -> Wanted {
+/// Reads a `Range` header against a file of `size` bytes (RFC 9110 section 14.2).
+#[must_use]
+pub fn byte_range(header: &[u8], size: u64) -> ByteRange {
     let Some((unit, ranges)) = split_once(header, b'=') else {
-        return Wanted::Whole;
+        return ByteRange::Whole;
     };
     if !unit.trim_ascii().eq_ignore_ascii_case(b"bytes") || ranges.contains(&b',') {
-        return Wanted::Whole;
+        return ByteRange::Whole;
     }
     let Some((first, last)) = split_once(ranges.trim_ascii(), b'-') else {
-        return Wanted::Whole;
+        return ByteRange::Whole;
     };
     match (number(first), number(last)) {
         (Number::Absent, Number::Is(suffix)) => {
             let length = suffix.min(size);
             if length == 0 {
-                return Wanted::Unsatisfiable;
+                return ByteRange::Unsatisfiable;
             }
-            Wanted::Part {
+            ByteRange::Part {
                 start: size - length,
                 length,
             }
         }
         (Number::Is(start), Number::Absent) => part(start, u64::MAX, size),
         (Number::Is(start), Number::Is(last)) if last >= start => part(start, last, size),
-        _ => Wanted::Whole,
+        _ => ByteRange::Whole,
     }
 }
 
-fn part(start: u64, last: u64, size: u64) -> Wanted {
+fn part(start: u64, last: u64, size: u64) -> ByteRange {
     if start >= size {
-        return Wanted::Unsatisfiable;
+        return ByteRange::Unsatisfiable;
     }
-    Wanted::Part {
+    ByteRange::Part {
         start,
         length: last.min(size - 1) - start + 1,
     }
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn reads_single_ranges() {
-        let part = |start, length| Wanted::Part { start, length };
+        let part = |start, length| ByteRange::Part { start, length };
         for (header, expected) in [
             ("bytes=0-0", part(0, 1)),
             ("bytes=0-99", part(0, 100)),
@@ -98,29 +99,29 @@ mod tests {
             ("bytes=-1000", part(0, 100)),
             ("bytes=50-1000", part(50, 50)),
             ("BYTES=1-2", part(1, 2)),
-            ("bytes=100-", Wanted::Unsatisfiable),
-            ("bytes=-0", Wanted::Unsatisfiable),
-            ("bytes=99999999999999999999999-", Wanted::Unsatisfiable),
+            ("bytes=100-", ByteRange::Unsatisfiable),
+            ("bytes=-0", ByteRange::Unsatisfiable),
+            ("bytes=99999999999999999999999-", ByteRange::Unsatisfiable),
             ("bytes=0-99999999999999999999999", part(0, 100)),
-            ("bytes=5-2", Wanted::Whole),
-            ("bytes=0-1,5-6", Wanted::Whole),
-            ("bytes=-", Wanted::Whole),
-            ("bytes=a-b", Wanted::Whole),
-            ("bytes=+1-2", Wanted::Whole),
-            ("items=0-1", Wanted::Whole),
-            ("bytes", Wanted::Whole),
-            ("", Wanted::Whole),
+            ("bytes=5-2", ByteRange::Whole),
+            ("bytes=0-1,5-6", ByteRange::Whole),
+            ("bytes=-", ByteRange::Whole),
+            ("bytes=a-b", ByteRange::Whole),
+            ("bytes=+1-2", ByteRange::Whole),
+            ("items=0-1", ByteRange::Whole),
+            ("bytes", ByteRange::Whole),
+            ("", ByteRange::Whole),
         ] {
-            assert_eq!(parse(header.as_bytes(), 100), expected, "{header}");
+            assert_eq!(byte_range(header.as_bytes(), 100), expected, "{header}");
         }
-        assert_eq!(parse(b"bytes=0-", 0), Wanted::Unsatisfiable);
-        assert_eq!(parse(b"bytes=-5", 0), Wanted::Unsatisfiable);
+        assert_eq!(byte_range(b"bytes=0-", 0), ByteRange::Unsatisfiable);
+        assert_eq!(byte_range(b"bytes=-5", 0), ByteRange::Unsatisfiable);
     }
 
     proptest! {
         #[test]
         fn parts_lie_inside(header in "bytes=[0-9]{0,22}-[0-9]{0,22}", size in any::<u64>()) {
-            if let Wanted::Part { start, length } = parse(header.as_bytes(), size) {
+            if let ByteRange::Part { start, length } = byte_range(header.as_bytes(), size) {
                 prop_assert!(length >= 1);
                 prop_assert!(start.checked_add(length).is_some_and(|end| end <= size));
             }

@@ -7,7 +7,7 @@ use super::body::{FileBody, StaticBody};
 use super::conditional::{self, Validators, Verdict};
 use super::encoding;
 use super::find::{Content, Representation, Resource};
-use super::range::{self, Wanted};
+use super::range::{ByteRange, byte_range};
 use super::{StaticMethod, StaticRequest};
 
 /// A header value: visible ASCII and spaces only.
@@ -131,19 +131,19 @@ pub(super) fn file(request: &StaticRequest<'_>, resource: &Resource) -> StaticRe
             if request.method == StaticMethod::Get
                 && conditional::range_applies(request, &chosen.validators) =>
         {
-            range::parse(range, chosen.size)
+            byte_range(range, chosen.size)
         }
-        _ => Wanted::Whole,
+        _ => ByteRange::Whole,
     };
     let mut headers = StaticHeaders::of(Arc::clone(&chosen.full_headers));
     let (outcome, start, length) = match wanted {
-        Wanted::Whole => (Outcome::Full, 0, chosen.size),
-        Wanted::Part { start, length } => {
+        ByteRange::Whole => (Outcome::Full, 0, chosen.size),
+        ByteRange::Part { start, length } => {
             let range = format!("bytes {start}-{}/{}", start + length - 1, chosen.size);
             headers.extra = Some(("content-range", range.into()));
             (Outcome::Partial, start, length)
         }
-        Wanted::Unsatisfiable => {
+        ByteRange::Unsatisfiable => {
             let mut headers = brief();
             headers.extra = Some(("content-range", format!("bytes */{}", chosen.size).into()));
             return StaticResponse::bare(Outcome::RangeNotSatisfiable, headers);
