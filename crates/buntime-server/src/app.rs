@@ -25,6 +25,7 @@ use self::pool_events::PoolLog;
 use crate::catalog::Catalog;
 use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
 use crate::edge::{self, Edge, EdgeSettings, REQUEST_HEAD_LIMITS};
+use crate::gate::Gate;
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Listener, Scheme};
@@ -57,7 +58,9 @@ pub enum RunError {
     #[error(transparent)]
     Bun(#[from] BunError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; set HOST and PORT to a free address")]
+    #[error(
+        "cannot listen on {address}: {source}; set HOST and PORT, or RUNTIME_ADMIN_PORT, to a free address"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -128,9 +131,13 @@ impl Server {
         for problem in passed_over {
             log.warn("config", problem, |_| {});
         }
-        // Both are bound before anything is started, so that a taken port costs
+        // All are bound before anything is started, so that a taken port costs
         // nothing; neither is accepted on before everything is there.
         let public = listen(SocketAddr::new(config.listen.host, config.listen.port))?;
+        let admin = config.api.admin.port;
+        let admin = admin
+            .map(|port| listen(SocketAddr::new(config.listen.host, port)))
+            .transpose()?;
         let for_workers = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let api_url = format!("http://{}", for_workers.local_addr()?);
 
@@ -149,6 +156,7 @@ impl Server {
             catalog: catalog.clone(),
             readiness: readiness.clone(),
             proxies: config.trusted_proxies.clone(),
+            gate: Gate::new(&config.api),
             bodies: config.bodies,
             api_prefix: config.api.prefix.clone(),
             homepage: config.homepage.clone(),
@@ -167,12 +175,17 @@ impl Server {
             catalog.watch(stop_watching.cancelled_owned()).await;
         });
         edge.accept_on(for_workers, Listener::Workers)?;
-        let address = edge.accept_on(public, Listener::Public)?;
         let scheme = if tls.is_some() {
             Scheme::Https
         } else {
             Scheme::Http
         };
+        if let Some(admin) = admin {
+            let address = edge.accept_on(admin, Listener::Admin)?;
+            let message = format_args!("API and panel on {}://{address}", scheme.as_str());
+            log.info("server", message, |_| {});
+        }
+        let address = edge.accept_on(public, Listener::Public)?;
         readiness.ready();
         log.info(
             "server",

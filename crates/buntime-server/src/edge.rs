@@ -75,7 +75,7 @@ pub const REQUEST_HEAD_LIMITS: HeadLimits = HeadLimits {
 pub struct Edge {
     shards: Arc<Vec<ShardThread>>,
     limits: Arc<ConnectionLimit>,
-    /// Whether the public listener speaks HTTPS.
+    /// Whether the listeners for clients speak HTTPS.
     encrypted: bool,
     /// Cancelled when no further connection is to be accepted.
     closing: CancellationToken,
@@ -111,8 +111,8 @@ impl Drop for ConnectionPlace {
 }
 
 impl Edge {
-    /// Starts the shard threads. Nothing is accepted yet. With `tls` the public
-    /// listener speaks HTTPS and nothing else.
+    /// Starts the shard threads. Nothing is accepted yet. With `tls` the
+    /// listeners for clients speak HTTPS and nothing else.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be made.
@@ -150,7 +150,7 @@ impl Edge {
             listener,
             Arc::clone(&self.shards),
             Arc::clone(&self.limits),
-            self.encrypted && listener == Listener::Public,
+            self.encrypted && listener.is_for_clients(),
             self.closing.clone(),
         ));
         Ok(address)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use buntime_http::{HeaderId, HeaderList, Method, RequestError, RequestId};
 
 use crate::message::{Request, Response};
+use crate::own;
 
 /// What a client is told when a request cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Failure {
     pub allow: Option<&'static str>,
     /// Whether the connection ends with this answer.
     pub close: bool,
+    /// Whether everybody gets the message alone, as text.
+    pub text: bool,
 }
 
 impl Failure {
@@ -35,6 +38,7 @@ impl Failure {
             retry_after: None,
             allow: None,
             close: false,
+            text: false,
         }
     }
 
@@ -52,6 +56,13 @@ impl Failure {
         self
     }
 
+    /// The same, as text whoever asks.
+    #[must_use]
+    pub const fn as_text(mut self) -> Self {
+        self.text = true;
+        self
+    }
+
     /// 404 for everything that nobody serves.
     pub const NOT_FOUND: Self = Self::new(404, "NOT_FOUND", "Nothing is served at this address.");
     /// 400 for paths that could be read in two ways (contract section 4).
@@ -59,8 +70,9 @@ impl Failure {
     /// 401 for every API route that is not public.
     pub const AUTH_REQUIRED: Self = Self::new(401, "AUTH_REQUIRED", "This route needs an API key.");
     /// 413, always as text (contract section 4).
-    pub const PAYLOAD_TOO_LARGE: Self =
-        Self::new(413, "PAYLOAD_TOO_LARGE", "Payload Too Large").closing();
+    pub const PAYLOAD_TOO_LARGE: Self = Self::new(413, "PAYLOAD_TOO_LARGE", "Payload Too Large")
+        .as_text()
+        .closing();
 
     /// 405 with the methods that are allowed.
     #[must_use]
@@ -74,36 +86,20 @@ impl Failure {
         failure
     }
 
-    /// The response to `request`'s client: text for 413, a page for a browser's
-    /// navigation, JSON for everyone else.
+    /// The response to a client: a page for a browser's navigation, JSON for
+    /// everyone else, and text where the failure is one of those that ask for it.
     #[must_use]
     pub fn respond(&self, id: &RequestId, form: Form) -> Response {
-        let mut response = if self.status == 413 {
-            Response::with_bytes(413, "text/plain; charset=utf-8", self.message)
-        } else {
-            match form {
-                Form::Json => Response::with_bytes(
-                    self.status,
-                    "application/json; charset=utf-8",
-                    self.json(id),
-                ),
-                Form::Page => {
-                    let mut page = Response::with_bytes(
-                        self.status,
-                        "text/html; charset=utf-8",
-                        self.page(id),
-                    );
-                    page.set(
-                        b"content-security-policy",
-                        b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                          form-action 'none'; frame-ancestors 'none'",
-                    );
-                    page.set(b"referrer-policy", b"no-referrer");
-                    page
-                }
-            }
+        let (content_type, body) = match form {
+            _ if self.text => ("text/plain", self.message.to_owned()),
+            Form::Json => ("application/json; charset=utf-8", self.json(id)),
+            Form::Page => ("text/html; charset=utf-8", self.page(id)),
         };
-        response.set(b"x-content-type-options", b"nosniff");
+        let mut response = Response::with_bytes(self.status, content_type, body);
+        if content_type.starts_with("text/html") {
+            response.set(b"content-security-policy", ERROR_PAGE_POLICY.as_bytes());
+        }
+        own::protect(&mut response);
         response.set(b"cache-control", b"no-store");
         if let Some(after) = self.retry_after {
             // Whole seconds, and never zero: "at once" would be an invitation.
@@ -134,12 +130,7 @@ impl Failure {
         format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-             <title>{status} {code}</title><style>\
-             :root{{color-scheme:light dark}}\
-             body{{font:16px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;\
-             place-items:center;padding:1.5rem;box-sizing:border-box}}\
-             main{{max-width:32rem}}h1{{font-size:3rem;line-height:1;margin:0 0 .75rem}}\
-             p{{margin:.25rem 0}}small{{opacity:.75;overflow-wrap:anywhere}}</style></head>\
+             <title>{status} {code}</title><style>{ERROR_PAGE_STYLE}</style></head>\
              <body><main><h1>{status}</h1><p>{message}</p>\
              <p><small>{code} · request {id}</small></p></main></body></html>\n",
             status = self.status,
@@ -149,6 +140,17 @@ impl Failure {
         )
     }
 }
+
+const ERROR_PAGE_STYLE: &str = ":root{color-scheme:light dark}\
+    body{font:16px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;\
+    place-items:center;padding:1.5rem;box-sizing:border-box}\
+    main{max-width:32rem}h1{font-size:3rem;line-height:1;margin:0 0 .75rem}\
+    p{margin:.25rem 0}small{opacity:.75;overflow-wrap:anywhere}";
+
+/// As [`own::POLICY`], with no scripts, no forms and the hash of the page's one style.
+const ERROR_PAGE_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; \
+    frame-ancestors 'none'; script-src 'none'; form-action 'none'; \
+    style-src 'sha256-raW54SL7nuPmPmEqnjrKFDm5ve+JVn+5btCQ/2xm7sU='";
 
 /// The form in which a client wants its errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,3 +224,6 @@ pub fn refused_head(error: &RequestError) -> Failure {
     };
     failure.closing()
 }
+
+#[cfg(test)]
+mod tests;

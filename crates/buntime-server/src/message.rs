@@ -23,6 +23,18 @@ pub enum Listener {
     Public,
     /// The loopback listener behind `RUNTIME_API_URL`; only workers know it.
     Workers,
+    /// `RUNTIME_ADMIN_PORT`, for the API and the panel alone.
+    Admin,
+}
+
+impl Listener {
+    /// Whether clients from outside connect to it, and proxies before them.
+    pub(crate) fn is_for_clients(self) -> bool {
+        match self {
+            Self::Public | Self::Admin => true,
+            Self::Workers => false,
+        }
+    }
 }
 
 /// Whether a connection is encrypted.

@@ -12,9 +12,11 @@ use crate::config::{ApiPrefix, BodyLimits, Homepage, TrustedProxies};
 use crate::dispatch::{self, Base, Served};
 use crate::edge::Aborted;
 use crate::failure::{Failure, Form};
+use crate::gate::{Gate, Reach, StateChange};
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Listener, Peer, Request, Response, Scheme};
+use crate::own;
 
 /// Segments of the path that belong to the server, whatever is installed.
 const HEALTH: &str = "health";
@@ -27,6 +29,7 @@ pub struct Service {
     pub(crate) catalog: Catalog<Served>,
     pub(crate) readiness: Readiness,
     pub(crate) proxies: TrustedProxies,
+    pub(crate) gate: Gate,
     pub(crate) bodies: BodyLimits,
     pub(crate) api_prefix: ApiPrefix,
     pub(crate) homepage: Option<Homepage>,
@@ -42,7 +45,7 @@ impl Service {
             listener,
             scheme: Scheme::Http,
             // Workers are not proxies: what they claim about others is nothing.
-            trusted_proxy: listener == Listener::Public && self.proxies.trusts(address),
+            trusted_proxy: listener.is_for_clients() && self.proxies.trusts(address),
         }
     }
 
@@ -74,31 +77,46 @@ impl Service {
     ) -> Result<Response, Aborted> {
         let id = request.id.clone();
         let form = Form::for_request(&request);
-        match self.route(workers, request).await {
-            Ok(response) => Ok(response),
-            Err(Answer::Failure(failure)) => Ok(failure.respond(&id, form)),
-            Err(Answer::Aborted) => Err(Aborted),
-        }
+        let scheme = request.peer.scheme_of(&request.headers);
+        let mut response = match self.route(workers, request).await {
+            Ok(Routed::App(response)) => return Ok(response),
+            Ok(Routed::Own(mut response)) => {
+                own::protect(&mut response);
+                response
+            }
+            Err(Answer::Failure(failure)) => failure.respond(&id, form),
+            Err(Answer::Aborted) => return Err(Aborted),
+        };
+        own::ask_for_https(&mut response, scheme);
+        Ok(response)
     }
 
-    async fn route(
-        &self,
-        workers: &ShardConnections,
-        request: Request,
-    ) -> Result<Response, Answer> {
+    async fn route(&self, workers: &ShardConnections, request: Request) -> Result<Routed, Answer> {
         if request.target.is_asterisk() {
-            return Ok(options_of_the_server());
+            return Ok(Routed::Own(options_of_the_server()));
         }
         if request.target.has_empty_segments() {
-            return collapse(&request);
+            return collapse(&request).map(Routed::Own);
         }
-        match self.area(&request.target)? {
-            Area::Root => self.root(workers, request).await,
-            Area::Favicon => Ok(Response::empty(204)),
-            Area::Api(below) => self.api(&request, &below),
-            Area::Health(name) => self.readiness.answer(&request, name.as_deref()),
-            Area::WellKnown(name) => self.well_known(&request, name.as_deref()),
-            Area::Workers => self.worker(workers, request).await,
+        let area = self.area(&request.target)?;
+        let reach = self.gate.reach(&request);
+        match area {
+            Area::Root if self.homepage.is_none() || reach == Reach::Admin => {
+                self.root(&request, reach).map(Routed::Own)
+            }
+            Area::Favicon if self.homepage.is_none() || reach == Reach::Admin => {
+                Ok(Routed::Own(Response::empty(204)))
+            }
+            Area::Api(below) => self.api(&request, reach, &below).map(Routed::Own),
+            Area::Health(name) => self
+                .readiness
+                .answer(&request, name.as_deref())
+                .map(Routed::Own),
+            Area::WellKnown(name) => self.well_known(&request, name.as_deref()).map(Routed::Own),
+            Area::Root | Area::Favicon | Area::Workers if reach.has_apps() => {
+                self.worker(workers, request).await
+            }
+            Area::Root | Area::Favicon | Area::Workers => Err(Failure::NOT_FOUND.into()),
         }
     }
 
@@ -143,16 +161,15 @@ impl Service {
             Some(second.as_str().filter(|_| last).unwrap_or("?").to_owned())
         };
         Ok(match name {
-            "favicon.ico" if first.end == path.as_bytes().len() && self.homepage.is_none() => {
-                Area::Favicon
-            }
+            "favicon.ico" if first.end == path.as_bytes().len() => Area::Favicon,
             HEALTH => Area::Health(second()),
             WELL_KNOWN => Area::WellKnown(second()),
             _ => Area::Workers,
         })
     }
 
-    fn api(&self, request: &Request, below: &str) -> Result<Response, Answer> {
+    fn api(&self, request: &Request, reach: Reach, below: &str) -> Result<Response, Answer> {
+        self.gate.check_api(request, reach, below, &self.log)?;
         match below.strip_prefix("/health") {
             Some("") => self.readiness.answer(request, None),
             Some(rest) if rest.starts_with('/') => {
@@ -179,16 +196,12 @@ impl Service {
         ))
     }
 
-    async fn worker(
-        &self,
-        workers: &ShardConnections,
-        request: Request,
-    ) -> Result<Response, Answer> {
+    async fn worker(&self, workers: &ShardConnections, request: Request) -> Result<Routed, Answer> {
         let Some((deployment, base)) = self.find(&request.target) else {
             return self.fallback(workers, request).await;
         };
         if base.end == request.target.path().as_bytes().len() {
-            return to_folder(&request, &base);
+            return to_folder(&request, &base).map(Routed::Own);
         }
         self.serve(workers, request, deployment, &base).await
     }
@@ -199,12 +212,12 @@ impl Service {
         find(&snapshot, target.path()).map(|(deployment, base)| (Arc::clone(deployment), base))
     }
 
-    /// `/` itself.
-    async fn root(&self, workers: &ShardConnections, request: Request) -> Result<Response, Answer> {
-        if self.homepage.is_some() {
-            return self.fallback(workers, request).await;
+    /// `/` itself, where no homepage is.
+    fn root(&self, request: &Request, reach: Reach) -> Result<Response, Answer> {
+        if reach == Reach::Apps {
+            return Err(Failure::NOT_FOUND.into());
         }
-        only_reads(&request)?;
+        only_reads(request)?;
         Ok(redirect(302, "/cpanel/"))
     }
 
@@ -213,7 +226,7 @@ impl Service {
         &self,
         workers: &ShardConnections,
         request: Request,
-    ) -> Result<Response, Answer> {
+    ) -> Result<Routed, Answer> {
         let Some(homepage) = &self.homepage else {
             return Err(Failure::NOT_FOUND.into());
         };
@@ -238,8 +251,13 @@ impl Service {
         request: Request,
         deployment: Arc<Deployment<Served>>,
         base: &Base,
-    ) -> Result<Response, Answer> {
-        match deployment.slot() {
+    ) -> Result<Routed, Answer> {
+        let unit = deployment.unit();
+        let change = StateChange::of(&request);
+        if let (Some(change), Some(ready)) = (&change, unit.ready()) {
+            change.check_app(&ready.manifest.csrf, &unit.id, &self.log)?;
+        }
+        let response = match deployment.slot() {
             Served::Site(site) => {
                 let pages = deployment
                     .unit()
@@ -248,10 +266,12 @@ impl Service {
                 dispatch::site::serve(site, pages, request, base).await
             }
             Served::App(_) => {
-                dispatch::worker::serve(self, workers, Arc::clone(&deployment), request, base).await
+                let deployment = Arc::clone(&deployment);
+                dispatch::worker::serve(self, workers, deployment, request, base, change).await
             }
-            Served::Nothing => Err(broken(&deployment.unit().state).into()),
-        }
+            Served::Nothing => Err(broken(&unit.state).into()),
+        };
+        response.map(Routed::App)
     }
 }
 
@@ -265,6 +285,14 @@ enum Area {
     WellKnown(Option<String>),
     /// An app, or the homepage where no app has this name.
     Workers,
+}
+
+/// Whose response it is.
+enum Routed {
+    /// The server's own.
+    Own(Response),
+    /// An app's, or a static site's.
+    App(Response),
 }
 
 /// What a route gives instead of a response.

@@ -196,6 +196,7 @@ impl<'a> Draft<'a> {
         self.admin_port(problems);
         self.not_built_yet(problems);
         self.weak_key(warnings);
+        self.shared_origin(mode, warnings);
         let raw = self.raw;
         let pool_size = raw.pool_size.unwrap_or_else(|| mode.pool_size());
         Some(Config {
@@ -396,7 +397,8 @@ impl<'a> Draft<'a> {
         let Some(port) = self.raw.admin_port else {
             return;
         };
-        if port == self.raw.port.unwrap_or(8000) {
+        // Two free ports are two.
+        if port != 0 && port == self.raw.port.unwrap_or(8000) {
             let problem = Problem::new(
                 self.setting("RUNTIME_ADMIN_PORT"),
                 "is the port of the apps",
@@ -416,6 +418,20 @@ impl<'a> Draft<'a> {
                 "write auto or off",
             );
             problems.push(problem.with_value("require"));
+        }
+    }
+
+    /// An app's page that an operator opens can do with the API what the operator can, if both have one origin.
+    fn shared_origin(&self, mode: Mode, warnings: &mut Vec<Problem>) {
+        if mode == Mode::Production
+            && self.raw.admin_host.is_none()
+            && self.raw.admin_port.is_none()
+        {
+            warnings.push(Problem::new(
+                "RUNTIME_ADMIN_HOST",
+                "is not set, so the pages of apps share the origin of the API and the panel",
+                "set it, or RUNTIME_ADMIN_PORT, to give the API an origin of its own",
+            ));
         }
     }
 

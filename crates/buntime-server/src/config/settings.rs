@@ -190,7 +190,7 @@ impl ApiPrefix {
 pub struct AdminOrigin {
     /// Lower case, no port.
     pub host: Option<String>,
-    /// A second port to listen on, other than `PORT`.
+    /// A second port to listen on, other than `PORT`. 0: the system picks a free one, the start message says which.
     pub port: Option<u16>,
 }
 

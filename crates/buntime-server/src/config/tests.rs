@@ -166,7 +166,7 @@ fn every_variable_takes_good_values() {
             &["a.example.org", "A.example.org,localhost,::1"],
         ),
         ("RUNTIME_ADMIN_HOST", &["admin.example.org"]),
-        ("RUNTIME_ADMIN_PORT", &["8001"]),
+        ("RUNTIME_ADMIN_PORT", &["0", "8001"]),
         ("RUNTIME_CPANEL_SESSION_TTL", &["12h"]),
         ("RUNTIME_GRANTS", &["file"]),
         (
@@ -296,7 +296,7 @@ fn every_variable_refuses_bad_values() {
             "RUNTIME_ADMIN_HOST",
             &["a.example:8000", "http://a", "a..b"],
         ),
-        ("RUNTIME_ADMIN_PORT", &["0", "8000", "65536"]),
+        ("RUNTIME_ADMIN_PORT", &["x", "8000", "65536"]),
         ("RUNTIME_CPANEL_SESSION_TTL", &["0"]),
         ("RUNTIME_GRANTS", &["missing", "apps"]),
         (

@@ -15,11 +15,9 @@ use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerRespons
 use super::{Base, Served, page};
 use crate::catalog::{Deployment, Unit};
 use crate::failure::Failure;
+use crate::gate::{StateChange, said_by_proxy, session};
 use crate::message::{Body, BodyLength, Peer, Request, Response};
 use crate::service::{Answer, Service};
-
-/// Names of the server's own session cookie, which no app may set.
-const SESSION_COOKIES: [&[u8]; 2] = [b"buntime_session", b"__Host-buntime_session"];
 
 /// How often a request follows its app from one deployment to the next.
 const REPLACED_TRIES: u32 = 3;
@@ -31,6 +29,7 @@ pub(crate) async fn serve(
     deployment: Arc<Deployment<Served>>,
     request: Request,
     base: &Base,
+    change: Option<StateChange>,
 ) -> Result<Response, Answer> {
     let Request {
         id,
@@ -91,6 +90,11 @@ pub(crate) async fn serve(
         match successor {
             Some((successor, _)) if !Arc::ptr_eq(&successor, &deployment) => {
                 tries -= 1;
+                // It may ask for more than the one before.
+                if let (Some(change), Some(ready)) = (&change, successor.unit().ready()) {
+                    let app = &successor.unit().id;
+                    change.check_app(&ready.manifest.csrf, app, &service.log)?;
+                }
                 deployment = successor;
             }
             _ => return Err(failure(service, unit, &id, error)),
@@ -136,6 +140,7 @@ fn target_below<'a>(target: &'a Target, base: &Base) -> Cow<'a, [u8]> {
 /// does (contract section 4).
 fn prepare_headers(headers: &mut HeaderList, peer: &Peer, base: &str) {
     let forwarded = Forwarded::of(headers, peer);
+    session::remove_from(headers);
     let hop_by_hop = HopByHop::of(headers);
     headers.retain(|header| {
         !hop_by_hop.drops(&header)
@@ -174,18 +179,15 @@ struct Forwarded {
 
 impl Forwarded {
     fn of(headers: &HeaderList, peer: &Peer) -> Self {
-        // A proxy may add a line of its own behind those that came to it: all lines
-        // tell the way, and the last one the rest.
-        let said = |name: &'static [u8]| {
-            let trusted = peer.trusted_proxy && headers.contains(HeaderId::XForwarded);
-            headers
-                .iter()
-                .filter(move |header| trusted && header.name.eq_ignore_ascii_case(name))
-                .map(|header| header.value)
-                .filter(|value| !value.is_empty())
-        };
+        // All lines tell the way.
+        let trusted = peer.trusted_proxy && headers.contains(HeaderId::XForwarded);
+        let way = headers
+            .iter()
+            .filter(|header| trusted && header.name.eq_ignore_ascii_case(b"x-forwarded-for"))
+            .map(|header| header.value)
+            .filter(|value| !value.is_empty());
         let mut client = Vec::with_capacity(48);
-        for before in said(b"x-forwarded-for") {
+        for before in way {
             client.extend_from_slice(before);
             client.extend_from_slice(b", ");
         }
@@ -194,8 +196,7 @@ impl Forwarded {
         Self {
             client,
             proto: peer.scheme_of(headers).as_str(),
-            host: said(b"x-forwarded-host")
-                .last()
+            host: said_by_proxy(peer, headers, b"x-forwarded-host")
                 .or_else(|| headers.get(HeaderId::Host))
                 .unwrap_or_default()
                 .to_vec(),
@@ -277,9 +278,7 @@ fn passes(header: &Header<'_>, base: &str) -> bool {
         | HeaderId::XBuntime
         | HeaderId::XRequestId => false,
         HeaderId::ServiceWorkerAllowed => is_below(header.value, base.as_bytes()),
-        HeaderId::SetCookie => !SESSION_COOKIES
-            .iter()
-            .any(|name| cookie_name(header.value).eq_ignore_ascii_case(name)),
+        HeaderId::SetCookie => !session::is_set_by(header.value),
         _ => true,
     }
 }
@@ -295,20 +294,6 @@ fn is_below(scope: &[u8], base: &[u8]) -> bool {
         None => !scope.starts_with(b"/") && !scope.contains(&b':') && !scope.contains(&b'\\'),
     };
     inside && !climbs
-}
-
-fn cookie_name(value: &[u8]) -> &[u8] {
-    // A cookie without a name is sent back as its value alone, which then reads as
-    // the name and the value of another one.
-    let named = value
-        .iter()
-        .position(|&byte| byte != b'=' && !byte.is_ascii_whitespace());
-    let value = value.get(named.unwrap_or(0)..).unwrap_or_default();
-    let end = value
-        .iter()
-        .position(|&byte| byte == b'=' || byte == b';')
-        .unwrap_or(value.len());
-    value.get(..end).unwrap_or_default().trim_ascii()
 }
 
 const BODY_REFUSED: Failure = Failure::new(
@@ -423,24 +408,6 @@ mod tests {
     }
 
     #[test]
-    fn only_the_session_cookie_is_held_back() {
-        let header = |value: &'static [u8]| Header {
-            id: HeaderId::SetCookie,
-            name: b"set-cookie",
-            value,
-        };
-        assert!(passes(&header(b"theme=dark; Path=/"), "/shop"));
-        assert!(!passes(&header(b"buntime_session=x"), "/shop"));
-        assert!(!passes(
-            &header(b" __Host-Buntime_Session =x; Path=/"),
-            "/shop"
-        ));
-        assert!(!passes(&header(b"=buntime_session=x; Path=/"), "/shop"));
-        assert!(!passes(&header(b" =\t= buntime_session=x"), "/shop"));
-        assert!(passes(&header(b"=x=buntime_session"), "/shop"));
-    }
-
-    #[test]
     fn headers_of_the_client_do_not_speak_for_the_server() {
         let mut headers = HeaderList::new();
         for (name, value) in [
@@ -453,6 +420,7 @@ mod tests {
             ("X-Buntime-Internal", "true"),
             ("Connection", "x-drop, close"),
             ("X-Drop", "1"),
+            ("Cookie", "a=1; buntime_session=secret; b=2"),
             ("Accept", "*/*"),
         ] {
             headers.push(name.as_bytes(), value.as_bytes()).unwrap();
@@ -479,6 +447,7 @@ mod tests {
             seen,
             [
                 "accept: */*",
+                "cookie: a=1; b=2",
                 "host: a.example",
                 "x-base: /app",
                 "x-forwarded-for: 9.9.9.9",

@@ -174,9 +174,9 @@ async fn run(
             let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) else {
                 return;
             };
-            match (shard.tls.clone(), accepted.listener) {
+            match (shard.tls.clone(), accepted.listener.is_for_clients()) {
                 // Boxed, so that a plain connection's task is no larger for it.
-                (Some(tls), Listener::Public) => {
+                (Some(tls), true) => {
                     Box::pin(tls::accept(shard, &tls, stream, peer)).await;
                 }
                 _ => {

@@ -122,6 +122,7 @@ fn r7_every_status_has_one() {
         (head("GET /echo HTTP/1.1"), 308),
         (head("GET /echo/% HTTP/1.1"), 400),
         (head("GET /api/keys HTTP/1.1"), 401),
+        (head("POST /api/keys HTTP/1.1"), 403),
         (head("GET /nobody/ HTTP/1.1"), 404),
         (head("POST /health HTTP/1.1"), 405),
         (head("TRACE /echo/ HTTP/1.1"), 405),
@@ -134,6 +135,10 @@ fn r7_every_status_has_one() {
         (
             head("POST /echo/ HTTP/1.1\r\nContent-Length: 1\r\nExpect: tea"),
             417,
+        ),
+        (
+            head("GET /api/keys HTTP/1.1\r\nCookie: buntime_session=x"),
+            421,
         ),
         (
             head(&"GET / HTTP/1.1\r\nX: 1".replace("X: 1", &vec!["X: 1"; 150].join("\r\n"))),
@@ -150,7 +155,7 @@ fn r7_every_status_has_one() {
         let response = client.response_to("GET");
         assert_eq!(response.status, status, "{bytes:.100}");
         fresh(&response);
-        if status >= 400 && status != 413 {
+        if status >= 400 && !matches!(status, 403 | 413) {
             assert_eq!(response.json()["error"]["requestId"], response.request_id());
         }
     }

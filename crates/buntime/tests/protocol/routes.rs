@@ -100,7 +100,8 @@ fn other_methods_get_405_with_allow() {
         "/",
     ] {
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
-            let response = client.request(method, path, &[], b"");
+            let own = [("Origin", "http://test.example")];
+            let response = client.request(method, path, &own, b"");
             failed(&response, 405, "METHOD_NOT_ALLOWED");
             assert_eq!(
                 response.header("allow").as_deref(),
@@ -177,7 +178,7 @@ fn failures_are_pages_for_browsers_and_json_for_programs() {
                 response
                     .header("content-security-policy")
                     .unwrap()
-                    .contains("default-src 'none'")
+                    .contains("script-src 'none'")
             );
             let text = response.text();
             assert!(
@@ -197,7 +198,8 @@ fn failures_are_pages_for_browsers_and_json_for_programs() {
             failed(&client.request("GET", path, headers, b""), status, code);
         }
         if path != "/nobody/<script>" {
-            failed(&client.request("POST", path, &page, b"x"), status, code);
+            let own = [&page[..], &[("Origin", "http://test.example")]].concat();
+            failed(&client.request("POST", path, &own, b"x"), status, code);
         }
     }
     // What the app itself answers is the app's, whatever its status.

@@ -80,7 +80,7 @@ fn a_client_waits_for_continue() {
     client.send(&[&head[..], b"hello"].concat());
     assert_eq!(client.response_to("POST").json()["body"], "hello");
     // Refused without the body: no 100 before.
-    for (target, status) in [("/api/keys", 401), ("/nobody/", 404)] {
+    for (target, status) in [("/api/keys", 403), ("/nobody/", 404)] {
         let mut client = server.connect();
         let head = format!(
             "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n"
@@ -202,7 +202,7 @@ fn a_connection_outlives_a_body_that_nobody_read() {
     let server = echo_server();
     let mut client = server.connect();
     for (target, status) in [
-        ("/api/keys", 401),
+        ("/api/keys", 403),
         ("/nobody/", 404),
         ("/health", 405),
         ("/echo", 404),
