@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use buntime_core::{
     DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, MANIFEST_MAX_BYTES, Manifest, ManifestErrors,
-    PackageJson, PackageName, Parsed, Version, dotenv, worker_env,
+    PackageJson, PackageName, Parsed, Permissions, Version, Visibility, dotenv, worker_env,
 };
 use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
 
@@ -150,6 +150,7 @@ impl Loading<'_> {
         if !manifest.enabled {
             return Ok(State::Disabled);
         }
+        self.name_what_is_not_built(&manifest);
         let dotenv = self.dotenv()?;
         let entry = self.entry(manifest.entrypoint.as_deref())?;
         if manifest.auto_install {
@@ -163,6 +164,26 @@ impl Loading<'_> {
             env: env.passed,
             blocked_env: env.blocked,
         }))
+    }
+
+    /// A key that asks for protection and gets none must not look as if it did.
+    fn name_what_is_not_built(&mut self, manifest: &Manifest) {
+        let keys = [
+            (
+                "permissions",
+                manifest.permissions != Permissions::default(),
+            ),
+            ("limits.memory", manifest.limits.memory.is_some()),
+            ("limits.cpu", manifest.limits.cpu.is_some()),
+            ("cron", !manifest.cron.is_empty()),
+            ("publicRoutes", !manifest.public_routes.is_empty()),
+            ("visibility", manifest.visibility != Visibility::default()),
+        ];
+        for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
+            let message = format!("`{key}` has no effect in this version");
+            self.problems
+                .push(Problem::warning(Topic::Manifest, self.dir, message));
+        }
     }
 
     fn manifest(&mut self) -> Result<Option<Manifest>, Failure> {

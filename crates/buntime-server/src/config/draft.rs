@@ -194,9 +194,9 @@ impl<'a> Draft<'a> {
         let tls = self.tls(problems);
         let bodies = self.bodies(problems);
         self.admin_port(problems);
-        self.not_built_yet(problems);
         self.weak_key(warnings);
         self.shared_origin(mode, warnings);
+        self.not_built_yet(problems, warnings);
         let raw = self.raw;
         let pool_size = raw.pool_size.unwrap_or_else(|| mode.pool_size());
         Some(Config {
@@ -409,8 +409,38 @@ impl<'a> Draft<'a> {
     }
 
     /// The full sandbox and a shared database are not there yet: who asks for them must not run without.
-    /// Settings of the API and of grants are read already and take effect with those parts.
-    fn not_built_yet(&self, problems: &mut Vec<Problem>) {
+    /// Of other settings that have no effect yet, who sets them is told.
+    fn not_built_yet(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+        for (name, is_set, part) in [
+            (
+                "RUNTIME_ROOT_KEY",
+                self.raw.root_key.is_some(),
+                "the API has no keys",
+            ),
+            (
+                "RUNTIME_CPANEL_SESSION_TTL",
+                self.raw.session_ttl.is_some(),
+                "there are no sessions",
+            ),
+            (
+                "RUNTIME_GRANTS",
+                self.raw.grants.is_some(),
+                "there are no grants",
+            ),
+            (
+                "RUNTIME_PLUGIN_ENV",
+                self.raw.plugin_env.is_some(),
+                "plugins do not run",
+            ),
+        ] {
+            if is_set {
+                warnings.push(Problem::new(
+                    self.setting(name),
+                    format!("has no effect: {part} in this version"),
+                    "unset it until a version has them",
+                ));
+            }
+        }
         if self.raw.sandbox == Some(SandboxMode::Require) {
             let problem = Problem::new(
                 self.setting("RUNTIME_SANDBOX"),

@@ -624,6 +624,22 @@ fn secrets_are_not_shown() {
 }
 
 #[test]
+fn settings_that_do_nothing_yet_are_named() {
+    let place = Place::new();
+    let vars = [
+        ("RUNTIME_WORKER_DIRS", "apps"),
+        ("RUNTIME_CPANEL_SESSION_TTL", "1h"),
+    ];
+    let warnings = place.load(&vars, &[]).unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    let shown = warnings[0].to_string();
+    assert!(
+        shown.contains("RUNTIME_CPANEL_SESSION_TTL") && shown.contains("has no effect"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn the_state_dir_is_made_private() {
     let place = Place::new();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -204,6 +204,29 @@ fn warnings_do_not_disable() {
 }
 
 #[test]
+fn keys_that_do_nothing_yet_are_named() {
+    let fixture = app(&[
+        (
+            "manifest.yaml",
+            "permissions: {net: none}\nlimits: {memory: 64mb, instances: 2}\nvisibility: internal\n",
+        ),
+        ("index.ts", ""),
+    ]);
+    assert!(matches!(fixture.state("app"), State::Ready(_)));
+    let messages = fixture.messages().join("\n");
+    for (key, named) in [
+        ("permissions", true),
+        ("limits.memory", true),
+        ("visibility", true),
+        ("limits.cpu", false),
+        ("cron", false),
+    ] {
+        let message = format!("`{key}` has no effect in this version");
+        assert_eq!(messages.contains(&message), named, "{key} in {messages}");
+    }
+}
+
+#[test]
 fn variables_are_merged_and_filtered() {
     let fixture = app(&[
         ("manifest.yaml", "env: {A: one, B: two, DB_URL: secret}\n"),
