@@ -7,6 +7,7 @@ mod duration;
 mod entrypoint;
 mod env;
 mod glob;
+mod install_plan;
 mod manifest;
 mod name;
 mod origin;
@@ -20,6 +21,7 @@ pub use duration::{DurationError, HumanDuration, parse_duration};
 pub use entrypoint::{EntrypointError, normalize_entrypoint};
 pub use env::{WorkerEnv, is_blocked_variable, public_env, worker_env};
 pub use glob::{GlobError, RouteGlob, RouteGlobs};
+pub use install_plan::{InstallPlan, InstallPlanError};
 pub use manifest::{
     BodyLimit, BundleMode, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS, HostPort, Instances, Limits,
     MANIFEST_MAX_BYTES, Manifest, NetPermission, Permissions, Visibility,

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod fleet;
+mod packages;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use crate::bundle::AppBundle;
 use crate::config::AppSpec;
 use crate::error::ExitReason;
+use crate::install::AppInstall;
 use crate::instance::{Instance, Lease, Order};
 use crate::pool::Shared;
 use crate::scheduler::{GroupId, GroupLimits};
@@ -32,6 +34,7 @@ pub struct App {
     number: u64,
     spec: Arc<AppSpec>,
     bundle: Arc<AppBundle>,
+    install: AppInstall,
     /// The group of this app's places. Another one each time the files change, so
     /// that workers which still finish something do not hold back their successors.
     group: AtomicU64,
@@ -47,6 +50,7 @@ impl App {
             shared: Arc::clone(shared),
             number: shared.next_number(),
             bundle: Arc::new(AppBundle::new(&spec)),
+            install: AppInstall::new(&spec),
             spec: Arc::new(spec),
             group: AtomicU64::new(shared.next_number()),
             ready: ArcSwap::default(),
@@ -69,6 +73,7 @@ impl App {
     /// refused, then its workers end.
     pub fn retire(self: &Arc<Self>) {
         self.retired.store(true, Ordering::Release);
+        self.install.retire();
         let reason = if self.shared.is_stopping() {
             ExitReason::ServerStopping
         } else {

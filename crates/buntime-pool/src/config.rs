@@ -31,6 +31,8 @@ pub struct PoolConfig {
     pub data_dir: PathBuf,
     /// Where bundles are kept between runs. Created 0700; no two pools may share it.
     pub bundle_dir: PathBuf,
+    /// How packages are installed before an app's first start.
+    pub install: InstallConfig,
     /// Variables that every worker gets: the technical minimum, `NODE_ENV`, the
     /// `RUNTIME_*` ones. The pool adds what differs from worker to worker.
     pub base_env: Vec<(String, String)>,
@@ -55,6 +57,53 @@ impl std::fmt::Debug for PoolConfig {
             .field("bun", &self.bun)
             .field("runtime_dir", &self.runtime_dir)
             .finish_non_exhaustive()
+    }
+}
+
+/// How packages are installed.
+#[derive(Clone)]
+pub struct InstallConfig {
+    /// Where caches and stamps are kept between runs. Created 0700; no two pools may
+    /// share it.
+    pub dir: PathBuf,
+    /// The operator's settings in the form of an `.npmrc`, for Bun alone: it may hold
+    /// passwords.
+    pub npmrc: String,
+    /// The registry that this means, without a password, for logs.
+    pub registry: String,
+    /// Certificates (PEM) of the registry.
+    pub ca_file: Option<PathBuf>,
+    /// What one install may take.
+    pub limits: InstallLimits,
+}
+
+impl std::fmt::Debug for InstallConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstallConfig")
+            .field("dir", &self.dir)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one install may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstallLimits {
+    /// All of it, in time.
+    pub time: Duration,
+    /// What is installed, in bytes.
+    pub packages: u64,
+    /// What is kept for later installs, in bytes, of all apps together.
+    pub cache: u64,
+}
+
+impl Default for InstallLimits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(5 * 60),
+            packages: 1 << 30,
+            cache: 2 << 30,
+        }
     }
 }
 

@@ -185,6 +185,16 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The directory for installs cannot be made or cleaned, or the registry's
+    /// certificates cannot be read.
+    #[error("cannot prepare the directory for installs {}", path.display())]
+    InstallDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The Bun binary is not there or is not a file.
     #[error("no Bun at {}", path.display())]
     NoBun {

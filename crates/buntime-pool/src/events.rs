@@ -66,6 +66,28 @@ pub trait PoolEvents: Send + Sync {
         let _ = (app, worker, source, request_id, detail);
     }
 
+    /// So many packages are about to be installed for an app, from `registry` and, where
+    /// its lockfile says so, from `hosts`.
+    fn installing(&self, app: &str, packages: usize, registry: &str, hosts: &[&str]) {
+        let _ = (app, packages, registry, hosts);
+    }
+
+    /// A line that the install of an app's packages wrote, as in [`Self::log_line`].
+    fn install_line(&self, app: &str, stream: LogStream, line: &str) {
+        let _ = (app, stream, line);
+    }
+
+    /// An app's packages were installed in `took`.
+    fn installed(&self, app: &str, took: Duration) {
+        let _ = (app, took);
+    }
+
+    /// An app's packages could not be installed; it counts as a failed start. `message`
+    /// is at most 4 KB and may hold what Bun said.
+    fn install_failed(&self, app: &str, took: Duration, message: &str) {
+        let _ = (app, took, message);
+    }
+
     /// From now on workers of the app start from a bundle, found or made in `took`.
     fn bundled(&self, app: &str, took: Duration) {
         let _ = (app, took);

@@ -20,6 +20,7 @@ use crate::blanks::Blanks;
 use crate::bundle::Bundles;
 use crate::config::{AppSpec, PoolConfig};
 use crate::error::{ExitReason, StartError};
+use crate::install::Installs;
 use crate::instance::{Instance, Order};
 use crate::leftovers;
 use crate::slots::Slots;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) blanks: Blanks,
     pub(crate) bundles: Bundles,
+    pub(crate) installs: Installs,
     pub(crate) slots_dir: PathBuf,
     pub(crate) wrapper: Wrapper,
     /// Every task of the pool, so that a shutdown can wait for the last one.
@@ -79,10 +81,15 @@ impl Pool {
             path: config.bundle_dir.clone(),
             source,
         })?;
+        let installs = Installs::open(&config).map_err(|source| StartError::InstallDir {
+            path: config.install.dir.clone(),
+            source,
+        })?;
         let shared = Arc::new(Shared {
             slots: Slots::new(config.size),
             blanks: Blanks::new(config.blanks),
             bundles,
+            installs,
             slots_dir,
             wrapper,
             tracker: TaskTracker::new(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buntime_fs::static_files::FileCache;
-use buntime_pool::{CrashLoop, Pool, PoolConfig};
+use buntime_pool::{CrashLoop, InstallConfig, InstallLimits, Pool, PoolConfig};
 use buntime_sandbox::{Launcher, ProcessLimits};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -346,6 +346,13 @@ fn pool_config(
         runtime_dir: config.state.dir.join("run"),
         data_dir: config.state.dir.join("data"),
         bundle_dir: config.state.dir.join("bundles"),
+        install: InstallConfig {
+            dir: config.state.dir.join("install"),
+            npmrc: config.npm.npmrc.expose().to_owned(),
+            registry: config.npm.registry.clone(),
+            ca_file: config.npm.ca_file.clone(),
+            limits: InstallLimits::default(),
+        },
         base_env: base_env
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

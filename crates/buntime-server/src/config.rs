@@ -8,6 +8,7 @@
 
 mod bun;
 mod draft;
+mod npm;
 mod parse;
 mod problem;
 mod proxies;

@@ -16,6 +16,7 @@
 
 pub mod log;
 pub mod memory;
+pub mod npm;
 mod probe;
 pub mod process;
 mod programs;
@@ -26,6 +27,7 @@ pub mod wire;
 
 use std::time::Duration;
 
+pub use crate::npm::NpmRegistry;
 pub use crate::probe::{NeighbourProbe, ProbeReport};
 pub use crate::programs::{fake_bun, real_bun};
 pub use crate::server::{Builder, TestServer};

@@ -6,6 +6,7 @@
 mod workers {
     mod bad_code;
     mod environment;
+    mod install;
     mod life;
     mod logs;
     mod queue;

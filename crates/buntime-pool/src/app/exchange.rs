@@ -140,6 +140,11 @@ impl App {
         if let Some(retry_after) = looping {
             return Err(ExchangeError::CrashLoop { retry_after });
         }
+        match wait(body, deadline, self.packages(deadline)).await {
+            Ok(packages) => packages?,
+            Err(Interrupted::Gone) => return Err(ExchangeError::ClientGone),
+            Err(Interrupted::Deadline) => return Err(ExchangeError::Timeout),
+        }
         let slots = &self.shared.slots;
         let queue = slots.acquire(self.group(), self.limits());
         let queue = queue.ok_or(ExchangeError::QueueFull {

@@ -27,7 +27,8 @@ pub(super) struct Fleet {
     pub(super) breaker: Breaker,
     /// Grows when the app's files change: workers of an earlier one are stale.
     pub(super) generation: u64,
-    /// Starts under way, and those of them that have their place in the pool.
+    /// Starts under way, and those of them that wait for packages or have their place
+    /// in the pool.
     pub(super) starting: usize,
     pub(super) placed: usize,
     waiting: VecDeque<oneshot::Sender<Verdict>>,
@@ -182,6 +183,10 @@ impl App {
 
     async fn start_persistent(self: &Arc<Self>) -> Result<Lease, Verdict> {
         let deadline = Instant::now() + self.spec.manifest.timeout;
+        self.fleet.lock().placed += 1;
+        let packages = self.packages(deadline).await;
+        self.fleet.lock().placed -= 1;
+        packages?;
         let slots = &self.shared.slots;
         let wait = slots
             .acquire(self.group(), self.limits())
@@ -261,8 +266,12 @@ impl App {
         let generation = self.fleet.lock().generation;
         let replace = async move {
             let deadline = Instant::now() + app.spec.manifest.timeout;
+            let start = async {
+                app.packages(deadline).await?;
+                app.start_worker(None, deadline).await
+            };
             let outcome = tokio::select! {
-                outcome = app.start_worker(None, deadline) => outcome,
+                outcome = start => outcome,
                 () = app.shared.stopped() => return,
             };
             let Ok(lease) = outcome else {
@@ -314,10 +323,16 @@ impl App {
             Err(_) => return outcome,
         };
         events.start_failed(Some(id), message);
-        if let Some(pause) = self.fleet.lock().breaker.failed(Instant::now()) {
-            events.crash_loop(id, pause);
-        }
+        self.start_failed();
         outcome
+    }
+
+    /// Counts a failed start.
+    pub(super) fn start_failed(&self) {
+        if let Some(pause) = self.fleet.lock().breaker.failed(Instant::now()) {
+            let events = &self.shared.config.events;
+            events.crash_loop(&self.spec.id, pause);
+        }
     }
 
     async fn try_start_worker(

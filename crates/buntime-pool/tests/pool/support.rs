@@ -42,6 +42,8 @@ pub(crate) enum Event {
     Misbehaved(String),
     Bundled(String),
     NotBundled(String, bool, String),
+    Installed(String),
+    InstallFailed(String, String),
 }
 
 /// Remembers what happened.
@@ -132,6 +134,14 @@ impl PoolEvents for Recorder {
     fn misbehaved(&self, _: Option<&str>, _: Uuid, what: &str) {
         self.note(Event::Misbehaved(what.to_owned()));
     }
+    fn installed(&self, app: &str, _: Duration) {
+        self.note(Event::Installed(app.to_owned()));
+    }
+
+    fn install_failed(&self, app: &str, _: Duration, message: &str) {
+        self.note(Event::InstallFailed(app.to_owned(), message.to_owned()));
+    }
+
     fn bundled(&self, app: &str, _: Duration) {
         self.note(Event::Bundled(app.to_owned()));
     }
@@ -171,6 +181,13 @@ impl Rig {
             runtime_dir: dir.path().join("run"),
             data_dir: dir.path().join("data"),
             bundle_dir: dir.path().join("bundles"),
+            install: buntime_pool::InstallConfig {
+                dir: dir.path().join("install"),
+                npmrc: String::new(),
+                registry: String::new(),
+                ca_file: None,
+                limits: buntime_pool::InstallLimits::default(),
+            },
             base_env: vec![
                 ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
                 ("NODE_ENV".to_owned(), "production".to_owned()),

@@ -110,6 +110,40 @@ impl PoolEvents for PoolLog {
         });
     }
 
+    fn installing(&self, app: &str, packages: usize, registry: &str, hosts: &[&str]) {
+        self.log.info("install", "Installing packages", |fields| {
+            fields.text("app", app).add("packages", packages);
+            fields.text("registry", registry);
+            if !hosts.is_empty() {
+                fields.add("hosts", hosts);
+            }
+        });
+    }
+
+    fn install_line(&self, app: &str, stream: LogStream, line: &str) {
+        let say = |fields: &mut crate::logging::Fields| {
+            fields.text("app", app);
+        };
+        match stream {
+            LogStream::Stdout => self.log.info("install", line, say),
+            LogStream::Stderr => self.log.warn("install", line, say),
+        }
+    }
+
+    fn installed(&self, app: &str, took: Duration) {
+        self.log.info("install", "Packages installed", |fields| {
+            fields.text("app", app).add("ms", took.as_secs_f64() * 1e3);
+        });
+    }
+
+    fn install_failed(&self, app: &str, took: Duration, message: &str) {
+        self.log
+            .error("install", "Packages could not be installed", |fields| {
+                fields.text("app", app).text("reason", message);
+                fields.add("ms", took.as_secs_f64() * 1e3);
+            });
+    }
+
     fn bundled(&self, app: &str, took: Duration) {
         self.log.debug("pool", "Starts from a bundle", |fields| {
             fields.text("app", app).add("ms", took.as_secs_f64() * 1e3);

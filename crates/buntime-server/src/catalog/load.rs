@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use buntime_core::{
-    DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, MANIFEST_MAX_BYTES, Manifest, ManifestErrors,
-    PackageJson, PackageName, Parsed, Permissions, Version, Visibility, dotenv, worker_env,
+    DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, InstallPlan, InstallPlanError,
+    MANIFEST_MAX_BYTES, Manifest, ManifestErrors, PackageJson, PackageName, Parsed, Permissions,
+    Version, Visibility, dotenv, worker_env,
 };
 use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
 
@@ -22,7 +23,8 @@ const MANIFEST_YAML: RelPath = RelPath::literal("manifest.yaml");
 const MANIFEST_YML: RelPath = RelPath::literal("manifest.yml");
 const PACKAGE_JSON: RelPath = RelPath::literal("package.json");
 const DOTENV: RelPath = RelPath::literal(".env");
-static LOCKFILES: [RelPath; 2] = [RelPath::literal("bun.lock"), RelPath::literal("bun.lockb")];
+const LOCKFILE: RelPath = RelPath::literal("bun.lock");
+const OLD_LOCKFILE: RelPath = RelPath::literal("bun.lockb");
 
 /// Larger ones are no package.json of an app.
 const PACKAGE_JSON_MAX_BYTES: usize = 1024 * 1024;
@@ -154,7 +156,7 @@ impl Loading<'_> {
         let dotenv = self.dotenv()?;
         let entry = self.entry(manifest.entrypoint.as_deref())?;
         if manifest.auto_install {
-            self.expect_lockfile()?;
+            self.check_install(&entry)?;
         }
         let env = worker_env(&manifest.env, &dotenv);
         Ok(State::Ready(Ready {
@@ -382,22 +384,40 @@ impl Loading<'_> {
         }
     }
 
-    fn expect_lockfile(&mut self) -> Result<(), Failure> {
-        for lockfile in &LOCKFILES {
-            if look(self.folder, lockfile)
-                .map_err(Failure::Passing)?
-                .is_some()
-            {
+    /// Whether `autoInstall` can work: what a start would find out is told now.
+    fn check_install(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let message = match entry {
+            Entry::Static(_) => {
+                let message = format!(
+                    "{}: autoInstall has no effect on a static app, of which no code runs",
+                    self.dir.display()
+                );
+                let warning = Problem::warning(Topic::Lockfile, self.dir, message);
+                self.problems.push(warning);
                 return Ok(());
             }
-        }
-        let message = format!(
-            "{}: autoInstall needs a lockfile; run `bun install` and deploy bun.lock too",
-            self.dir.display()
-        );
+            Entry::Script(_) => match self.install_plan() {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(InstallPlanError::Missing))
+                    if look(self.folder, &OLD_LOCKFILE).is_ok_and(|found| found.is_some()) =>
+                {
+                    InstallPlanError::OldLockfile.to_string()
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(Failure::Broken(broken)) => broken.to_string(),
+                Err(passing) => return Err(passing),
+            },
+        };
+        let message = format!("{}: autoInstall: {message}", self.dir.display());
         self.problems
             .push(Problem::error(Topic::Lockfile, self.dir, message));
         Ok(())
+    }
+
+    fn install_plan(&self) -> Result<Result<Option<InstallPlan>, InstallPlanError>, Failure> {
+        let package = self.read(&PACKAGE_JSON, PACKAGE_JSON_MAX_BYTES)?;
+        let lock = self.read(&LOCKFILE, InstallPlan::MAX_LOCKFILE_BYTES)?;
+        Ok(InstallPlan::new(package.as_deref(), lock.as_deref()))
     }
 
     fn warn(&mut self, topic: Topic, name: &RelPath, message: &str) {

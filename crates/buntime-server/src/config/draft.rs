@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use buntime_core::ByteSize;
 
+use super::npm;
 use super::problem::Problem;
 use super::settings::{
     AdminOrigin, ApiConfig, ApiPrefix, BodyLimits, Config, Database, Homepage, ListenConfig,
-    LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig,
-    Timeouts, WorkerRoot,
+    LogConfig, Mode, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig, Timeouts,
+    WorkerRoot,
 };
 use super::variables::{VARIABLES, Variable};
 use super::{Secret, Sources, TrustedProxies};
@@ -244,10 +245,12 @@ impl<'a> Draft<'a> {
             sandbox: raw.sandbox.unwrap_or(SandboxMode::Auto),
             grants: raw.grants,
             homepage: raw.homepage,
-            npm: NpmConfig {
-                registry: raw.npm_registry,
-                ca_file: raw.npm_ca_file,
-            },
+            npm: npm::load(
+                raw.npm_registry,
+                raw.npm_ca_file,
+                self.sources.vars,
+                warnings,
+            ),
             log: LogConfig {
                 level: raw.log_level.unwrap_or(if mode.is_deployed() {
                     Level::Info

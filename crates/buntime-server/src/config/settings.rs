@@ -251,12 +251,14 @@ pub struct Homepage {
     pub range: Option<VersionRange>,
 }
 
-/// `RUNTIME_NPM_*`. What is unset is left to npm's own configuration.
-#[derive(Debug, Clone, Default)]
+/// `RUNTIME_NPM_*`, else npm's own configuration.
+#[derive(Debug, Clone)]
 pub struct NpmConfig {
-    /// An `http` or `https` URL. A secret, as it may hold a password.
-    pub registry: Option<Secret>,
-    /// A PEM file. It exists.
+    /// Registries and credentials in the form of an `.npmrc`.
+    pub npmrc: Secret,
+    /// The registry of packages without a scope, without a password.
+    pub registry: String,
+    /// A PEM file. It can be read.
     pub ca_file: Option<PathBuf>,
 }
 

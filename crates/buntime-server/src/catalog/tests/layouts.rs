@@ -211,6 +211,17 @@ fn check_tells_everything_at_once() {
     place.write("apps/empty/manifest.yaml", "entrypoint: gone.ts\n");
     place.write("apps/installs/manifest.yaml", "autoInstall: true\n");
     place.write("apps/installs/index.ts", "");
+    let package = r#"{"dependencies": {"a": "1"}}"#;
+    place.write("apps/installs/package.json", package);
+    place.write("apps/page/manifest.yaml", "autoInstall: true\n");
+    place.write("apps/page/index.html", "");
+    place.write("apps/plain/manifest.yaml", "autoInstall: true\n");
+    place.write("apps/plain/index.ts", "");
+    place.write("apps/stale/manifest.yaml", "autoInstall: true\n");
+    place.write("apps/stale/index.ts", "");
+    place.write("apps/stale/package.json", package);
+    let lock = r#"{"workspaces": {"": {"dependencies": {"b": "1"}}}, "packages": {}}"#;
+    place.write("apps/stale/bun.lock", lock);
     place.write("single/manifest.yaml", "entrypoint: ../x.ts\n");
     let problems = check(&[temp.path().join("apps"), temp.path().join("single")]);
     let topics: Vec<_> = problems.iter().map(|problem| problem.topic).collect();
@@ -220,8 +231,10 @@ fn check_tells_everything_at_once() {
             Topic::Manifest,
             Topic::Entrypoint,
             Topic::Lockfile,
+            Topic::Lockfile,
             Topic::Collision,
             Topic::Entrypoint,
+            Topic::Lockfile,
         ],
         "{problems:#?}"
     );
@@ -236,7 +249,7 @@ fn check_tells_everything_at_once() {
         problems[0].message
     );
     assert!(
-        problems[4]
+        problems[5]
             .message
             .ends_with("Security: Entrypoint escapes app directory")
     );
