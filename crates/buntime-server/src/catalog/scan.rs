@@ -1,18 +1,21 @@
 //! From worker roots to units, reading again only what changed.
 
+mod folders;
+mod units;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use buntime_core::{PackageName, Version};
-use buntime_fs::{OpenError, RelPath, Root};
+use buntime_fs::{RelPath, Root};
 
 use super::CatalogRoot;
-use super::listing::{Listing, is_settled};
-use super::load::{self, Loaded, Sight, is_passing};
+use super::listing::Listing;
+use super::load::Sight;
 use super::problem::{Problem, Topic};
-use super::sources::{self, Sources};
-use super::unit::{Broken, Entry, Source, State, Unit};
+use super::sources::Sources;
+use super::unit::{Broken, Entry, Source, Unit};
 
 /// Entries of code looked at in one pass beyond what is known to have changed.
 /// About a millisecond; with many units a pass covers some and the next others.
@@ -305,221 +308,6 @@ impl Scanner {
             let place = name.clone().map(|name| (name, version));
             self.unit(index, &opened, &path, place, dirty, pass);
         }
-    }
-
-    /// A folder that is a unit if it describes itself as one.
-    fn unit(
-        &mut self,
-        index: usize,
-        folder: &Root,
-        dir: &Path,
-        place: Result<(PackageName, Version), String>,
-        dirty: &Dirty,
-        pass: &mut Pass,
-    ) {
-        let wanted = self.roots[index].only.as_deref();
-        if wanted.is_some_and(|only| only != dir) {
-            return;
-        }
-        let key = (index, dir.to_path_buf());
-        let known = self.records.get(&key);
-        let entry = known
-            .and_then(|record| record.unit.ready())
-            .map(|ready| ready.entry.path());
-        let sight = match Sight::take(folder, entry) {
-            Ok(Some(sight)) => sight,
-            Ok(None) => return,
-            Err(error) => return self.unreadable(index, dir, &error, pass),
-        };
-        let (name, version) = match place {
-            Ok(place) => place,
-            Err(error) => {
-                let message = format!("{}: ignored: {error}", dir.display());
-                pass.layout_problems
-                    .insert(Problem::warning(Topic::Layout, dir, message));
-                return;
-            }
-        };
-        pass.folders.push(Wanted {
-            path: key.1.clone(),
-            inode: folder.info().inode,
-            unit: Some(dir.into()),
-        });
-        pass.seen.insert(key.clone());
-        let looks_the_same = known.is_some_and(|record| record.settled && record.sight == sight);
-        let is_dirty = dirty.all || dirty.units.contains(dir);
-        let has_turn = self.takes_turn(pass);
-        if looks_the_same && !is_dirty && !(has_turn && self.code_differs(&key, folder, pass)) {
-            return;
-        }
-        let loaded = match load::load(folder, dir, Some((&name, &version))) {
-            Ok(loaded) => loaded,
-            Err(error) => return self.unreadable(index, dir, &error, pass),
-        };
-        let unit = Unit {
-            id: format!("{name}@{version}").into(),
-            name,
-            version,
-            root: Arc::clone(&self.roots[index].path),
-            dir: dir.to_path_buf(),
-            source: self.roots[index].source,
-            state: loaded.state.clone(),
-        };
-        self.keep(key, folder, unit, loaded, pass);
-    }
-
-    /// Looks at the code of a unit that looks the same otherwise.
-    fn code_differs(&self, key: &Place, folder: &Root, pass: &mut Pass) -> bool {
-        let Some(record) = self.records.get(key).filter(|record| record.has_code()) else {
-            return false;
-        };
-        let Some(found) = sources::survey(folder, &key.1) else {
-            return false;
-        };
-        pass.code_left = pass.code_left.saturating_sub(found.entries.max(1));
-        found != record.sources
-    }
-
-    /// Whether it is this unit's turn to have its code looked at.
-    fn takes_turn(&mut self, pass: &mut Pass) -> bool {
-        let ordinal = pass.ordinal;
-        pass.ordinal += 1;
-        if ordinal < self.cursor || pass.code_left == 0 {
-            return false;
-        }
-        self.cursor = ordinal + 1;
-        true
-    }
-
-    fn keep(&mut self, key: Place, folder: &Root, unit: Unit, loaded: Loaded, pass: &mut Pass) {
-        let dir = &unit.dir;
-        let known = self.records.get(&key);
-        // Taken again, now that the entry is known. What changed since the
-        // first look shows as a newer time in the next pass.
-        let entry = unit.ready().map(|ready| ready.entry.path());
-        let sight = match Sight::take(folder, entry) {
-            Ok(Some(sight)) => sight,
-            Ok(None) => return,
-            Err(error) => return self.unreadable(key.0, dir, &error, pass),
-        };
-        let sources = if runs_code(&unit) {
-            // An error says nothing new.
-            let before = || {
-                known
-                    .map(|record| record.sources.clone())
-                    .unwrap_or_default()
-            };
-            sources::survey(folder, dir).unwrap_or_else(before)
-        } else {
-            Sources::default()
-        };
-        let same = known.is_some_and(|record| {
-            record.unit.state == unit.state
-                && record.sight.content() == sight.content()
-                && record.sources.print == sources.print
-        });
-        pass.moved |= known.is_none_or(|record| record.sources.folders != sources.folders);
-        let mut problems = loaded.problems;
-        if let State::Broken(broken) = &unit.state {
-            problems.push(broken_problem(dir, broken));
-        }
-        let revision = match known {
-            Some(record) if same => record.revision,
-            _ => {
-                self.revision += 1;
-                pass.changed = true;
-                self.revision
-            }
-        };
-        let settled = is_settled(sight.newest_ns());
-        let record = Record {
-            unit,
-            revision,
-            sight,
-            settled,
-            sources,
-            problems,
-        };
-        self.records.insert(key, record);
-    }
-
-    /// Subfolders that may hold units, sorted by name.
-    fn list(
-        &mut self,
-        index: usize,
-        folder: &Root,
-        path: &Path,
-        pass: &mut Pass,
-    ) -> Arc<[RelPath]> {
-        pass.folders.push(Wanted {
-            path: path.into(),
-            inode: folder.info().inode,
-            unit: None,
-        });
-        pass.listed.insert(path.into());
-        let known = self.listings.get(path);
-        if known.is_none_or(|known| !known.holds_for(folder)) {
-            pass.moved = true;
-            match Listing::read(folder) {
-                Ok(listing) => {
-                    self.listings.insert(path.into(), listing);
-                }
-                Err(error) => self.unreadable(index, path, &error, pass),
-            }
-        }
-        let Some(listing) = self.listings.get(path) else {
-            return Arc::from([]);
-        };
-        for link in listing.links.iter() {
-            let path = path.join(link.as_path());
-            let message = format!(
-                "{}: is a symbolic link and not followed; put the folder itself",
-                path.display()
-            );
-            pass.layout_problems
-                .insert(Problem::warning(Topic::Layout, &path, message));
-        }
-        Arc::clone(&listing.folders)
-    }
-
-    fn open(
-        &self,
-        index: usize,
-        parent: &Root,
-        folder: &RelPath,
-        path: &Path,
-        pass: &mut Pass,
-    ) -> Option<Root> {
-        match parent.open_dir(folder) {
-            Ok(opened) => Some(opened),
-            // Gone, or replaced by something else, since it was listed.
-            Err(OpenError::NotFound | OpenError::Link | OpenError::WrongKind { .. }) => None,
-            Err(error) => {
-                self.unreadable(index, path, &error, pass);
-                None
-            }
-        }
-    }
-
-    /// Says so, and leaves what was known below as it was if the error will
-    /// pass.
-    fn unreadable(&self, index: usize, path: &Path, error: &OpenError, pass: &mut Pass) {
-        use std::error::Error as _;
-
-        if is_passing(error) {
-            pass.unknown.push((index, path.into()));
-            let listed = self
-                .listings
-                .keys()
-                .filter(|listed| listed.starts_with(path));
-            pass.listed.extend(listed.cloned());
-        }
-        let cause = error
-            .source()
-            .map_or_else(String::new, |cause| format!(": {cause}"));
-        let message = format!("{}: {error}{cause}", path.display());
-        pass.layout_problems
-            .insert(Problem::error(Topic::Disk, path, message));
     }
 }
 
