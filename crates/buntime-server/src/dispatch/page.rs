@@ -7,19 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::{Ready, Unit};
 use crate::failure::Form;
-use crate::html::{Inserter, Insertion, PageBody, is_plain_prefix};
+use crate::html::{Inserter, Insertion, PageBody, is_plain_prefix, is_true_of_page};
 use crate::message::{Body, BodyLength, Peer, Response};
-
-/// What identifies or describes the bytes that the app sent, and so not those
-/// that the client gets. A date cannot tell that the variables have changed.
-const OF_OTHER_BYTES: [&[u8]; 6] = [
-    b"accept-ranges",
-    b"content-digest",
-    b"content-md5",
-    b"digest",
-    b"last-modified",
-    b"repr-digest",
-];
 
 /// Charsets in which a page's ASCII is ASCII, as browsers call them. Those whose
 /// characters of several bytes may hold ASCII are left out.
@@ -55,18 +44,22 @@ pub(crate) fn forwarded_prefix(headers: &HeaderList, peer: &Peer) -> String {
 /// is.
 pub(crate) fn ask_for_whole(unit: &Unit, method: Method, headers: &mut HeaderList) {
     let has_insertion = unit.ready().is_some_and(|ready| ready.pages.is_some());
-    if !has_insertion || Form::of(method, headers) == Form::Json {
+    // Forms navigate too, whatever their method.
+    if !has_insertion || Form::of(Method::Get, headers) == Form::Json {
         return;
     }
-    for condition in [
-        HeaderId::AcceptEncoding,
-        HeaderId::IfModifiedSince,
-        HeaderId::IfNoneMatch,
-        HeaderId::IfRange,
-        HeaderId::Range,
-    ] {
-        headers.remove(condition);
+    if matches!(method, Method::Get | Method::Head) {
+        // With other methods a condition protects what is written.
+        for condition in [
+            HeaderId::IfModifiedSince,
+            HeaderId::IfNoneMatch,
+            HeaderId::IfRange,
+            HeaderId::Range,
+        ] {
+            headers.remove(condition);
+        }
     }
+    headers.remove(HeaderId::AcceptEncoding);
     let pushed = headers.push(b"accept-encoding", b"identity");
     debug_assert!(pushed.is_ok(), "own header is not sendable");
 }
@@ -83,12 +76,9 @@ pub(crate) fn of_worker(
         return response;
     };
     let etag = response.headers.get(HeaderId::ETag).map(weak);
-    response.headers.retain(|header| {
-        header.id != HeaderId::ETag
-            && !OF_OTHER_BYTES
-                .iter()
-                .any(|name| header.name.eq_ignore_ascii_case(name))
-    });
+    response
+        .headers
+        .retain(|header| header.id != HeaderId::ETag && is_true_of_page(&header));
     if let Some(etag) = etag {
         response.set(b"etag", &etag);
     }

@@ -3,11 +3,30 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use buntime_http::{Frame, HeaderList};
+use buntime_http::{Frame, Header, HeaderList};
 use bytes::Bytes;
 
 use super::inserter::Inserter;
 use crate::message::{Body, BodyFault};
+
+/// What identifies or describes the bytes that the app sent, and so not those
+/// that the client gets. A date cannot tell that the variables have changed.
+const OF_OTHER_BYTES: [&[u8]; 6] = [
+    b"accept-ranges",
+    b"content-digest",
+    b"content-md5",
+    b"digest",
+    b"last-modified",
+    b"repr-digest",
+];
+
+/// Whether a header of the app's, or a trailer, holds for the page as the client
+/// gets it.
+pub(crate) fn is_true_of_page(header: &Header<'_>) -> bool {
+    !OF_OTHER_BYTES
+        .iter()
+        .any(|name| header.name.eq_ignore_ascii_case(name))
+}
 
 /// A page on its way to the client. Pulls from the page's own body only what its
 /// reader pulls, but for what has to be held back.
@@ -54,8 +73,9 @@ impl PageBody {
             }
             match ready!(self.page.poll_frame(cx)) {
                 Some(Ok(Frame::Data(bytes))) => self.inserter.push(bytes, &mut self.ready),
-                Some(Ok(Frame::Trailers(trailers))) => {
-                    self.trailers = Some(trailers);
+                Some(Ok(Frame::Trailers(mut trailers))) => {
+                    trailers.retain(|trailer| is_true_of_page(&trailer));
+                    self.trailers = (!trailers.is_empty()).then_some(trailers);
                     self.end();
                 }
                 None => self.end(),

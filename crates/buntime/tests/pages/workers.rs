@@ -275,6 +275,14 @@ fn a_navigation_asks_the_app_for_the_whole_page() {
         seen.header("x-seen").unwrap(),
         "if-none-match=, if-modified-since=, range=, accept-encoding=identity, x-forwarded-prefix="
     );
+    // A form's page is to be plain too, but what it writes may stand under a condition.
+    let seen = answer(&server, "POST", (200, &[], b""), &conditional)
+        .header("x-seen")
+        .unwrap();
+    assert!(
+        seen.contains("if-none-match=\"x\"") && seen.contains("accept-encoding=identity"),
+        "{seen}"
+    );
     let of_a_script = [("if-none-match", "\"x\""), ("accept-encoding", "gzip")];
     let seen = answer(&server, "GET", (200, &[], b""), &of_a_script)
         .header("x-seen")
