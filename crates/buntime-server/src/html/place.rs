@@ -234,8 +234,8 @@ impl Seen {
                 self.look_at(name, is_base);
             }
             (None, _) => self.given_up = true,
-            (Some(place), _) if end <= place + HEAD_MAX => self.look_at(name, is_base),
-            (Some(_), _) => {}
+            // No more than what may be held back is ever fed.
+            (Some(_), _) => self.look_at(name, is_base),
         }
         if self.place.is_some() && !self.look_for_base {
             self.own_base = Some(false);
@@ -261,9 +261,7 @@ impl Seen {
     fn end_tag(&mut self, name: &str) {
         match name {
             "template" => self.templates = self.templates.saturating_sub(1),
-            _ if self.templates == 0 && self.place.is_some() && self.own_base.is_none() => {
-                self.own_base = Some(false);
-            }
+            _ if self.place.is_some() && self.own_base.is_none() => self.own_base = Some(false),
             _ => {}
         }
     }
