@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Longest piece of a file that is repeated in a message, in characters.
-const EXCERPT_MAX_CHARS: usize = 60;
+pub(crate) const EXCERPT_MAX_CHARS: usize = 60;
 
 /// What kind of problem a diagnostic tells of, for programs that answer with an
 /// error code.
@@ -22,6 +22,8 @@ pub enum DiagnosticKind {
     PackageVersion,
     /// The entrypoint lies outside of the app's folder.
     EntrypointEscapes,
+    /// The base of a plugin is reserved or not of one plain segment.
+    PluginBase,
     /// Nothing is refused; somebody should look at it.
     Warning,
 }
@@ -161,13 +163,17 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn finish<T>(self, value: T) -> Result<Parsed<T>, ManifestErrors> {
+        self.finish_with(Some(value))
+    }
+
+    /// As [`Self::finish`], for a value that is absent only if there was an error.
+    pub(crate) fn finish_with<T>(self, value: Option<T>) -> Result<Parsed<T>, ManifestErrors> {
         let Self {
             errors, warnings, ..
         } = self;
-        if errors.is_empty() {
-            Ok(Parsed { value, warnings })
-        } else {
-            Err(ManifestErrors { errors, warnings })
+        match value {
+            Some(value) if errors.is_empty() => Ok(Parsed { value, warnings }),
+            _ => Err(ManifestErrors { errors, warnings }),
         }
     }
 

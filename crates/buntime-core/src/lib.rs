@@ -12,6 +12,7 @@ mod manifest;
 mod name;
 mod origin;
 mod package_json;
+mod plugin_base;
 mod size;
 mod version;
 mod yaml;
@@ -23,11 +24,13 @@ pub use env::{WorkerEnv, is_blocked_variable, public_env, worker_env};
 pub use glob::{GlobError, RouteGlob, RouteGlobs};
 pub use install_plan::{InstallPlan, InstallPlanError};
 pub use manifest::{
-    BodyLimit, BundleMode, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS, HostPort, Instances, Limits,
-    MANIFEST_MAX_BYTES, Manifest, NetPermission, Permissions, Visibility,
+    BodyLimit, BundleMode, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS, DEFAULT_PLUGIN_ENTRIES,
+    HostPort, Instances, Limits, MANIFEST_MAX_BYTES, Manifest, Menu, NetPermission, Permissions,
+    PluginManifest, PluginManifestErrors, Visibility,
 };
 pub use name::{NameError, Namespace, PackageName};
 pub use origin::{Origin, OriginError};
 pub use package_json::{PackageJson, PackageJsonError};
+pub use plugin_base::{PluginBase, PluginBaseError};
 pub use size::{ByteSize, SizeError};
 pub use version::{RangeError, SemVersion, Version, VersionError, VersionRange, pick};

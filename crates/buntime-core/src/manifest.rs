@@ -1,5 +1,6 @@
 //! What an app says of itself: `manifest.yaml` (contract §3).
 
+mod plugin;
 mod reader;
 mod sections;
 mod values;
@@ -7,6 +8,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::plugin::{DEFAULT_PLUGIN_ENTRIES, Menu, PluginManifest, PluginManifestErrors};
 use crate::diagnostic::{ManifestErrors, Parsed};
 use crate::{ByteSize, Origin, PackageName, RouteGlobs, Version};
 

@@ -33,6 +33,25 @@ pub(crate) enum Value {
     Mapping(Vec<(Key, Node)>),
 }
 
+impl Node {
+    /// Whether this is the absence of a value.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
+    }
+
+    /// The value as JSON. A number that JSON has not is a text.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar(scalar) => scalar.to_json(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Mapping(entries) => entries
+                .iter()
+                .map(|(key, node)| (key.text.clone(), node.to_json()))
+                .collect(),
+        }
+    }
+}
+
 /// A scalar as written.
 #[derive(Debug)]
 pub(crate) struct Scalar {
@@ -61,6 +80,21 @@ impl Scalar {
         }
     }
 
+    fn to_json(&self) -> serde_json::Value {
+        if self.is_null() {
+            return serde_json::Value::Null;
+        }
+        if let Some(value) = self.boolean() {
+            return value.into();
+        }
+        let number = if self.is_text() {
+            None
+        } else {
+            number(&self.text)
+        };
+        number.map_or_else(|| self.text.as_str().into(), serde_json::Value::Number)
+    }
+
     /// Whether YAML takes the scalar for text.
     pub(crate) fn is_text(&self) -> bool {
         !self.plain || !(self.is_null() || self.boolean().is_some() || is_number(&self.text))
@@ -84,6 +118,24 @@ fn is_number(text: &str) -> bool {
     }
     let starts = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     starts && unsigned.parse::<f64>().is_ok()
+}
+
+/// What a text that [`is_number`] stands for; `None` for infinities and the like.
+fn number(text: &str) -> Option<serde_json::Number> {
+    let radix = |prefix, radix| {
+        text.strip_prefix(prefix)
+            .map(|digits| u64::from_str_radix(digits, radix).ok())
+    };
+    if let Some(number) = radix("0x", 16).or_else(|| radix("0o", 8)) {
+        return number.map(Into::into);
+    }
+    if let Ok(number) = text.parse::<u64>() {
+        return Some(number.into());
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        return Some(number.into());
+    }
+    text.parse().ok().and_then(serde_json::Number::from_f64)
 }
 
 /// Reads one document. `None` if there is none, or if it cannot be read, which is

@@ -29,6 +29,7 @@ use crate::gate::Gate;
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Listener, Scheme};
+use crate::plugins::{BadBases, Plugins};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::tls::Tls;
@@ -57,6 +58,9 @@ pub enum RunError {
     /// No usable Bun.
     #[error(transparent)]
     Bun(#[from] BunError),
+    /// A plugin's base is reserved or malformed. Reads as the lines to print.
+    #[error(transparent)]
+    Plugins(#[from] BadBases),
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source}; set HOST and PORT, or RUNTIME_ADMIN_PORT, to a free address"
@@ -80,7 +84,7 @@ impl RunError {
     /// Whether the configuration is to blame (exit code 2), not the moment.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::State(_) | Self::Bun(_))
+        matches!(self, Self::State(_) | Self::Bun(_) | Self::Plugins(_))
     }
 }
 
@@ -123,6 +127,7 @@ impl Server {
     /// Builds everything, then begins to serve. Must run in the control runtime.
     async fn start(config: Config, log: Logger) -> Result<Self, RunError> {
         raise_descriptor_limit(&log);
+        let mut plugins = read_plugins(&config).await?;
         if let Some(warning) = config.state.prepare().map_err(RunError::State)? {
             log.warn("config", warning, |_| {});
         }
@@ -150,6 +155,8 @@ impl Server {
         let catalog = tokio::task::spawn_blocking(move || Catalog::open(&roots, deployer))
             .await
             .map_err(io::Error::other)?;
+        plugins.refuse_shadows(|name| catalog.snapshot().versions(name).is_some());
+        tell_of(&plugins, &log);
 
         let readiness = Readiness::default();
         let service = Arc::new(Service {
@@ -271,6 +278,31 @@ fn lock_state(config: &Config) -> Result<File, RunError> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| RunError::Locked(config.state.dir.clone()))?;
     Ok(file)
+}
+
+async fn read_plugins(config: &Config) -> Result<Plugins, RunError> {
+    let (roots, prefix) = (config.plugins.roots.clone(), config.api.prefix.clone());
+    tokio::task::spawn_blocking(move || Plugins::read(&roots, &prefix))
+        .await
+        .map_err(io::Error::other)?
+        .map_err(RunError::from)
+}
+
+/// Logs what is wrong with plugins, and that those that are sound do nothing yet.
+fn tell_of(plugins: &Plugins, log: &Logger) {
+    for problem in plugins.problems() {
+        log.log(problem.level(), "plugins", &problem.message, |fields| {
+            fields.text("path", problem.path.display());
+        });
+    }
+    let enabled = plugins.accepted().iter();
+    for plugin in enabled.filter(|plugin| plugin.manifest.enabled) {
+        log.warn("plugins", "Plugins are not run by this version", |fields| {
+            fields
+                .text("plugin", &plugin.name)
+                .text("path", plugin.dir.display());
+        });
+    }
 }
 
 async fn find_bun(config: &Config) -> Result<(Bun, Vec<Problem>), RunError> {

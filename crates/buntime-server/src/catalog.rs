@@ -16,8 +16,9 @@
 //! **What counts as a change** is decided in `docs/decisions/0005`.
 
 mod check;
-mod listing;
-mod load;
+pub(crate) mod files;
+pub(crate) mod listing;
+pub(crate) mod load;
 mod problem;
 mod scan;
 mod snapshot;
@@ -34,7 +35,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch as notification;
 
-pub use check::check;
+pub use check::{Checked, CheckedUnit, CheckedWorker, SET_BY_SERVER, check};
 pub use problem::{Problem, Severity, Topic};
 pub use snapshot::{Snapshot, Versions};
 pub use unit::{Broken, Deployment, Entry, Ready, Source, State, Unit};

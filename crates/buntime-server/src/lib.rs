@@ -12,6 +12,7 @@ pub mod html;
 pub mod logging;
 pub mod message;
 pub(crate) mod own;
+pub mod plugins;
 pub mod service;
 pub mod shutdown;
 mod tls;

@@ -7,7 +7,7 @@ use super::{BundleMode, MANIFEST_MAX_BYTES, Manifest, Visibility, sections};
 use crate::diagnostic::{DiagnosticKind, ManifestErrors, Parsed, Position, Report};
 use crate::duration::HumanDuration;
 use crate::entrypoint::{EntrypointError, normalize_entrypoint};
-use crate::yaml::{self, Node, Value};
+use crate::yaml::{self, Key, Node, Value};
 use crate::{ByteSize, NameError, PackageName, Version};
 
 const KEYS: [&str; 21] = [
@@ -34,39 +34,44 @@ const KEYS: [&str; 21] = [
     "cron",
 ];
 
-const START: Position = Position { line: 1, column: 1 };
+pub(super) const START: Position = Position { line: 1, column: 1 };
 
 pub(super) fn read(text: &str, file: &str) -> Result<Parsed<Manifest>, ManifestErrors> {
     let mut report = Report::new(file);
     let mut manifest = Manifest::default();
+    let mut times = Times::default();
+    for (key, node) in entries(text, &mut report) {
+        if !KEYS.contains(&key.text.as_str()) {
+            warn_unknown(&mut report, "", &key, &KEYS);
+        } else if node.is_null() {
+            warn_empty(&mut report, key.at, &key.text);
+        } else {
+            let mut field = Field {
+                key: key.text,
+                node: &node,
+                report: &mut report,
+                secret: false,
+            };
+            read_key(&mut manifest, &mut times, &mut field);
+        }
+    }
+    times.settle(&mut manifest, &mut report);
+    report.finish(manifest)
+}
+
+/// The keys of a manifest and their values: none if the file is empty, or cannot
+/// be read as a manifest, which is then in the report.
+pub(super) fn entries(text: &str, report: &mut Report<'_>) -> Vec<(Key, Node)> {
     if text.len() > MANIFEST_MAX_BYTES {
         let message = format!("a manifest has at most {} kb", MANIFEST_MAX_BYTES / 1024);
         report.error(DiagnosticKind::Syntax, START, "", message, "");
-        return report.finish(manifest);
+        return Vec::new();
     }
-    let Some(root) = yaml::read(text, &mut report) else {
-        return report.finish(manifest);
+    let Some(root) = yaml::read(text, report) else {
+        return Vec::new();
     };
-    match &root.value {
-        Value::Mapping(entries) => {
-            let mut times = Times::default();
-            for (key, node) in entries {
-                if !KEYS.contains(&key.text.as_str()) {
-                    warn_unknown(&mut report, "", key, &KEYS);
-                } else if is_null(node) {
-                    warn_empty(&mut report, key.at, &key.text);
-                } else {
-                    let mut field = Field {
-                        key: key.text.clone(),
-                        node,
-                        report: &mut report,
-                        secret: false,
-                    };
-                    read_key(&mut manifest, &mut times, &mut field);
-                }
-            }
-            times.settle(&mut manifest, &mut report);
-        }
+    match root.value {
+        Value::Mapping(entries) => return entries,
         Value::Scalar(scalar) if scalar.is_null() => {}
         Value::Scalar(_) | Value::List(_) => report.error(
             DiagnosticKind::Syntax,
@@ -76,16 +81,12 @@ pub(super) fn read(text: &str, file: &str) -> Result<Parsed<Manifest>, ManifestE
             "a manifest is lines of `key: value`",
         ),
     }
-    report.finish(manifest)
-}
-
-fn is_null(node: &Node) -> bool {
-    matches!(&node.value, Value::Scalar(scalar) if scalar.is_null())
+    Vec::new()
 }
 
 /// Sets what `value` holds; a refused value leaves the default, since the manifest
 /// will be refused as a whole.
-fn set<T>(target: &mut T, value: Option<T>) {
+pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
     }
@@ -97,7 +98,7 @@ fn read_key(manifest: &mut Manifest, times: &mut Times, field: &mut Field<'_, '_
         "name" => manifest.name = name(field),
         "version" => manifest.version = version(field),
         "enabled" => set(&mut manifest.enabled, field.boolean()),
-        "entrypoint" => manifest.entrypoint = entrypoint(field),
+        "entrypoint" => manifest.entrypoint = normal_path(field),
         "ttl" => times.ttl = Times::read(field),
         "timeout" => times.timeout = Times::read_positive(field),
         "idleTimeout" => times.idle_timeout = Times::read_positive(field),
@@ -121,14 +122,7 @@ fn read_key(manifest: &mut Manifest, times: &mut Times, field: &mut Field<'_, '_
         "envPrefix" => set(&mut manifest.env_prefix, sections::env_prefix(field)),
         "publicRoutes" => set(&mut manifest.public_routes, sections::public_routes(field)),
         "csrf" => set(&mut manifest.csrf, sections::csrf(field)),
-        "visibility" => set(
-            &mut manifest.visibility,
-            field.word(&[
-                ("public", Visibility::Public),
-                ("protected", Visibility::Protected),
-                ("internal", Visibility::Internal),
-            ]),
-        ),
+        "visibility" => set(&mut manifest.visibility, visibility(field)),
         "permissions" => set(&mut manifest.permissions, sections::permissions(field)),
         "limits" => set(&mut manifest.limits, sections::limits(field)),
         "cron" => set(&mut manifest.cron, sections::cron(field)),
@@ -136,7 +130,15 @@ fn read_key(manifest: &mut Manifest, times: &mut Times, field: &mut Field<'_, '_
     }
 }
 
-fn name(field: &mut Field<'_, '_>) -> Option<PackageName> {
+pub(super) fn visibility(field: &mut Field<'_, '_>) -> Option<Visibility> {
+    field.word(&[
+        ("public", Visibility::Public),
+        ("protected", Visibility::Protected),
+        ("internal", Visibility::Internal),
+    ])
+}
+
+pub(super) fn name(field: &mut Field<'_, '_>) -> Option<PackageName> {
     match field
         .text("a text, as in `shop` or `\"@acme/shop\"`")?
         .parse()
@@ -155,7 +157,8 @@ fn version(field: &mut Field<'_, '_>) -> Option<Version> {
     }
 }
 
-fn entrypoint(field: &mut Field<'_, '_>) -> Option<String> {
+/// A file of the unit, without `.` and `..`.
+pub(super) fn normal_path(field: &mut Field<'_, '_>) -> Option<String> {
     let accepted = "the path of a file below the app's folder, as in `src/index.ts`";
     match normalize_entrypoint(&field.text(accepted)?) {
         Ok(path) => Some(path),

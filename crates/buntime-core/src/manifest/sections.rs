@@ -16,7 +16,7 @@ use crate::yaml::{Key, Node, Value};
 const ITEMS_MAX: usize = 100;
 
 /// Longest path, host or schedule, in bytes.
-const TEXT_MAX_BYTES: usize = 1024;
+pub(super) const TEXT_MAX_BYTES: usize = 1024;
 
 const CRON_METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const CRON_NAMES: [&str; 7] = [
@@ -95,7 +95,7 @@ pub(super) fn public_routes(field: &mut Field<'_, '_>) -> Option<RouteGlobs> {
                     field
                         .report
                         .error(DiagnosticKind::Value, key.at, &name, message, hint);
-                } else if !is_null(node) {
+                } else if !node.is_null() {
                     add_globs(&mut field.child(&key.text, node), &method, &mut globs);
                 }
             }
@@ -357,7 +357,7 @@ fn cron_method(field: &mut Field<'_, '_>) -> Option<String> {
 
 /// Reads the keys of a mapping one by one; unknown ones are a warning, refused ones
 /// are in the report already. `None` if it is no mapping.
-fn each_key<'file>(
+pub(super) fn each_key<'file>(
     field: &mut Field<'_, 'file>,
     accepted: &str,
     known: &[&str],
@@ -366,7 +366,7 @@ fn each_key<'file>(
     for (key, node) in mapping(field, accepted)? {
         if !known.contains(&key.text.as_str()) {
             warn_unknown(field.report, &field.key, key, known);
-        } else if is_null(node) {
+        } else if node.is_null() {
             let name = format!("{}.{}", field.key, key.text);
             warn_empty(field.report, key.at, &name);
         } else {
@@ -377,7 +377,7 @@ fn each_key<'file>(
 }
 
 /// Reads each item of a list of texts; refused ones are in the report already.
-fn texts<T>(
+pub(super) fn texts<T>(
     field: &mut Field<'_, '_>,
     accepted: &str,
     mut read: impl FnMut(&mut Field<'_, '_>, &str) -> Option<T>,
@@ -392,7 +392,7 @@ fn texts<T>(
     Some(values)
 }
 
-fn list<'a>(field: &mut Field<'a, '_>, accepted: &str) -> Option<&'a [Node]> {
+pub(super) fn list<'a>(field: &mut Field<'a, '_>, accepted: &str) -> Option<&'a [Node]> {
     let node = field.node;
     match &node.value {
         Value::List(items) if items.len() > ITEMS_MAX => {
@@ -409,8 +409,4 @@ fn mapping<'a>(field: &mut Field<'a, '_>, accepted: &str) -> Option<&'a [(Key, N
         Value::Mapping(entries) => Some(entries),
         Value::Scalar(_) | Value::List(_) => field.refuse(accepted),
     }
-}
-
-fn is_null(node: &Node) -> bool {
-    matches!(&node.value, Value::Scalar(scalar) if scalar.is_null())
 }

@@ -166,12 +166,25 @@ pub(super) fn warn_empty(report: &mut Report<'_>, at: Position, key: &str) {
     report.warn(at, key, "no value", "the default applies");
 }
 
+/// The known key of which this one differs in letter case, dashes and the like only.
+pub(super) fn spelled_otherwise<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    if key.len() > HINT_MAX_BYTES {
+        return None;
+    }
+    let key = plain(key);
+    known.iter().copied().find(|known| plain(known) == key)
+}
+
+/// A key without what people vary.
+fn plain(text: &str) -> String {
+    text.to_lowercase().replace(['-', '_', ' '], "")
+}
+
 /// The known key that somebody most likely meant, if any is near.
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     if key.len() > HINT_MAX_BYTES {
         return None;
     }
-    let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
     let key = plain(key);
     let far = (key.chars().count() / 3).max(1);
     let distance = |known: &str| {

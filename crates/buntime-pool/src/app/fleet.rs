@@ -350,7 +350,9 @@ impl App {
             let Some(lease) = blank.instance.enter() else {
                 continue;
             };
-            let entry = entry_to_run(&self.shared, &self.spec, &self.bundle).await;
+            let entry = entry_to_run(&self.shared, &self.spec, &self.bundle)
+                .await
+                .map_err(Verdict::Failed)?;
             let is_bundle = entry.is_bundle();
             blank.instance.dedicate(&self.spec, self, permit.take());
             let env =

@@ -8,10 +8,10 @@ use buntime_fs::{OpenError, RelPath, Root};
 use buntime_pool::{AppSpec, Pool};
 
 use super::kept_back::KeptBack;
-use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, Severity, Unit};
+use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, Unit};
 use crate::config::BodyLimits;
 use crate::dispatch::Served;
-use crate::logging::{Level, Logger};
+use crate::logging::Logger;
 
 /// Makes a site or an app of each unit, and logs what the catalog has to say.
 pub(super) struct Deployer {
@@ -56,8 +56,16 @@ impl Deployer {
 
     fn site(&self, unit: &Unit, page: &RelPath) -> Result<StaticSite, OpenError> {
         let files = Arc::clone(&self.files);
-        StaticSite::of_app(Root::open(&unit.dir)?, page, SourceMaps::Hidden, files)
+        StaticSite::of_app(open_unit(unit)?, page, SourceMaps::Hidden, files)
     }
+}
+
+/// Opens a unit's folder from its root: a folder on the way that became a link
+/// since it was found leads nowhere.
+fn open_unit(unit: &Unit) -> Result<Root, OpenError> {
+    let below = unit.dir.strip_prefix(&unit.root).ok();
+    let below = below.and_then(|path| RelPath::try_from(path.to_str()?).ok());
+    Root::open(&unit.root)?.open_dir(&below.ok_or(OpenError::NotFound)?)
 }
 
 impl CatalogEvents<Served> for Deployer {
@@ -105,12 +113,9 @@ impl CatalogEvents<Served> for Deployer {
     }
 
     fn problem(&self, problem: &Problem) {
-        let level = match problem.severity {
-            Severity::Error => Level::Error,
-            Severity::Warning => Level::Warn,
-        };
-        self.log.log(level, "catalog", &problem.message, |fields| {
-            fields.text("path", problem.path.display());
-        });
+        self.log
+            .log(problem.level(), "catalog", &problem.message, |fields| {
+                fields.text("path", problem.path.display());
+            });
     }
 }

@@ -1,24 +1,107 @@
 //! All problems of some folders at once, without serving them.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use buntime_core::PackageName;
 use buntime_fs::Root;
 
 use super::Registry;
 use super::load;
 use super::problem::{Problem, Severity, Topic};
 use super::scan::{Dirty, Scanner};
-use super::unit::State;
+use super::unit::{Entry, State};
+
+/// What the server sets in the environment of every worker (contract §6): the
+/// name, and what the value is.
+pub const SET_BY_SERVER: [(&str, &str); 15] = [
+    ("APP_DIR", "the app's folder"),
+    (
+        "DATA_DIR",
+        "a folder of the app's own, which outlives its workers",
+    ),
+    ("ENTRYPOINT", "the file that runs"),
+    ("HOME", "a folder of the worker's own"),
+    ("LANG", "C.UTF-8"),
+    ("NODE_ENV", "the server's"),
+    ("PATH", "the usual folders of programs"),
+    (
+        "RUNTIME_API_URL",
+        "where the worker reaches the server; chosen at its start",
+    ),
+    ("RUNTIME_LOG_LEVEL", "the server's"),
+    ("RUNTIME_PLUGIN_DIRS", "the server's"),
+    ("RUNTIME_WORKER_DIRS", "the server's"),
+    ("TMPDIR", "a folder of the worker's own"),
+    ("TZ", "UTC"),
+    ("WORKER_CONFIG", "the manifest as JSON, without `env`"),
+    ("WORKER_ID", "a UUID"),
+];
+
+/// What [`check`] finds.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Checked {
+    /// All problems, errors first.
+    pub problems: Vec<Problem>,
+    /// Every unit, in the order in which it would be served.
+    pub units: Vec<CheckedUnit>,
+    names: HashSet<PackageName>,
+}
+
+/// A unit and what its workers would know.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CheckedUnit {
+    /// `name@version`; the folder, for one that was named by itself.
+    pub id: String,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What it would do.
+    pub worker: CheckedWorker,
+}
+
+/// What a unit would do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CheckedWorker {
+    /// Its workers run with this.
+    Runs {
+        /// Absolute path of the module.
+        entrypoint: PathBuf,
+        /// Its own variables, besides [`SET_BY_SERVER`].
+        env: BTreeMap<String, String>,
+        /// Names of variables that were held back, sorted.
+        blocked: Vec<String>,
+    },
+    /// It is a static app: no code of it runs.
+    Static,
+    /// It is disabled.
+    Disabled,
+    /// It does not serve; the problems say why.
+    Broken,
+}
+
+impl Checked {
+    /// Whether one of the units is called so.
+    #[must_use]
+    pub fn has_worker(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+}
 
 /// Checks manifests, entrypoints, lockfiles and collisions. Each folder is a
 /// worker root, or a unit itself. Blocks.
 #[must_use]
-pub fn check(dirs: &[PathBuf]) -> Vec<Problem> {
-    let mut problems = Vec::new();
+pub fn check(dirs: &[PathBuf]) -> Checked {
+    let (mut problems, mut units) = (Vec::new(), Vec::new());
     let mut roots = Vec::new();
     for dir in dirs {
         match check_unit(dir) {
-            Some(found) => problems.extend(found),
+            Some((unit, found)) => {
+                problems.extend(found);
+                units.extend(unit);
+            }
             None => roots.push(dir.clone()),
         }
     }
@@ -27,11 +110,37 @@ pub fn check(dirs: &[PathBuf]) -> Vec<Problem> {
     problems.extend(scanner.problems());
     problems.extend(Registry::<()>::default().choose(&scanner).collisions);
     problems.sort_by(|a, b| (a.severity, &a.path).cmp(&(b.severity, &b.path)));
-    problems
+    let found = scanner.records().map(|record| &record.unit);
+    units.extend(found.map(|unit| CheckedUnit {
+        id: unit.id.to_string(),
+        dir: unit.dir.clone(),
+        worker: worker(&unit.state, &unit.dir),
+    }));
+    let names = scanner.records().map(|record| record.unit.name.clone());
+    Checked {
+        names: names.collect(),
+        problems,
+        units,
+    }
 }
 
-/// The problems of a folder that is a unit itself; `None` if it is none.
-fn check_unit(dir: &Path) -> Option<Vec<Problem>> {
+fn worker(state: &State, dir: &Path) -> CheckedWorker {
+    match state {
+        State::Disabled => CheckedWorker::Disabled,
+        State::Broken(_) => CheckedWorker::Broken,
+        State::Ready(ready) => match &ready.entry {
+            Entry::Static(_) => CheckedWorker::Static,
+            Entry::Script(entry) => CheckedWorker::Runs {
+                entrypoint: dir.join(entry.as_path()),
+                env: ready.env.clone(),
+                blocked: ready.blocked_env.clone(),
+            },
+        },
+    }
+}
+
+/// A folder that is a unit itself, and its problems; `None` if it is none.
+fn check_unit(dir: &Path) -> Option<(Option<CheckedUnit>, Vec<Problem>)> {
     let dir = std::path::absolute(dir).ok()?;
     let folder = Root::open(&dir).ok()?;
     load::Sight::take(&folder, None).ok()??;
@@ -41,13 +150,21 @@ fn check_unit(dir: &Path) -> Option<Vec<Problem>> {
             if let State::Broken(broken) = &loaded.state {
                 problems.push(super::scan::broken_problem(&dir, broken));
             }
-            Some(problems)
+            let unit = CheckedUnit {
+                id: dir.display().to_string(),
+                worker: worker(&loaded.state, &dir),
+                dir,
+            };
+            Some((Some(unit), problems))
         }
-        Err(error) => Some(vec![Problem {
-            message: format!("{}: {error}", dir.display()),
-            path: dir,
-            severity: Severity::Error,
-            topic: Topic::Disk,
-        }]),
+        Err(error) => {
+            let problem = Problem {
+                message: format!("{}: {error}", dir.display()),
+                path: dir,
+                severity: Severity::Error,
+                topic: Topic::Disk,
+            };
+            Some((None, vec![problem]))
+        }
     }
 }

@@ -15,20 +15,20 @@ const CLOCK_GRAIN_NS: i128 = 100_000_000;
 
 /// Subfolders of a folder that holds units.
 #[derive(Debug)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     info: FileInfo,
     settled: bool,
-    pub(super) folders: Arc<[RelPath]>,
-    pub(super) links: Arc<[RelPath]>,
+    pub(crate) folders: Arc<[RelPath]>,
+    pub(crate) links: Arc<[RelPath]>,
 }
 
 impl Listing {
     /// Whether reading the folder again would give the same.
-    pub(super) fn holds_for(&self, folder: &Root) -> bool {
+    pub(crate) fn holds_for(&self, folder: &Root) -> bool {
         self.settled && self.info == *folder.info()
     }
 
-    pub(super) fn read(folder: &Root) -> Result<Self, OpenError> {
+    pub(crate) fn read(folder: &Root) -> Result<Self, OpenError> {
         let (mut folders, mut links) = (Vec::new(), Vec::new());
         for entry in folder.read_dir(MAX_ENTRIES)? {
             if !sources::is_code_folder(entry.name.as_str()) {
@@ -53,7 +53,7 @@ impl Listing {
 }
 
 /// Whether a change from now on will show in the file's time.
-pub(super) fn is_settled(changed_ns: i128) -> bool {
+pub(crate) fn is_settled(changed_ns: i128) -> bool {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,7 +1,6 @@
 //! From a unit's folder to its [`State`].
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +9,9 @@ use buntime_core::{
     MANIFEST_MAX_BYTES, Manifest, ManifestErrors, PackageJson, PackageName, Parsed, Permissions,
     Version, Visibility, dotenv, worker_env,
 };
-use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
+use buntime_fs::{FileInfo, OpenError, RelPath, Root};
 
+use super::files::{BadEntry, Unreadable, find_entry, is_passing, read_text};
 use super::problem::{Problem, Topic};
 use super::unit::{Broken, Entry, Ready, State};
 use crate::html::PageSettings;
@@ -19,8 +19,8 @@ use crate::html::PageSettings;
 /// Files beside each other that decide what a unit is. The first three make a
 /// folder a unit.
 static DESCRIPTIONS: [RelPath; 4] = [MANIFEST_YAML, MANIFEST_YML, PACKAGE_JSON, DOTENV];
-const MANIFEST_YAML: RelPath = RelPath::literal("manifest.yaml");
-const MANIFEST_YML: RelPath = RelPath::literal("manifest.yml");
+pub(crate) const MANIFEST_YAML: RelPath = RelPath::literal("manifest.yaml");
+pub(crate) const MANIFEST_YML: RelPath = RelPath::literal("manifest.yml");
 const PACKAGE_JSON: RelPath = RelPath::literal("package.json");
 const DOTENV: RelPath = RelPath::literal(".env");
 const LOCKFILE: RelPath = RelPath::literal("bun.lock");
@@ -89,12 +89,6 @@ fn look(folder: &Root, name: &RelPath) -> Result<Option<FileInfo>, OpenError> {
         Err(error) if is_passing(&error) => Err(error),
         Err(_) => Ok(None),
     }
-}
-
-/// Whether an error says nothing about the folder: too many open files, a disk
-/// that fails. A unit is not taken away for it.
-pub(super) fn is_passing(error: &OpenError) -> bool {
-    matches!(error, OpenError::Io(source) if source.kind() != io::ErrorKind::PermissionDenied)
 }
 
 /// A unit that was read.
@@ -270,27 +264,13 @@ impl Loading<'_> {
     }
 
     fn read(&self, name: &RelPath, limit: usize) -> Result<Option<String>, Failure> {
-        let broken = |why: String| {
-            Failure::Broken(Broken::Manifest(
-                format!("{}: {why}", self.shown(name)).into(),
-            ))
-        };
-        match self.folder.read(name, limit) {
-            Ok((_, info)) if info.is_foreign_link(self.folder.info()) => {
-                Err(broken("a hard link to another user's file".to_owned()))
+        read_text(self.folder, name, limit).map_err(|error| match error {
+            Unreadable::Passing(error) => Failure::Passing(error),
+            Unreadable::Refused(why) => {
+                let message = format!("{}: {why}", self.shown(name));
+                Failure::Broken(Broken::Manifest(message.into()))
             }
-            Ok((content, _)) => match String::from_utf8(content) {
-                Ok(text) => Ok(Some(text)),
-                Err(_) => Err(broken("is no UTF-8 text".to_owned())),
-            },
-            Err(OpenError::NotFound) => Ok(None),
-            Err(error) if is_passing(&error) => Err(Failure::Passing(error)),
-            Err(OpenError::Link) => {
-                Err(broken("is a symbolic link; put the file itself".to_owned()))
-            }
-            Err(OpenError::Io(source)) => Err(broken(format!("cannot be read: {source}"))),
-            Err(error) => Err(broken(error.to_string())),
-        }
+        })
     }
 
     fn compare_with_place(
@@ -353,35 +333,14 @@ impl Loading<'_> {
 
     /// The entry that a file makes, `None` if there is no such file.
     fn usable(&self, path: &RelPath) -> Result<Option<Entry>, Failure> {
-        let broken = |why: &str| {
-            Err(Failure::Broken(Broken::Entrypoint(
-                format!("entrypoint \"{path}\" {why}").into(),
-            )))
-        };
-        let info = match self.folder.resolve(path) {
-            Ok(info) => info,
-            Err(OpenError::NotFound) => return Ok(None),
-            Err(OpenError::Link) => return Err(Failure::Broken(Broken::EntrypointEscapes)),
-            Err(error) if is_passing(&error) => return Err(Failure::Passing(error)),
-            Err(error) => return broken(&format!("cannot be opened: {error}")),
-        };
-        if info.kind != EntryKind::File {
-            return broken("is no regular file");
-        }
-        if info.is_foreign_link(self.folder.info()) {
-            return Err(Failure::Broken(Broken::EntrypointEscapes));
-        }
-        let is_page = path.file_name().to_ascii_lowercase().ends_with(".html");
-        if !is_page {
-            return Ok(Some(Entry::Script(path.clone())));
-        }
-        // Pages are served without following any link, even one that stays.
-        match self.folder.metadata(path) {
-            Ok(info) if info.kind == EntryKind::File => Ok(Some(Entry::Static(path.clone()))),
-            _ => {
-                broken("is reached through a symbolic link; static files are served without links")
+        find_entry(self.folder, path).map_err(|error| match error {
+            BadEntry::Passing(error) => Failure::Passing(error),
+            BadEntry::Escapes => Failure::Broken(Broken::EntrypointEscapes),
+            BadEntry::Unusable(why) => {
+                let message = format!("entrypoint \"{path}\" {why}");
+                Failure::Broken(Broken::Entrypoint(message.into()))
             }
-        }
+        })
     }
 
     /// Whether `autoInstall` can work: what a start would find out is told now.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::logging::Level;
+
 /// How bad a [`Problem`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
@@ -17,8 +19,10 @@ pub enum Severity {
 pub enum Topic {
     /// A folder's name or place.
     Layout,
-    /// The same `name@version` twice.
+    /// The same `name@version` twice, or one name or path for two plugins.
     Collision,
+    /// The base of a plugin.
+    Base,
     /// Manifest, package.json or `.env`.
     Manifest,
     /// The file that should answer.
@@ -43,7 +47,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn error(topic: Topic, path: &Path, message: impl Into<String>) -> Self {
+    /// How a line of the log about it ranks.
+    pub(crate) fn level(&self) -> Level {
+        match self.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warn,
+        }
+    }
+
+    pub(crate) fn error(topic: Topic, path: &Path, message: impl Into<String>) -> Self {
         Self {
             path: path.into(),
             severity: Severity::Error,
@@ -52,7 +64,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn warning(topic: Topic, path: &Path, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(topic: Topic, path: &Path, message: impl Into<String>) -> Self {
         Self {
             path: path.into(),
             severity: Severity::Warning,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use buntime_fs::{EntryKind, FileInfo, OpenError, Root};
 
-use super::load::is_passing;
+use super::files::is_passing;
 
 /// Most entries looked at in one unit; what lies beyond is not noticed.
 const MAX_ENTRIES: usize = 5_000;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use buntime_core::{ByteSize, PackageName, VersionRange};
@@ -182,6 +183,23 @@ impl ApiPrefix {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Its first segment with the slash, which is the server's own: `/_` of `/_/admin`.
+    #[must_use]
+    pub fn first_segment(&self) -> Option<&str> {
+        let rest = self.0.strip_prefix('/')?;
+        let length = rest.find('/').unwrap_or(rest.len());
+        self.0.get(..=length)
+    }
+}
+
+impl FromStr for ApiPrefix {
+    type Err = String;
+
+    /// What is wrong with a text that is not empty reads on after it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        super::parse::api_prefix(text)
     }
 }
 

@@ -1,59 +1,89 @@
 //! `buntime check`.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
-use buntime_server::catalog::{self, Severity};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use buntime_server::catalog::{self, CheckedUnit, CheckedWorker, Problem, SET_BY_SERVER, Severity};
+use buntime_server::config::ApiPrefix;
+use buntime_server::plugins::Plugins;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Outcome, output};
 
+/// Where plugins are looked for if nobody says where, as the server does.
+const PLUGINS: &str = "plugins";
+
 pub(super) fn command() -> Command {
     Command::new("check")
-        .about("Validate manifests, entrypoints, lockfiles and collisions without serving")
+        .about("Validate manifests, entrypoints, lockfiles, plugins and collisions without serving")
         .after_help("All problems are printed at once. Exit codes: 0 no errors, 1 errors, 2 no such folder.")
         .arg(
             Arg::new("dirs")
                 .value_name("DIR")
-                .help("Apps, or folders that hold apps [default: RUNTIME_WORKER_DIRS]")
+                .help("Apps, folders that hold apps, or plugin roots [default: RUNTIME_WORKER_DIRS and the plugin roots]")
                 .num_args(0..)
                 .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("plugin-dirs")
+                .long("plugin-dirs")
+                .value_name("DIR:DIR")
+                .help("Plugin roots [RUNTIME_PLUGIN_DIRS; default: ./plugins if present]")
+                .value_parser(value_parser!(OsString)),
+        )
+        .arg(
+            Arg::new("api-prefix")
+                .long("api-prefix")
+                .value_name("PATH")
+                .help("What stands before /api, and so is no base of a plugin [RUNTIME_API_PREFIX]")
+                .value_parser(value_parser!(String)),
+        )
+        .arg(
+            Arg::new("env")
+                .long("env")
+                .action(ArgAction::SetTrue)
+                .help("Print the environment that each app's worker would get, values included"),
         )
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Outcome {
-    let mut dirs: Vec<PathBuf> = matches
-        .get_many("dirs")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
-    if dirs.is_empty() {
-        let configured = std::env::var_os("RUNTIME_WORKER_DIRS").unwrap_or_default();
-        dirs = std::env::split_paths(&configured)
-            .filter(|dir| !dir.as_os_str().is_empty())
-            .collect();
-    }
-    if dirs.is_empty() {
+    let places = Places::of(matches);
+    if places.apps.is_empty() && places.plugins.is_empty() {
         output::complain("nothing to check; name a folder or set RUNTIME_WORKER_DIRS");
         return Outcome::Usage;
     }
-    let missing: Vec<String> = dirs
-        .iter()
-        .filter(|dir| !dir.is_dir())
-        .map(|dir| {
-            format!(
-                "{}: no such folder; name apps or folders that hold apps",
-                dir.display()
-            )
-        })
-        .collect();
+    let missing = places.missing();
     if !missing.is_empty() {
         output::complain_all("cannot check", missing);
         return Outcome::Usage;
     }
-    let problems = catalog::check(&dirs);
+    let prefix = match api_prefix(matches) {
+        Ok(prefix) => prefix,
+        Err(problem) => {
+            output::complain(problem);
+            return Outcome::Usage;
+        }
+    };
+    let checked = catalog::check(&places.apps);
+    let mut problems = checked.problems.clone();
+    let of_plugins = Plugins::check(&places.plugins, &prefix, |name| checked.has_worker(name));
+    problems.extend(
+        of_plugins
+            .into_iter()
+            .filter(|problem| places.asks_for(problem)),
+    );
+    problems.sort_by_key(|problem| problem.severity);
+    if matches.get_flag("env") {
+        for unit in &checked.units {
+            print_environment(unit);
+        }
+    }
+    report(&problems)
+}
+
+fn report(problems: &[Problem]) -> Outcome {
     let mut errors = 0;
-    for problem in &problems {
+    for problem in problems {
         match problem.severity {
             Severity::Error => {
                 errors += 1;
@@ -71,4 +101,165 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
     } else {
         Outcome::Failure
     }
+}
+
+/// What is to be checked.
+struct Places {
+    /// Apps and folders that hold apps.
+    apps: Vec<PathBuf>,
+    /// Plugin roots.
+    plugins: Vec<PathBuf>,
+    /// The folders below plugin roots that were named. None: all that is there.
+    named: Vec<PathBuf>,
+}
+
+impl Places {
+    fn of(matches: &ArgMatches) -> Self {
+        let named = matches.get_many::<PathBuf>("dirs").into_iter().flatten();
+        let named: Vec<PathBuf> = named.cloned().collect();
+        let flag = matches.get_one::<OsString>("plugin-dirs");
+        let mut roots = match flag.cloned().or_else(|| variable("RUNTIME_PLUGIN_DIRS")) {
+            Some(list) => split(&list),
+            None => Some(PathBuf::from(PLUGINS))
+                .filter(|dir| dir.is_dir())
+                .into_iter()
+                .collect(),
+        };
+        for root in &mut roots {
+            *root = resolved(root);
+        }
+        // As the server does: those that belong to the installation first.
+        roots.sort_by_key(|root| {
+            !root
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        });
+        if named.is_empty() {
+            let apps = variable("RUNTIME_WORKER_DIRS").map(|list| split(&list));
+            return Self {
+                apps: apps.unwrap_or_default(),
+                plugins: roots,
+                named: Vec::new(),
+            };
+        }
+        let is_of_plugins = |dir: &PathBuf| {
+            let dir = resolved(dir);
+            roots.iter().any(|root| dir.starts_with(root))
+        };
+        let (of_plugins, apps): (Vec<_>, Vec<_>) = named.into_iter().partition(is_of_plugins);
+        let mut named: Vec<PathBuf> = of_plugins.iter().map(|dir| resolved(dir)).collect();
+        if flag.is_some() {
+            named.clone_from(&roots);
+        }
+        let is_wanted = |root: &PathBuf| named.iter().any(|dir| dir.starts_with(root));
+        Self {
+            plugins: roots
+                .iter()
+                .filter(|root| is_wanted(root))
+                .cloned()
+                .collect(),
+            apps,
+            named,
+        }
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let all = self.apps.iter().chain(&self.plugins).chain(&self.named);
+        all.filter(|dir| !dir.is_dir())
+            .map(|dir| {
+                let dir = dir.display();
+                format!("{dir}: no such folder; name apps or folders that hold apps")
+            })
+            .collect()
+    }
+
+    /// Whether a problem of a plugin was asked for.
+    fn asks_for(&self, problem: &Problem) -> bool {
+        self.named.is_empty() || self.named.iter().any(|dir| problem.path.starts_with(dir))
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn split(list: &OsStr) -> Vec<PathBuf> {
+    std::env::split_paths(list)
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .collect()
+}
+
+/// One name for one folder, as far as it exists.
+fn resolved(dir: &Path) -> PathBuf {
+    dir.canonicalize().unwrap_or_else(|_| dir.to_owned())
+}
+
+fn api_prefix(matches: &ArgMatches) -> Result<ApiPrefix, String> {
+    let flag = matches.get_one::<String>("api-prefix").cloned();
+    let text = flag.or_else(|| variable("RUNTIME_API_PREFIX")?.into_string().ok());
+    let text = text.filter(|text| !text.is_empty());
+    text.map_or_else(
+        || Ok(ApiPrefix::default()),
+        |text| {
+            text.parse::<ApiPrefix>()
+                .map_err(|why| format!("--api-prefix={text:?}: {why}; write a path such as /_"))
+        },
+    )
+}
+
+fn print_environment(unit: &CheckedUnit) {
+    let (entrypoint, env, blocked) = match &unit.worker {
+        CheckedWorker::Runs {
+            entrypoint,
+            env,
+            blocked,
+            ..
+        } => (entrypoint, env, blocked),
+        CheckedWorker::Static => return none(unit, "a static app, no worker"),
+        CheckedWorker::Disabled => return none(unit, "disabled, no worker"),
+        _ => return none(unit, "no worker, see below"),
+    };
+    output::say(format_args!("{}: environment of a worker", unit.id));
+    let mut lines: Vec<(&str, String)> = SET_BY_SERVER
+        .iter()
+        .map(|&(name, what)| {
+            let known = match name {
+                "APP_DIR" => Some(&unit.dir),
+                "ENTRYPOINT" => Some(entrypoint),
+                _ => None,
+            };
+            let line = match known {
+                Some(path) => format!("{name}={}", quoted(&path.to_string_lossy())),
+                None => format!("{name} ({what})"),
+            };
+            (name, line)
+        })
+        .collect();
+    let own = env.iter();
+    lines.extend(own.map(|(name, value)| (name.as_str(), format!("{name}={}", quoted(value)))));
+    lines.sort();
+    for (_, line) in lines {
+        output::say(format_args!("  {line}"));
+    }
+    if !blocked.is_empty() {
+        output::say(format_args!("  blocked: {}", blocked.join(", ")));
+    }
+}
+
+fn none(unit: &CheckedUnit, why: &str) {
+    output::say(format_args!("{}: {why}", unit.id));
+}
+
+/// On one line, and nothing for the terminal to obey.
+fn quoted(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in value.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            _ if character.is_control() => quoted.extend(character.escape_default()),
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
 }

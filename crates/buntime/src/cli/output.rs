@@ -13,6 +13,11 @@ pub(super) fn complain(problem: impl Display) {
     let _ = writeln!(std::io::stderr(), "error: {problem}");
 }
 
+/// What went wrong, in words of its own.
+pub(super) fn complain_verbatim(problem: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{problem}");
+}
+
 /// Several things that went wrong, under one heading.
 pub(super) fn complain_all<T: Display>(heading: &str, problems: impl IntoIterator<Item = T>) {
     let mut text = format!("error: {heading}:\n");

@@ -1,5 +1,6 @@
 //! `buntime serve`.
 
+use buntime_server::app::RunError;
 use buntime_server::config::{Config, Flags, Loaded, ProcessVars, Sources};
 use buntime_server::logging::Logger;
 use clap::{ArgMatches, Command};
@@ -73,7 +74,11 @@ pub(super) fn run_with(flags: &Flags, adapt: impl FnOnce(&mut Config)) -> Outcom
             } else {
                 Outcome::Failure
             };
-            output::complain(error);
+            match error {
+                // The contract fixes these lines to the letter.
+                RunError::Plugins(bases) => output::complain_verbatim(bases),
+                error => output::complain(error),
+            }
             outcome
         }
     }

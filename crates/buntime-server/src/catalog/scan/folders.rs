@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use buntime_fs::{OpenError, RelPath, Root};
 
+use super::super::files::is_passing;
 use super::super::listing::Listing;
-use super::super::load::is_passing;
 use super::super::problem::{Problem, Topic};
 use super::{Pass, Scanner, Wanted};
 

@@ -1,0 +1,192 @@
+//! Plugins as they lie on disk: `name/` or `@scope/name/` in each plugin root.
+//!
+//! This version reads and checks them; it does not run their code. What a plugin
+//! would get wrong for others is settled when the server starts:
+//!
+//! - A base that is reserved or malformed stops the start ([`BadBases`]), also that
+//!   of a disabled plugin: enabling it must not need another look.
+//! - A manifest that cannot be read disables that plugin and no other.
+//! - Of two plugins with one name or one base, the first in the order of roots and
+//!   paths counts. A base never shadows a worker. Disabled plugins keep their names
+//!   and take part in neither of the latter.
+//!
+//! A plugin is called what its manifest says. In a folder below `@scope/` it has to
+//! be a name of that scope, else the folder's name counts: who may write there may
+//! not speak for others.
+
+mod scan;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use buntime_core::{PackageName, PluginBaseError, PluginManifest};
+
+use crate::catalog::{Problem, Source, Topic};
+use crate::config::ApiPrefix;
+
+/// What a look-alike login page would be served from; no app has this name either.
+const PANEL: &str = "cpanel";
+
+/// A plugin whose manifest is sound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plugin {
+    /// What it is called.
+    pub name: PackageName,
+    /// Its folder, absolute.
+    pub dir: PathBuf,
+    /// Who put it there.
+    pub source: Source,
+    /// Its manifest.
+    pub manifest: PluginManifest,
+}
+
+/// The plugins that may be there, and what was wrong with others.
+#[derive(Debug, Default)]
+pub struct Plugins {
+    accepted: Vec<Plugin>,
+    problems: Vec<Problem>,
+}
+
+/// A plugin whose base no server may start with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadBase {
+    /// What the manifest calls it, else its folder's name.
+    pub plugin: String,
+    /// What is wrong.
+    pub error: PluginBaseError,
+    /// Its folder.
+    pub dir: PathBuf,
+}
+
+impl fmt::Display for BadBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plugin \"{}\" {}", self.plugin, self.error)
+    }
+}
+
+/// All plugins whose base is reserved or malformed: one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadBases(Vec<BadBase>);
+
+impl fmt::Display for BadBases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, bad) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}Error: {bad}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BadBases {}
+
+impl Plugins {
+    /// Reads all plugins below the roots, in their order. `prefix` is
+    /// `RUNTIME_API_PREFIX`, whose first segment no plugin may have. Blocks.
+    ///
+    /// # Errors
+    /// Every plugin whose base is reserved or malformed.
+    pub fn read(roots: &[PathBuf], prefix: &ApiPrefix) -> Result<Self, BadBases> {
+        let found = scan::scan(roots, prefix);
+        if found.bad_bases.is_empty() {
+            Ok(found.plugins)
+        } else {
+            Err(BadBases(found.bad_bases))
+        }
+    }
+
+    /// All problems of plugins below the roots, bad bases among them. Blocks.
+    #[must_use]
+    pub fn check(
+        roots: &[PathBuf],
+        prefix: &ApiPrefix,
+        is_worker: impl Fn(&str) -> bool,
+    ) -> Vec<Problem> {
+        let mut found = scan::scan(roots, prefix);
+        found.plugins.refuse_shadows(is_worker);
+        let bases = found.bad_bases.iter().map(|bad| {
+            let message = format!("{}: {bad}", bad.dir.display());
+            Problem::error(Topic::Base, &bad.dir, message)
+        });
+        let mut problems: Vec<_> = bases.chain(found.plugins.problems).collect();
+        problems.sort_by(|a, b| (a.severity, &a.path).cmp(&(b.severity, &b.path)));
+        problems
+    }
+
+    /// Takes out the plugins whose base is the path of a worker, or of the panel.
+    pub fn refuse_shadows(&mut self, is_worker: impl Fn(&str) -> bool) {
+        let problems = &mut self.problems;
+        self.accepted.retain(|plugin| {
+            let Some(base) = plugin.enabled_base() else {
+                return true;
+            };
+            let owner = match base.segment() {
+                PANEL => "the server's panel".to_owned(),
+                name if is_worker(name) => format!("the worker \"{name}\""),
+                _ => return true,
+            };
+            problems.push(plugin.refused(&format!("base \"{base}\" already belongs to {owner}")));
+            false
+        });
+    }
+
+    /// The plugins that count, in the order of roots and paths.
+    #[must_use]
+    pub fn accepted(&self) -> &[Plugin] {
+        &self.accepted
+    }
+
+    /// What is wrong: with plugins that do not count, or that probably are not
+    /// what their author meant.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Adds a plugin, unless an earlier one has its name or its base.
+    fn add(&mut self, plugin: Plugin) {
+        let same_name = |known: &&Plugin| known.name == plugin.name;
+        if let Some(first) = self.accepted.iter().find(same_name) {
+            let message = format!(
+                "Plugin collision: \"{}\" already registered from \"{}\", cannot register from \"{}\"",
+                plugin.name,
+                first.dir.display(),
+                plugin.dir.display()
+            );
+            self.problems
+                .push(Problem::error(Topic::Collision, &plugin.dir, message));
+            return;
+        }
+        let base = plugin.enabled_base();
+        let same_base = |known: &&Plugin| base.is_some() && known.enabled_base() == base;
+        if let (Some(first), Some(base)) = (self.accepted.iter().find(same_base), base) {
+            let owner = format!(
+                "base \"{base}\" already belongs to plugin \"{}\"",
+                first.name
+            );
+            self.problems.push(plugin.refused(&owner));
+            return;
+        }
+        self.accepted.push(plugin);
+    }
+}
+
+impl Plugin {
+    /// Its base, if it is enabled and has one.
+    fn enabled_base(&self) -> Option<&buntime_core::PluginBase> {
+        let base = self.manifest.base.as_ref();
+        base.filter(|_| self.manifest.enabled)
+    }
+
+    fn refused(&self, why: &str) -> Problem {
+        let message = format!(
+            "Plugin \"{}\" in {} is disabled: {why}",
+            self.name,
+            self.dir.display()
+        );
+        Problem::error(Topic::Collision, &self.dir, message)
+    }
+}
+
+#[cfg(test)]
+mod tests;
