@@ -16,6 +16,8 @@ mod entrypoint;
 mod environment;
 #[path = "security_page/header_limits.rs"]
 mod header_limits;
+#[path = "security_page/html.rs"]
+mod html;
 #[path = "security_page/request_id.rs"]
 mod request_id;
 #[path = "security_page/support.rs"]
