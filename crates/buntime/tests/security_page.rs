@@ -10,6 +10,8 @@ mod base_href;
 mod body_limits;
 #[path = "security_page/collision.rs"]
 mod collision;
+#[path = "security_page/csrf.rs"]
+mod csrf;
 #[path = "security_page/entrypoint.rs"]
 mod entrypoint;
 #[path = "security_page/environment.rs"]

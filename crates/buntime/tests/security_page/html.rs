@@ -26,7 +26,7 @@ fn page(server: &TestServer, target: &str, prefix: &str) -> String {
 /// What stands in the only base of a page.
 #[track_caller]
 fn base_of(page: &str) -> &str {
-    let (before, rest) = page.split_once("<base href=\"").expect(page);
+    let (before, rest) = page.split_once("<base href=\"").unwrap();
     assert!(before.ends_with("<HEAD lang=en>"), "{page}");
     let (value, after) = rest.split_once('"').unwrap();
     assert!(!after.contains("<base"), "{page}");

@@ -1,6 +1,6 @@
 //! Servers and apps that the sections share.
 
-use buntime_testkit::{Builder, TestServer};
+use buntime_testkit::{Builder, Response, TestServer};
 
 /// The program under test.
 pub(crate) const BUNTIME: &str = env!("CARGO_BIN_EXE_buntime");
@@ -15,6 +15,26 @@ pub(crate) fn server() -> Builder {
 /// A server with one app of one module under `/app/`.
 pub(crate) fn with_app(manifest: &str, source: &str) -> Builder {
     server().module("app@1.0.0", &format!("{KEPT}{manifest}"), source)
+}
+
+/// Sends `headers` as they stand, none added but the length of `body`.
+#[track_caller]
+pub(crate) fn send(
+    server: &TestServer,
+    request_line: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response {
+    let mut head = format!("{request_line} HTTP/1.1\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    let mut client = server.connect();
+    client.send(format!("{head}\r\n{body}").as_bytes());
+    client.response_to(request_line.split(' ').next().unwrap())
 }
 
 /// Whether this is a UUID of version 4, as `crypto.randomUUID()` makes them.
