@@ -236,6 +236,8 @@ impl Connection {
         room: usize,
     ) -> std::task::Poll<io::Result<usize>> {
         use tokio::io::AsyncReadExt as _;
+        // A quiet stream holds no buffer for what may come some day.
+        std::task::ready!(self.stream.poll_read_ready(cx))?;
         self.input.reserve(room);
         // The future keeps no state between polls.
         let read = std::pin::pin!(self.stream.read_buf(&mut self.input));

@@ -77,6 +77,8 @@ pub struct Edge {
     limits: Arc<ConnectionLimit>,
     /// Whether the listeners for clients speak HTTPS.
     encrypted: bool,
+    /// How long a client may take nothing of a response.
+    patience: Duration,
     /// Cancelled when no further connection is to be accepted.
     closing: CancellationToken,
     acceptors: TaskTracker,
@@ -131,6 +133,7 @@ impl Edge {
                 max: settings.max_connections,
             }),
             encrypted: tls.is_some(),
+            patience: settings.timeouts.write,
             closing: CancellationToken::new(),
             acceptors: TaskTracker::new(),
         })
@@ -151,6 +154,7 @@ impl Edge {
             Arc::clone(&self.shards),
             Arc::clone(&self.limits),
             self.encrypted && listener.is_for_clients(),
+            self.patience,
             self.closing.clone(),
         ));
         Ok(address)

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use buntime_http::{BodyError, ChunkedDecoder, Decoded, Frame, ResponseFraming, ResponseHead};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -19,6 +19,9 @@ use crate::instance::Lease;
 const READ: usize = 64 * 1024;
 /// How much is read at a time of a body that is known to be large.
 const LARGE_READ: usize = 256 * 1024;
+
+/// From which length on a piece of a body has its buffer to itself.
+const LET_GO: usize = 2 * 1024;
 
 /// A response's body, pulled a frame at a time. It holds the request's place in
 /// the worker until its end or until it is dropped; dropped before its end, the
@@ -163,6 +166,7 @@ impl WorkerBody {
                     if here > 0 {
                         *left -= here as u64;
                         let data = input.split_to(here).freeze();
+                        let_go(input, &data);
                         if *left == 0 {
                             self.framing = Framing::End;
                             self.finish();
@@ -175,7 +179,10 @@ impl WorkerBody {
                         .decode(input)
                         .map_err(|_| WorkerBodyError::Framing)?
                     {
-                        Decoded::Data(data) => return Poll::Ready(Ok(Some(Frame::Data(data)))),
+                        Decoded::Data(data) => {
+                            let_go(input, &data);
+                            return Poll::Ready(Ok(Some(Frame::Data(data))));
+                        }
                         Decoded::End(trailers) => {
                             return Poll::Ready(Ok(trailers.map(Frame::Trailers)));
                         }
@@ -223,6 +230,14 @@ impl WorkerBody {
         if open.reusable && !by_close && open.upload.is_none() && open.connection.input.is_empty() {
             open.shelf.put(open.lease.instance(), open.connection);
         }
+    }
+}
+
+/// Leaves the buffer that `data` was read into to `data` alone: whoever is slow to
+/// send that on waits long before the next read, which makes a buffer of its own.
+fn let_go(input: &mut BytesMut, data: &Bytes) {
+    if data.len() >= LET_GO && input.len() <= LET_GO / 16 {
+        *input = BytesMut::from(input.as_ref());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes connections off a listening socket. Survives every error of it.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ const ASK_AFTER: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 const ASK_TIMES: u32 = 4;
 
+/// What an unanswered asking amounts to: with data under way the system does not
+/// ask, and would wait a quarter of an hour for that to be acknowledged.
+const GONE_AFTER: Duration = Duration::from_secs(60 + 4 * 15);
+
 /// What a client beyond the connection limit gets. It has sent nothing that
 /// could be answered yet, so there is no request id of its own to return.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\
@@ -33,6 +38,7 @@ pub(super) async fn run(
     shards: Arc<Vec<ShardThread>>,
     limit: Arc<ConnectionLimit>,
     encrypted: bool,
+    patience: Duration,
     closing: CancellationToken,
 ) {
     loop {
@@ -45,7 +51,7 @@ pub(super) async fn run(
             Ok((stream, address)) => match limit.try_enter() {
                 Some(place) => {
                     let address = canonical(address.ip());
-                    hand_over(stream, address, listener, place, &shards);
+                    hand_over(stream, address, listener, place, patience, &shards);
                 }
                 // A shake of hands only to say no would cost more than a yes.
                 None if encrypted => {}
@@ -63,11 +69,12 @@ fn hand_over(
     address: IpAddr,
     listener: Listener,
     place: ConnectionPlace,
+    patience: Duration,
     shards: &[ShardThread],
 ) {
     // Responses are written whole; waiting for more to send only adds latency.
     let _ = stream.set_nodelay(true);
-    let _ = watch_over(&stream);
+    let _ = watch_over(&stream, patience);
     let Ok(stream) = stream.into_std() else {
         return;
     };
@@ -81,9 +88,13 @@ fn hand_over(
     }
 }
 
-/// Has the system ask a silent client whether it is still there: a quiet event
-/// stream or WebSocket of one that vanished would else stay for ever.
-fn watch_over(stream: &TcpStream) -> rustix::io::Result<()> {
+/// Has the system ask a silent client whether it is still there, and give up one
+/// that acknowledges nothing: a quiet event stream or WebSocket of one that
+/// vanished would else stay for ever. `patience` is how long a client may take
+/// nothing of a response; one that is slow by that measure is not gone.
+fn watch_over(stream: impl AsFd + Copy, patience: Duration) -> rustix::io::Result<()> {
+    let gone_after = GONE_AFTER.max(patience).as_millis();
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(gone_after).unwrap_or(u32::MAX))?;
     sockopt::set_tcp_keepidle(stream, ASK_AFTER)?;
     sockopt::set_tcp_keepintvl(stream, ASK_AGAIN)?;
     sockopt::set_tcp_keepcnt(stream, ASK_TIMES)?;
@@ -111,4 +122,22 @@ fn is_about_one_connection(error: &std::io::Error) -> bool {
 /// An IPv4 client on an IPv6 socket counts as what it is.
 fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_vanished_is_given_up_by_the_system() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        for (patience, gone_after) in [(30, 120_000), (600, 600_000)] {
+            watch_over(&stream, Duration::from_secs(patience)).unwrap();
+            assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), gone_after);
+            assert!(sockopt::socket_keepalive(&stream).unwrap());
+        }
+        let asked = ASK_AFTER + ASK_AGAIN * ASK_TIMES;
+        assert_eq!(GONE_AFTER, asked, "asking and waiting take equally long");
+    }
 }

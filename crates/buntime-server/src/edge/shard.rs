@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::date::HttpDate;
 use super::h1::HangUp;
+use super::h2::UnsentLimit;
 use super::{Aborted, ConnectionPlace, EdgeSettings, h1, h2, tls};
 use crate::failure::Failure;
 use crate::message::{Listener, Peer, Request, Response};
@@ -36,6 +37,7 @@ pub struct Shard {
     settings: EdgeSettings,
     tls: Option<Arc<Tls>>,
     date: HttpDate,
+    unsent: Arc<UnsentLimit>,
     drain: CancellationToken,
 }
 
@@ -60,6 +62,11 @@ impl Shard {
 
     pub(crate) fn date(&self) -> &HttpDate {
         &self.date
+    }
+
+    /// What the shard's HTTP/2 connections hold back for slow clients.
+    pub(super) fn unsent(&self) -> &Arc<UnsentLimit> {
+        &self.unsent
     }
 
     /// Cancelled when the server stops: idle connections and endless streams end.
@@ -110,6 +117,7 @@ impl ShardThread {
             settings,
             tls,
             date: HttpDate::default(),
+            unsent: UnsentLimit::for_one_of(settings.shards),
             drain: thread.drain.clone(),
         });
         let live = Arc::clone(&thread.live);

@@ -11,12 +11,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use buntime_http::{Direction, FrameInspector, FrameLimits, close_frame};
-use buntime_pool::Upgraded;
+use buntime_pool::{Alarm, Upgraded};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFuture;
 
+use super::pace::Pace;
 use super::shard::Shard;
 
 /// The largest message that passes; Bun's own default is the same.
@@ -146,10 +147,9 @@ struct Lane<R, W> {
     waiting: Bytes,
     inspector: FrameInspector,
     started: Instant,
-    /// Runs while the destination takes nothing.
-    stall: Pin<Box<Sleep>>,
-    stall_limit: Duration,
-    stalled: bool,
+    /// How the destination keeps time.
+    pace: Pace,
+    alarm: Alarm,
     early: Bytes,
 }
 
@@ -169,9 +169,8 @@ impl<R, W> Lane<R, W> {
             waiting: Bytes::new(),
             inspector: FrameInspector::new(direction, limits),
             started: Instant::now(),
-            stall: Box::pin(tokio::time::sleep(settings.stall)),
-            stall_limit: settings.stall,
-            stalled: false,
+            pace: Pace::new(settings.stall),
+            alarm: Alarm::new(Instant::now() + settings.stall),
             early,
         }
     }
@@ -189,21 +188,21 @@ impl<R, W: AsyncWrite + Unpin> Lane<R, W> {
                 write.poll_write(cx, &self.waiting)
             };
             match written {
-                Poll::Ready(Ok(_)) if flushing => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) if flushing => {
+                    self.pace.stop();
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
-                    self.stalled = false;
+                    self.pace.progress(written);
                     self.waiting.advance(written);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    if !std::mem::replace(&mut self.stalled, true) {
-                        self.stall.as_mut().reset(Instant::now() + self.stall_limit);
-                    }
+                    let deadline = self.pace.wait();
                     return self
-                        .stall
-                        .as_mut()
-                        .poll(cx)
+                        .alarm
+                        .poll(cx, deadline)
                         .map(|()| Err(io::ErrorKind::TimedOut.into()));
                 }
             }

@@ -66,6 +66,8 @@ async function fetch(request: Request, server: any): Promise<Response> {
       });
     case "/download":
       return new Response(stream(new Uint8Array(64 * 1024).fill(120), number("blocks")));
+    case "/large":
+      return new Response(new Uint8Array(8 * 1024 * 1024).fill(120));
     case "/events": {
       const body = new ReadableStream({
         start(controller) {

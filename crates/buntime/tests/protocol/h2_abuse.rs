@@ -5,8 +5,9 @@ use std::time::Duration;
 use buntime_testkit::{Connection, TestServer, process};
 
 use crate::h2_frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PING,
-    PROTOCOL_ERROR, RESET, SETTINGS, block, frame, frames, goaways, literal, open, string, until,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS,
+    INITIAL_WINDOW, PING, PROTOCOL_ERROR, RESET, SETTINGS, WINDOW_UPDATE, block, frame, frames,
+    goaways, literal, open, string, until,
 };
 use crate::support::{Invariants, echo, echo_server, seen};
 
@@ -280,4 +281,109 @@ fn a_stop_ends_connections_of_http_2() {
     );
     assert_eq!(goaways(&received).last(), Some(&0));
     assert_eq!(server.wait_exit(Duration::from_secs(30)).code(), Some(0));
+}
+
+/// Opens as many downloads as a connection may have, and reads none of them.
+fn stuck(server: &TestServer, settings: &[(u16, u32)], target: &str) -> Connection {
+    let mut client = open(server, settings);
+    // The connection's own window is as wide as it gets.
+    let widest = (i32::MAX as u32 - 65_535).to_be_bytes();
+    client.send(&frame(WINDOW_UPDATE, 0, 0, &widest));
+    let request = block("GET", target, &[]);
+    for n in 0..128 {
+        let stream = 2 * n + 1;
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &request));
+    }
+    client
+}
+
+#[test]
+fn t14_downloads_that_nobody_takes_hold_little_memory() {
+    const CONNECTIONS: u64 = 4;
+    let page = "x".repeat(5 * MIB as usize);
+    let server = echo()
+        .env("RUNTIME_WRITE_TIMEOUT", "2s")
+        .app(
+            "site@1.0.0",
+            "name: site\n",
+            &[("index.html", "<p>"), ("big.txt", &page)],
+        )
+        .start();
+    let before = Invariants::of(&server);
+    // Buffers that are made once are there before it is measured.
+    for _ in 0..4 {
+        assert_eq!(server.get("/site/big.txt").body.len(), page.len());
+        let response = server.get("/echo/download?blocks=160");
+        assert_eq!(response.body.len(), 160 * 64 * 1024);
+    }
+    let memory = process::private_memory(server.pid());
+    let mut grown = 0;
+    for (target, window) in [
+        ("/echo/download?blocks=1600", i32::MAX as u32),
+        ("/echo/download?blocks=1600", 0),
+        ("/echo/large", 65_535),
+        ("/site/big.txt", 0),
+    ] {
+        let clients: Vec<Connection> = (0..CONNECTIONS)
+            .map(|_| stuck(&server, &[(INITIAL_WINDOW, window)], target))
+            .collect();
+        // Others go on meanwhile, in the same worker too.
+        for _ in 0..10 {
+            let response = server.get("/echo/download?blocks=16");
+            assert_eq!(response.body.len(), 16 * 64 * 1024);
+            let now = process::private_memory(server.pid());
+            grown = grown.max(now.saturating_sub(memory));
+        }
+        assert!(
+            grown < CONNECTIONS * 4 * MIB,
+            "{target}, window {window}: memory grew by {grown} bytes"
+        );
+        let ping = frame(PING, 0, 0, &[0; 8]);
+        for mut client in clients {
+            server.wait_until("the downloads are given up", || {
+                client.try_send(&ping).is_err()
+            });
+        }
+    }
+    before.hold(&server);
+}
+
+/// A client that takes little holds back its own streams, and none of them for ever.
+#[test]
+fn all_streams_end_when_they_share_little_room() {
+    let server = echo_server();
+    // Each answer is larger than a stream's share of what may be unsent.
+    let mut client = open(&server, &[(INITIAL_WINDOW, 16 * 1024)]);
+    let request = block("GET", "/echo/download?blocks=4", &[]);
+    for n in 0..100 {
+        client.send(&frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            2 * n + 1,
+            &request,
+        ));
+    }
+    let (mut bytes, mut ended) = (Vec::new(), 0);
+    while ended < 100 {
+        let more = client.some();
+        assert!(!more.is_empty(), "closed after {ended} streams");
+        bytes.extend_from_slice(&more);
+        let mut used = 0;
+        for frame in frames(&bytes) {
+            used += 9 + frame.payload.len();
+            assert_ne!(frame.kind, RESET);
+            if frame.kind != DATA {
+                continue;
+            }
+            ended += usize::from(frame.flags & END_STREAM != 0);
+            let taken = (frame.payload.len() as u32).to_be_bytes();
+            if frame.payload.is_empty() {
+                continue;
+            }
+            for stream in [0, frame.stream] {
+                client.send(&self::frame(WINDOW_UPDATE, 0, stream, &taken));
+            }
+        }
+        bytes.drain(..used);
+    }
 }

@@ -83,7 +83,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
             alarm: Alarm::new(Instant::now() + timeouts.idle),
             state: BodyState::End,
             eof: false,
-            pace: Pace::default(),
+            pace: Pace::new(timeouts.body),
             look: None,
         }
     }
@@ -172,7 +172,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
     }
 
     fn begin_body(&mut self, framing: BodyFraming) {
-        self.pace = Pace::default();
+        self.pace.reset();
         self.state = match framing {
             BodyFraming::None => BodyState::End,
             BodyFraming::Length(length) => BodyState::Length(length),
@@ -239,7 +239,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 }
                 Poll::Ready(Ok(read)) => self.pace.progress(read),
                 Poll::Pending => {
-                    let deadline = self.pace.wait(self.timeouts.body);
+                    let deadline = self.pace.wait();
                     ready!(self.alarm.poll(cx, deadline));
                     self.state = BodyState::Broken;
                     return Poll::Ready(Some(Err(BodyError::TooSlow)));

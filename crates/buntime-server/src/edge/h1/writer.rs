@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::reader::{HangUp, Home, Reader};
 use crate::edge::date::HttpDate;
+use crate::edge::pace::Pace;
 use crate::message::{Body, BodyLength, Protocol, Response};
 
 /// Data up to this length is copied behind the head, so that both leave in one
@@ -59,7 +60,7 @@ pub(super) struct Writer<W> {
     io: W,
     out: Vec<u8>,
     alarm: Alarm,
-    timeout: Duration,
+    pace: Pace,
 }
 
 impl<W: AsyncWrite + Unpin + Send> Writer<W> {
@@ -68,7 +69,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
             io,
             out: Vec::with_capacity(1024),
             alarm: Alarm::new(Instant::now() + timeout),
-            timeout,
+            pace: Pace::new(timeout),
         }
     }
 
@@ -119,6 +120,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         home: &Arc<Home<R>>,
         drain: &CancellationToken,
     ) -> Sent {
+        self.pace.reset();
         let framing = framing(&response, exchange);
         let keep_alive = exchange.keep_alive && !response.close && framing != Framing::Close;
         let mut out = std::mem::take(&mut self.out);
@@ -215,9 +217,8 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
     }
 
     /// Writes all three pieces, gathered, until the socket has taken them; fails if
-    /// nothing moves for the timeout.
+    /// the client takes too little in too long.
     async fn write(&mut self, mut pieces: [&[u8]; 3]) -> io::Result<()> {
-        let mut deadline = None;
         poll_fn(|cx| {
             loop {
                 let io = Pin::new(&mut self.io);
@@ -230,12 +231,15 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
                     _ => io.poll_write_vectored(cx, &pieces.map(IoSlice::new)),
                 };
                 match written {
-                    Poll::Ready(Ok(_)) if flushing => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(_)) if flushing => {
+                        self.pace.stop();
+                        return Poll::Ready(Ok(()));
+                    }
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                     }
                     Poll::Ready(Ok(mut written)) => {
-                        deadline = None;
+                        self.pace.progress(written);
                         for piece in &mut pieces {
                             let taken = written.min(piece.len());
                             *piece = piece.get(taken..).unwrap_or_default();
@@ -244,8 +248,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
-                        let deadline =
-                            *deadline.get_or_insert_with(|| Instant::now() + self.timeout);
+                        let deadline = self.pace.wait();
                         return self
                             .alarm
                             .poll(cx, deadline)
