@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::figures::{Sample, median, ratio};
 use crate::process::{cpu, descendants, pss, stopping};
 use crate::report::{Goal, Report};
-use crate::servers::{self, Ours, Servers, System};
+use crate::servers::{self, Nginx, Ours, Servers, System};
 use crate::wrk::{self, Load};
 use crate::{BenchError, Result};
 
@@ -254,8 +254,15 @@ fn measure(
     load: &Load,
     each: Duration,
 ) -> Result<Sample> {
-    let (front, bun) = servers.processes(system, app);
-    let before = (total_cpu(&front), total_cpu(&bun));
+    measure_processes(&servers.processes(system, app), load, each)
+}
+
+fn measure_processes(
+    (front, bun): &(Vec<u32>, Vec<u32>),
+    load: &Load,
+    each: Duration,
+) -> Result<Sample> {
+    let before = (total_cpu(front), total_cpu(bun));
     let seen = wrk::run(load, each)?;
     let per_request = |before: Duration, pids: &[u32]| {
         total_cpu(pids).saturating_sub(before).as_secs_f64() * 1e6 / seen.requests.max(1) as f64
@@ -264,8 +271,8 @@ fn measure(
         rate: seen.rate,
         p50: seen.p50,
         p99: seen.p99,
-        front: per_request(before.0, &front),
-        bun: per_request(before.1, &bun),
+        front: per_request(before.0, front),
+        bun: per_request(before.1, bun),
         failed: seen.failed,
     })
 }
@@ -275,28 +282,57 @@ fn total_cpu(pids: &[u32]) -> Duration {
 }
 
 fn many_apps(plan: &Plan, servers: &Servers, report: &mut Report) -> Result<()> {
-    // The same script for both: making requests in a script costs wrk time.
-    let load = |apps| Load {
-        url: servers.url(System::Ours, "app-00", ""),
+    const APPS: usize = 20;
+    let nginx = Nginx::start(&std::array::from_fn::<_, APPS, _>(|i| {
+        (format!("app-{i:02}"), "noop")
+    }))?;
+    // The same script for all: making requests in a script costs wrk time.
+    let load = |port, apps| Load {
+        url: format!("http://127.0.0.1:{port}/app-00/"),
         connections: 50,
         script: Some("bench/wrk/apps.lua".to_owned()),
         argument: Some(apps),
     };
-    let targets = [load("20"), load("1")];
-    let all = in_turns(plan, "apps", &targets, |load, each| {
-        measure(servers, System::Ours, "", load, each)
+    let targets = [
+        (
+            load(servers.ours.port, "20"),
+            servers.processes(System::Ours, ""),
+        ),
+        (
+            load(servers.ours.port, "1"),
+            servers.processes(System::Ours, ""),
+        ),
+        (load(nginx.port, "20"), nginx.processes(|_| true)),
+        (
+            load(nginx.port, "1"),
+            nginx.processes(|name| name == "app-00"),
+        ),
+    ];
+    let all = in_turns(plan, "apps", &targets, |(load, processes), each| {
+        measure_processes(processes, load, each)
     })?;
     report.section(
         "20 apps in turn",
         "The no-op app twenty times, asked in turn, and one of them alone; 50 connections.",
     );
-    report.table(&[("twenty apps", &all[0]), ("one app", &all[1])]);
-    report.verdict(
-        "20 apps in turn: req/s over one app",
-        ratio(&all[0], &all[1], |s| s.rate),
-        "",
-        Goal::AtLeast(0.8),
-    );
+    report.table(&[
+        ("twenty apps", &all[0]),
+        ("one app", &all[1]),
+        ("twenty apps, nginx", &all[2]),
+        ("one app, nginx", &all[3]),
+    ]);
+    let rate = |a: usize, b: usize| ratio(&all[a], &all[b], |sample| sample.rate);
+    for (what, value, goal) in [
+        (
+            "20 apps in turn: req/s over one app",
+            rate(0, 1),
+            Goal::AtLeast(0.8),
+        ),
+        ("20 apps in turn: the same of nginx", rate(2, 3), Goal::None),
+        ("20 apps in turn: req/s over nginx", rate(0, 2), Goal::None),
+    ] {
+        report.verdict(what, value, "", goal);
+    }
     Ok(())
 }
 

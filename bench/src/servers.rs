@@ -115,21 +115,23 @@ impl Ours {
 pub(crate) struct Nginx {
     pub(crate) port: u16,
     running: Running,
-    behind: Vec<(&'static str, Running)>,
+    behind: Vec<(String, Running)>,
     _dir: TempDir,
 }
 
 impl Nginx {
-    fn start() -> Result<Self> {
+    /// Serves each app under its name; the code is that of an app in `bench/apps`.
+    pub(crate) fn start(apps: &[(String, &str)]) -> Result<Self> {
         let port = free_port()?;
         let dir = TempDir::new().context(|| "no temporary folder".to_owned())?;
         let mut behind = Vec::new();
-        for app in PROXIED {
-            let socket = dir.path().join(app);
-            behind.push((app, bare(app, &format!("unix:{}", socket.display()))?));
+        for (name, code) in apps {
+            let socket = dir.path().join(name);
+            let running = bare(code, &format!("unix:{}", socket.display()))?;
+            behind.push((name.clone(), running));
         }
         let conf = dir.path().join("nginx.conf");
-        fs::write(&conf, config(dir.path(), port)?).context(|| "nginx.conf".to_owned())?;
+        fs::write(&conf, config(dir.path(), port, apps)?).context(|| "nginx.conf".to_owned())?;
         let mut running = Running::start(
             Command::new("nginx")
                 .arg("-c")
@@ -139,7 +141,7 @@ impl Nginx {
                 .args(["-e", "stderr"])
                 .stdin(Stdio::null()),
         )?;
-        for (app, _) in &behind {
+        for (app, _) in apps {
             wait_for(port, &format!("/{app}/"), &mut running)?;
         }
         Ok(Self {
@@ -149,14 +151,23 @@ impl Nginx {
             _dir: dir,
         })
     }
+
+    /// nginx's own, and the Bun of each app of these names.
+    pub(crate) fn processes(&self, wanted: impl Fn(&str) -> bool) -> (Vec<u32>, Vec<u32>) {
+        let master = self.running.pid();
+        let mut front = descendants(master);
+        front.push(master);
+        let behind = self.behind.iter().filter(|(name, _)| wanted(name));
+        (front, behind.map(|(_, bun)| bun.pid()).collect())
+    }
 }
 
-fn config(dir: &Path, port: u16) -> Result<String> {
+fn config(dir: &Path, port: u16, apps: &[(String, &str)]) -> Result<String> {
     let template =
         fs::read_to_string("bench/nginx.conf").context(|| "bench/nginx.conf".to_owned())?;
     let mut upstreams = String::new();
     let mut locations = String::new();
-    for app in PROXIED {
+    for (app, _) in apps {
         upstreams += &format!(
             "    upstream {app} {{ server unix:{}; keepalive 256; keepalive_requests 1000000000; }}\n",
             dir.join(app).display()
@@ -235,7 +246,7 @@ impl Servers {
         }
         Ok(Self {
             ours,
-            nginx: Nginx::start()?,
+            nginx: Nginx::start(&PROXIED.map(|app| (app.to_owned(), app)))?,
             bare: bare_ones,
             _apps: apps,
         })
@@ -262,20 +273,7 @@ impl Servers {
     pub(crate) fn processes(&self, system: System, app: &str) -> (Vec<u32>, Vec<u32>) {
         match system {
             System::Ours => (vec![self.ours.pid()], descendants(self.ours.pid())),
-            System::Nginx => {
-                let master = self.nginx.running.pid();
-                let mut front = descendants(master);
-                front.push(master);
-                (
-                    front,
-                    self.nginx
-                        .behind
-                        .iter()
-                        .filter(|(name, _)| *name == app)
-                        .map(|(_, bun)| bun.pid())
-                        .collect(),
-                )
-            }
+            System::Nginx => self.nginx.processes(|name| name == app),
             System::Bun => (
                 Vec::new(),
                 self.bare
