@@ -1,8 +1,7 @@
 //! What the server puts into the pages of apps, through the real program on the
-//! real Bun (rows X1 to X7).
+//! real Bun (rows X1, X5, X6, X7).
 
 mod pages {
-    mod own;
     mod sites;
     mod streams;
     mod workers;

@@ -4,8 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "security_page/base_href.rs"]
-mod base_href;
 #[path = "security_page/body_limits.rs"]
 mod body_limits;
 #[path = "security_page/collision.rs"]
