@@ -14,6 +14,7 @@ mod files;
 mod frames;
 mod heads;
 mod names;
+mod pages;
 mod paths;
 
 /// Inputs are cut to this many bytes: longer ones show nothing new and cost time.
@@ -38,7 +39,7 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     new("canonical_path", paths::canonical_path),
     new("request_head", heads::request_head),
     new("response_head", heads::response_head),
@@ -46,6 +47,8 @@ pub const TARGETS: [Target; 12] = [
     new("request_id", names::request_id),
     new("origin", names::origin),
     new("range_header", heads::range_header),
+    new("cookie_header", pages::cookie_header),
+    new("html_insertion", pages::html_insertion),
     new("websocket_frames", frames::websocket_frames),
     new("manifest", files::manifest),
     new("dotenv", files::dotenv),

@@ -6,6 +6,7 @@ pub mod config;
 pub mod dispatch;
 pub mod edge;
 pub mod failure;
+pub mod fuzzing;
 pub(crate) mod gate;
 pub mod health;
 pub mod html;

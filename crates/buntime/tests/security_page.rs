@@ -20,5 +20,7 @@ mod header_limits;
 mod html;
 #[path = "security_page/request_id.rs"]
 mod request_id;
+#[path = "security_page/reserved_paths.rs"]
+mod reserved_paths;
 #[path = "security_page/support.rs"]
 mod support;

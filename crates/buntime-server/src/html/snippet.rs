@@ -63,7 +63,7 @@ pub(crate) struct Insertion {
 
 impl Insertion {
     /// For a page without a base of its own.
-    pub(super) fn whole(&self) -> [Bytes; 2] {
+    pub(crate) fn whole(&self) -> [Bytes; 2] {
         [self.base.clone(), self.script.clone()]
     }
 
