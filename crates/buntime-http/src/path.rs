@@ -89,6 +89,17 @@ impl CanonicalPath {
         (first, second)
     }
 
+    /// All segments, decoded for routing; the one of `/` is empty, and so is the last
+    /// one of a path that ends with a slash.
+    pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        let mut start = Some(1);
+        std::iter::from_fn(move || {
+            let segment = self.segment(start?);
+            start = (segment.end < self.0.len()).then_some(segment.end + 1);
+            Some(segment)
+        })
+    }
+
     fn segment(&self, start: usize) -> Segment<'_> {
         let raw = self.as_bytes().get(start..).unwrap_or_default();
         let raw = raw.split(|&byte| byte == b'/').next().unwrap_or_default();

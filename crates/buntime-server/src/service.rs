@@ -131,29 +131,14 @@ impl Service {
         let Some(name) = first.as_str() else {
             return Ok(Area::Workers);
         };
-        let prefix = self.api_prefix.as_str();
-        if name == API
-            || prefix
-                .strip_prefix('/')
-                .is_some_and(|prefix| prefix.starts_with(name))
-        {
-            let decoded = path.decoded_rest(0);
-            let below = |path: &str| {
-                let below = path.strip_prefix(prefix)?.strip_prefix("/api")?;
-                (below.is_empty() || below.starts_with('/')).then(|| below.to_owned())
-            };
-            match decoded.as_deref().map(std::str::from_utf8) {
-                Ok(Ok(decoded)) => {
-                    if let Some(below) = below(decoded) {
-                        return Ok(Area::Api(below));
-                    }
-                }
-                // Only the API refuses what other paths carry as data.
-                Ok(Err(_)) | Err(_) if name == API || path.as_str().starts_with(prefix) => {
-                    return Err(Failure::BAD_PATH);
-                }
-                Ok(Err(_)) | Err(_) => {}
-            }
+        if self.is_api(path) {
+            // Only the API refuses what other paths carry as data.
+            let decoded = path.decoded_rest(0).map_err(|_| Failure::BAD_PATH)?;
+            let decoded = std::str::from_utf8(&decoded).map_err(|_| Failure::BAD_PATH)?;
+            let base = self.api_prefix.as_str().len() + 1 + API.len();
+            return Ok(Area::Api(
+                decoded.get(base..).unwrap_or_default().to_owned(),
+            ));
         }
         let second = || {
             let second = second.as_ref()?;
@@ -165,6 +150,17 @@ impl Service {
             HEALTH => Area::Health(second()),
             WELL_KNOWN => Area::WellKnown(second()),
             _ => Area::Workers,
+        })
+    }
+
+    /// Whether the first segments are those of the API, in any spelling.
+    fn is_api(&self, path: &CanonicalPath) -> bool {
+        let prefix = self.api_prefix.as_str().split('/').skip(1);
+        let mut segments = path.segments();
+        prefix.chain([API]).all(|name| {
+            segments
+                .next()
+                .is_some_and(|found| found.as_str() == Some(name))
         })
     }
 
@@ -405,3 +401,6 @@ fn redirect(status: u16, location: &str) -> Response {
     response.set(b"location", location.as_bytes());
     response
 }
+
+#[cfg(test)]
+mod tests;

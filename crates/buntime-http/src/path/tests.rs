@@ -162,3 +162,20 @@ fn asterisk_is_the_server() {
     assert_eq!(target.to_string(), "*");
     assert!(!super::tests::target("/").is_asterisk());
 }
+
+#[test]
+fn segments_are_decoded_one_by_one() {
+    for (path, expected) in [
+        ("/", &[""][..]),
+        ("/a", &["a"]),
+        ("/a/", &["a", ""]),
+        ("/%61/b%2fc/d", &["a", "b/c", "d"]),
+    ] {
+        let target = Target::parse(path.as_bytes()).unwrap();
+        let segments = target.path().segments();
+        let decoded: Vec<_> = segments
+            .map(|segment| String::from_utf8(segment.decoded.into_owned()).unwrap())
+            .collect();
+        assert_eq!(decoded, expected, "{path}");
+    }
+}
