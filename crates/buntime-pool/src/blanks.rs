@@ -192,7 +192,10 @@ async fn start_one(shared: Weak<Shared>) {
         return;
     };
     let outcome = boot(&shared, Flavor::Normal).await;
-    if let Err(failure) = &outcome {
+    // One that is broken off by the end of the pool has not failed.
+    if let Err(failure) = &outcome
+        && !shared.is_stopping()
+    {
         shared.config.events.start_failed(None, &failure.message);
     }
     if let Some(pause) = shared.blanks.started(outcome) {
