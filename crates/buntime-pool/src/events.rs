@@ -15,14 +15,17 @@ pub enum LogStream {
     Stderr,
 }
 
+/// Longest line of a worker that is passed on, in bytes; what is longer is cut.
+pub const LONGEST_LINE: usize = 16 * 1024;
+
 /// Hears what happens in a pool. `app` is `name@version`; it is `None` for a
 /// blank that has no app yet.
 ///
 /// The calls come from supervision tasks: an implementation must return at once
 /// and must not block.
 pub trait PoolEvents: Send + Sync {
-    /// A line that a worker wrote, without its line end, at most 16 KB; what is
-    /// longer was cut. It may hold any bytes that are valid UTF-8, escapes too.
+    /// A line that a worker wrote, without its line end, at most [`LONGEST_LINE`]. It
+    /// may hold any bytes that are valid UTF-8, escapes too.
     fn log_line(&self, app: Option<&str>, worker: Uuid, stream: LogStream, line: &str) {
         let _ = (app, worker, stream, line);
     }
@@ -109,9 +112,3 @@ pub trait PoolEvents: Send + Sync {
         let _ = (app, worker, what);
     }
 }
-
-/// Hears nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl PoolEvents for Silent {}

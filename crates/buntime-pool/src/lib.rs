@@ -29,6 +29,6 @@ pub use client::{Upgraded, UpgradedPlace, WorkerBody, WorkerRequest, WorkerRespo
 pub use config::{AppSpec, CrashLoop, InstallConfig, InstallLimits, PoolConfig};
 pub use connections::ShardConnections;
 pub use error::{Death, ExchangeError, ExitReason, StartError, StartFailure, WorkerBodyError};
-pub use events::{LogStream, PoolEvents, Silent};
+pub use events::{LONGEST_LINE, LogStream, PoolEvents};
 pub use pool::Pool;
 pub use status::{AppStatus, InstanceState, InstanceStatus, PoolStatus};

@@ -15,16 +15,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Begun, Problem, failed, tree};
 use crate::config::{AppSpec, InstallLimits};
-use crate::events::{LogStream, PoolEvents};
+use crate::events::{LONGEST_LINE, LogStream, PoolEvents};
 use crate::lines::{Lines, cut};
 use crate::pool::Shared;
 
 /// Between two looks at the size; more if a look takes long.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 const LOOK_SHARE: u32 = 10;
-/// Lines of one pipe that reach the log, and the length of each, in bytes.
+/// Lines of one pipe that reach the log.
 const MOST_LINES: usize = 200;
-const LONGEST_LINE: usize = 16 * 1024;
 /// What is kept of what Bun says, in bytes.
 const MOST_WORDS: usize = 3 * 1024;
 /// Installs wait for everything else.

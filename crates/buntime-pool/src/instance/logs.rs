@@ -11,11 +11,9 @@ use uuid::Uuid;
 
 use crate::bucket::Bucket;
 use crate::config::AppSpec;
-use crate::events::{LogStream, PoolEvents};
+use crate::events::{LONGEST_LINE, LogStream, PoolEvents};
 use crate::lines::Lines;
 
-/// A longer line is cut here, in bytes.
-const LONGEST_LINE: usize = 16 * 1024;
 /// Lines of one pipe at once, and in a second in the long run.
 const BURST: u32 = 1000;
 const PER_SECOND: u32 = 200;

@@ -83,6 +83,22 @@ impl Recorder {
         .await
     }
 
+    /// Waits until so many events were seen that `is_one` takes.
+    pub(crate) async fn wait_for(&self, what: &str, count: usize, is_one: impl Fn(&Event) -> bool) {
+        soon(what, async {
+            loop {
+                let news = self.news.notified();
+                tokio::pin!(news);
+                news.as_mut().enable();
+                if self.all().iter().filter(|event| is_one(event)).count() >= count {
+                    return;
+                }
+                news.await;
+            }
+        })
+        .await;
+    }
+
     /// The first worker's process, once it serves.
     pub(crate) async fn started(&self) -> u32 {
         self.wait("a start", |event| match event {

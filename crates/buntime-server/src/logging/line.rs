@@ -10,8 +10,9 @@ use super::{Format, Level};
 /// Most bytes of a line, its end included.
 pub const LINE_MAX: usize = 32 * 1024;
 
-/// Most bytes of the message, and of the context, as they stand in the line.
-const MESSAGE_MAX: usize = 12 * 1024;
+/// Most bytes of the message, and of the context, as they stand in the line. A
+/// worker's line is a message, and its escapes count.
+const MESSAGE_MAX: usize = buntime_pool::LONGEST_LINE;
 const CONTEXT_MAX: usize = 256;
 
 /// Most bytes that a line has beside context, message and fields.
