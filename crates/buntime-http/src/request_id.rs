@@ -56,6 +56,26 @@ impl RequestId {
         }
     }
 
+    /// The id of a request whose head was refused: as [`RequestId::of`], if the head
+    /// is there to its end. `bytes` are those of the connection, from the head on.
+    #[must_use]
+    pub fn of_refused(bytes: &[u8]) -> Self {
+        let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+            return Self::fresh();
+        };
+        let head = bytes.get(..end).unwrap_or_default();
+        // Each line feed ends a line, so that none can hide in another's value.
+        let mut sent = head.split(|&byte| byte == b'\n').filter_map(|line| {
+            let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+            name.eq_ignore_ascii_case(b"x-request-id")
+                .then(|| value.get(1..).unwrap_or_default().trim_ascii())
+        });
+        match (sent.next(), sent.next()) {
+            (Some(text), None) => Self::parse(text).unwrap_or_else(Self::fresh),
+            _ => Self::fresh(),
+        }
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -135,6 +155,26 @@ mod tests {
     fn replaces_none_and_two() {
         assert!(is_uuid_v4(&of(&[])));
         assert!(is_uuid_v4(&of(&[b"a", b"a"])));
+    }
+
+    #[test]
+    fn a_refused_head_keeps_its_id() {
+        let of = |head: &[u8]| RequestId::of_refused(head);
+        let kept =
+            of(b"GET /% HTTP/1.1\r\nHost: a\r\nX-Request-Id:  abc-1 \r\n\r\nX-Request-Id: b");
+        assert_eq!(kept.as_str(), "abc-1");
+        for head in [
+            &b""[..],
+            b"GET / HTTP/1.1\r\nX-Request-Id: abc-1\r\n",
+            b"GET / HTTP/1.1\r\n\r\nX-Request-Id: abc-1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Request-Id: a\r\nX-Request-Id: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Request-Id: a\nX-Request-Id: b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Request-Id : a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Request-Id: <script>\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Request-Id:\r\n\r\n",
+        ] {
+            assert!(is_uuid_v4(&of(head)), "{head:?}");
+        }
     }
 
     #[test]

@@ -239,7 +239,7 @@ where
 
     /// Answers bytes that never became a request, then closes.
     async fn refuse(&mut self, failure: &Failure, reader: Box<Reader<R>>) {
-        let id = RequestId::fresh();
+        let id = reader.refused_id();
         self.shard.refused(failure, &id, self.peer);
         let exchange = Exchange {
             id: &id,

@@ -93,7 +93,13 @@ fn it_propagates_to_logs_of_all_levels() {
 fn it_propagates_to_errors() {
     let server = with_app("", APP).start();
     let mut client = server.connect();
-    for (target, status) in [("/nothing", 404), ("/api/keys", 401), ("/app/throw", 502)] {
+    for (target, status) in [
+        ("/nothing", 404),
+        ("/api/keys", 401),
+        ("/app/throw", 502),
+        // Last, for the connection ends with it.
+        ("/app/%", 400),
+    ] {
         let response = client.request("GET", target, &[("X-Request-Id", "of-an-error")], b"");
         assert_eq!(response.status, status);
         assert_eq!(response.json()["error"]["requestId"], "of-an-error");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use buntime_http::{
     BodyError, BodyFraming, BodySource, ChunkedDecoder, Decoded, Frame, HeadLimits, RequestError,
-    RequestHead, parse_request_from,
+    RequestHead, RequestId, parse_request_from,
 };
 use buntime_pool::Alarm;
 use bytes::BytesMut;
@@ -118,6 +118,11 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 None => return true,
             }
         }
+    }
+
+    /// The id of the request whose head was refused.
+    pub(super) fn refused_id(&self) -> RequestId {
+        RequestId::of_refused(&self.buf)
     }
 
     /// Whether the client has closed its side.
