@@ -103,13 +103,27 @@ impl Gate {
             Reach::Workers if concerns_session => return Err(Failure::NOT_FOUND),
             Reach::All | Reach::Admin | Reach::Workers => {}
         }
-        if concerns_session && !self.allows(&Host::of(request)) {
-            return Err(HOST_NOT_ALLOWED);
+        if concerns_session {
+            self.check_host(request, log)?;
         }
         match StateChange::of(request) {
             Some(change) => change.check(Policy::Api, None, log),
             None => Ok(()),
         }
+    }
+
+    fn check_host(&self, request: &Request, log: &Logger) -> Result<(), Failure> {
+        let host = Host::of(request);
+        if self.allows(&host) {
+            return Ok(());
+        }
+        log.warn("gate", "Session refused under this host name", |fields| {
+            fields.request_id(&request.id);
+            fields.text("method", request.method);
+            fields.text("path", request.target.path());
+            fields.text("host", &host);
+        });
+        Err(HOST_NOT_ALLOWED)
     }
 
     /// Whether login and the session cookie are accepted under this name. A page

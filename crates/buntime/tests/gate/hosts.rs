@@ -1,9 +1,12 @@
 //! C10, C12: under which names sessions count, and where the API is to be found.
 
-use buntime_testkit::TestServer;
+use std::sync::Arc;
+
+use buntime_testkit::tls::{Certificate, client};
+use buntime_testkit::{Connection, TestServer};
 
 use super::support::{
-    admin_address, ask, builder, failed, forbidden, server, with, workers_address,
+    admin_address, admin_address_by, ask, builder, failed, forbidden, server, with, workers_address,
 };
 
 const SESSION: (&str, &str) = ("Cookie", "a=1; buntime_session=x");
@@ -47,6 +50,9 @@ fn c10_login_and_cookie_under_a_foreign_name_are_misdirected() {
                 failed(&response, 401, "AUTH_REQUIRED");
             } else {
                 failed(&response, 421, "HOST_NOT_ALLOWED");
+                let id = response.request_id();
+                let line = server.wait_for_log(|line| line.text("requestId") == id);
+                assert_eq!((line.level(), line.text("host")), ("warn", host));
             }
         }
         // Header keys and what is public work under any name.
@@ -190,4 +196,41 @@ fn the_homepage_is_an_app_and_not_on_the_admin_host() {
     }
     let headers = [("Host", "apps.x"), ("Origin", "https://evil.example")];
     forbidden(&ask(server.addr(), "POST", "/", &headers), "Forbidden");
+}
+
+#[test]
+fn the_admin_port_speaks_https_if_the_port_does() {
+    let certificate = Certificate::new();
+    let builder = builder().env("RUNTIME_ADMIN_PORT", "0");
+    let (cert, key) = certificate.write(builder.dir());
+    let server = builder
+        .env("RUNTIME_TLS_CERT", cert.to_str().unwrap())
+        .env("RUNTIME_TLS_KEY", key.to_str().unwrap())
+        .start();
+    let admin = admin_address_by(&server, "https");
+    let client = Arc::new(client(&[&certificate], &[b"http/1.1"]));
+    let host = format!("localhost:{}", admin.port());
+    for (origin, status) in [
+        (format!("https://{host}"), 401),
+        // On its way here somebody could have changed such a page.
+        (format!("http://{host}"), 403),
+        (format!("https://localhost:{}", server.addr().port()), 403),
+    ] {
+        let headers = [("Host", host.as_str()), ("Origin", &origin), SESSION];
+        let mut connection = Connection::open_tls(admin, &client).unwrap();
+        let response = connection.request("POST", "/api/keys", &headers, b"");
+        assert_eq!(response.status, status, "{origin}");
+        assert!(response.header("strict-transport-security").is_some());
+    }
+    let mut connection = Connection::open_tls(admin, &client).unwrap();
+    assert_eq!(connection.get("/say/").status, 404);
+    let mut connection = server.connect_tls(&client);
+    failed(&connection.get("/api/keys"), 404, "NOT_FOUND");
+    let plain = ask(admin, "GET", "/api/keys", &[]);
+    failed(&plain, 400, "HTTPS_REQUIRED");
+    // Workers are on this machine and speak HTTP; what they see is how the client asked.
+    let seen = connection.get("/say/").json();
+    let api = seen["api"].as_str().unwrap();
+    let api = api.strip_prefix("http://").unwrap().parse().unwrap();
+    assert_eq!(ask(api, "GET", "/api/keys", &[]).status, 401);
 }

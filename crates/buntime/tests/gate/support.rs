@@ -91,13 +91,15 @@ pub(super) fn workers_address(server: &TestServer) -> SocketAddr {
 
 /// The address of `RUNTIME_ADMIN_PORT`.
 pub(super) fn admin_address(server: &TestServer) -> SocketAddr {
-    let prefix = "API and panel on http://";
-    let line = server.wait_for_log(|line| line.message().starts_with(prefix));
-    line.message()
-        .strip_prefix(prefix)
-        .unwrap()
-        .parse()
-        .unwrap()
+    admin_address_by(server, "http")
+}
+
+/// The same, where this scheme is spoken.
+pub(super) fn admin_address_by(server: &TestServer, scheme: &str) -> SocketAddr {
+    let prefix = format!("API and panel on {scheme}://");
+    let line = server.wait_for_log(|line| line.message().starts_with(&prefix));
+    let address = line.message().strip_prefix(&prefix).unwrap();
+    address.parse().unwrap()
 }
 
 /// The values of a header in what the app saw.
