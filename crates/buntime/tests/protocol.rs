@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "protocol/beside.rs"]
+mod beside;
 #[path = "protocol/bodies.rs"]
 mod bodies;
 #[path = "protocol/differential.rs"]

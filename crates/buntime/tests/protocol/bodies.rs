@@ -127,6 +127,46 @@ fn b3_an_app_may_raise_its_limit_up_to_the_ceiling() {
 }
 
 #[test]
+fn b4_a_huge_body_on_the_api_is_not_read() {
+    const LENGTH: usize = 118 * MIB;
+    let server = echo_server();
+    let before = Invariants::of(&server);
+    let memory = process::private_memory(server.pid());
+    let host = server.addr().to_string();
+    for target in ["/api/admin/session", "/api/keys", "/api/workers/upload"] {
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let mut client = server.connect();
+            let head = format!(
+                "POST {target} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n{expect}\
+                 Content-Type: application/json\r\nContent-Length: {LENGTH}\r\n\r\n[\"x"
+            );
+            // Nothing more is sent before the answer is there: it waits for none of it.
+            client.send(head.as_bytes());
+            let response = client.head("POST").unwrap();
+            let response = client.body(response);
+            sound(&response);
+            assert!(
+                [401, 413].contains(&response.status),
+                "{target}: {}",
+                response.status
+            );
+            assert_eq!(response.header("connection").as_deref(), Some("close"));
+            // A client that sends on is not read to the end.
+            let block = vec![b'x'; MIB];
+            let mut sent = 0;
+            while sent < LENGTH && client.try_send(&block).is_ok() {
+                sent += MIB;
+            }
+            assert!(sent < LENGTH / 2, "{target}: {sent} bytes were taken");
+            assert_eq!(server.get("/api/health").status, 200);
+        }
+    }
+    let grown = process::private_memory(server.pid()).saturating_sub(memory);
+    assert!(grown < 2 * MIB as u64, "memory grew by {grown} bytes");
+    before.hold(&server);
+}
+
+#[test]
 fn b7_a_body_that_stops_is_given_up() {
     let server = echo().env("RUNTIME_BODY_TIMEOUT", "1s").start();
     let before = Invariants::of(&server);

@@ -3,6 +3,7 @@ import { appendFileSync } from "node:fs";
 
 const encoder = new TextEncoder();
 let aborted = 0;
+const listening = new Set<ReadableStreamDefaultController>();
 
 function stream(chunk: Uint8Array, count: number): ReadableStream {
   let left = count;
@@ -72,13 +73,18 @@ async function fetch(request: Request, server: any): Promise<Response> {
       const body = new ReadableStream({
         start(controller) {
           controller.enqueue(encoder.encode("data: first\n\n"));
+          listening.add(controller);
         },
         cancel() {
           aborted++;
+          listening.clear();
         },
       });
       return new Response(body, { headers: { "content-type": "text/event-stream" } });
     }
+    case "/emit":
+      for (const controller of listening) controller.enqueue(encoder.encode("data: more\n\n"));
+      return Response.json({ listening: listening.size });
     case "/wait":
       return await new Promise((resolve) => {
         request.signal.addEventListener("abort", () => {

@@ -20,7 +20,7 @@ use crate::support::{Invariants, echo_server, header_of};
 use crate::tls::encrypted;
 
 /// A request's body, in pieces.
-struct Pieces(Vec<Bytes>);
+pub(crate) struct Pieces(Vec<Bytes>);
 
 impl Body for Pieces {
     type Data = Bytes;
@@ -38,10 +38,11 @@ impl Body for Pieces {
     }
 }
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: http::HeaderMap,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<http::HeaderMap>,
 }
 
 impl Answer {
@@ -50,9 +51,9 @@ impl Answer {
     }
 }
 
-type Client = SendRequest<Pieces>;
+pub(crate) type Client = SendRequest<Pieces>;
 
-async fn connect(server: &TestServer) -> Client {
+pub(crate) async fn connect(server: &TestServer) -> Client {
     let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
     shake_hands(stream).await
 }
@@ -69,7 +70,7 @@ where
     client
 }
 
-async fn ask(
+pub(crate) async fn ask(
     client: &mut Client,
     method: &str,
     target: &str,
@@ -89,16 +90,18 @@ async fn ask(
             .await
             .unwrap();
         let (parts, mut incoming) = response.into_parts();
-        let mut bytes = Vec::new();
+        let (mut bytes, mut trailers) = (Vec::new(), None);
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
-            if let Ok(data) = frame.unwrap().into_data() {
-                bytes.extend_from_slice(&data);
+            match frame.unwrap().into_data() {
+                Ok(data) => bytes.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
         Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: bytes,
+            trailers,
         }
     };
     let answer = tokio::time::timeout(Duration::from_secs(20), work)
@@ -112,7 +115,7 @@ async fn ask(
     answer
 }
 
-fn block_on<F: Future>(work: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

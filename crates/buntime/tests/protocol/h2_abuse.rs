@@ -1,6 +1,6 @@
 //! T14, T15: HTTP/2 by raw frames, and connections that end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buntime_testkit::{Connection, TestServer, process};
 
@@ -386,4 +386,73 @@ fn all_streams_end_when_they_share_little_room() {
         }
         bytes.drain(..used);
     }
+}
+
+/// T23: a window of a few bytes now and then is progress, but too little.
+#[test]
+fn t23_a_download_that_is_taken_in_drops_is_given_up() {
+    let server = echo().env("RUNTIME_WRITE_TIMEOUT", "1s").start();
+    let before = Invariants::of(&server);
+    let mut client = open(&server, &[(INITIAL_WINDOW, 10)]);
+    let request = block("GET", "/echo/download?blocks=16", &[]);
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request));
+    let socket = client.stream().try_clone().unwrap();
+    let pause = Some(Duration::from_millis(100));
+    let (begun, mut taken) = (Instant::now(), 0);
+    loop {
+        socket.set_read_timeout(pause).unwrap();
+        let mut bytes = [0; 4096];
+        match std::io::Read::read(&mut &socket, &mut bytes) {
+            Ok(0) => break,
+            Ok(read) => {
+                let frames = frames(&bytes[..read]);
+                let data = frames.iter().filter(|frame| frame.kind == DATA);
+                taken += data.map(|frame| frame.payload.len()).sum::<usize>();
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                // Within the timeout each time, and about 100 bytes a second.
+                let more = frame(WINDOW_UPDATE, 0, 1, &10u32.to_be_bytes());
+                if client.try_send(&more).is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it lives on");
+    }
+    assert!(taken >= 20, "there was no progress: {taken} bytes");
+    assert!(begun.elapsed() >= Duration::from_millis(900), "no grace");
+    server.wait_until("the app is told", || {
+        server.get("/echo/aborted").json()["aborted"] == 1
+    });
+    before.hold(&server);
+}
+
+#[test]
+fn t23_a_quiet_stream_is_not_cut() {
+    let server = echo()
+        .env("RUNTIME_WRITE_TIMEOUT", "1s")
+        .env("RUNTIME_IDLE_TIMEOUT", "1s")
+        .start();
+    let mut plain = server.connect();
+    plain.send(b"GET /echo/events HTTP/1.1\r\nHost: a\r\n\r\n");
+    plain.head("GET").unwrap();
+    assert_eq!(plain.chunk(&mut Vec::new()).unwrap(), b"data: first\n\n");
+    let mut client = open(&server, &[]);
+    let request = block("GET", "/echo/events", &[]);
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request));
+    until(&mut client, |frame| frame.kind == DATA).unwrap();
+    // Time enough for clients that take nothing to be given up.
+    for _ in 0..2 {
+        let mut stalled = server.connect();
+        stalled.send(b"GET /echo/download?blocks=1600 HTTP/1.1\r\nHost: a\r\n\r\n");
+        let ping = b"GET /echo/ HTTP/1.1\r\nHost: a\r\n\r\n";
+        server.wait_until("the stalled download is given up", || {
+            stalled.try_send(ping).is_err()
+        });
+    }
+    assert_eq!(server.get("/echo/emit").json()["listening"], 2);
+    assert_eq!(plain.chunk(&mut Vec::new()).unwrap(), b"data: more\n\n");
+    let more = until(&mut client, |frame| frame.kind == DATA).unwrap();
+    assert_eq!(more.payload, b"data: more\n\n");
 }

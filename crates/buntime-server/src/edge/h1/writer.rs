@@ -408,3 +408,44 @@ fn reason(status: u16) -> &'static str {
         .and_then(|status| status.canonical_reason())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    /// Writes 100 KB to a client that takes `bytes` every `pause`.
+    async fn write_to_one_that_takes(bytes: usize, pause: Duration) -> io::Result<()> {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut writer = Writer::new(ours, GRACE);
+        let client = tokio::spawn(async move {
+            let mut taken = vec![0; bytes];
+            while theirs.read_exact(&mut taken).await.is_ok() {
+                sleep(pause).await;
+            }
+        });
+        let written = writer.write([&[b'x'; 50_000], &[b'y'; 50_000], b""]).await;
+        client.abort();
+        written
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t23_a_client_that_takes_too_little_is_cut() {
+        let begun = Instant::now();
+        let second = Duration::from_secs(1);
+        let cut = write_to_one_that_takes(20, second).await.unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::TimedOut);
+        // 20 bytes earn a twelfth of the second in which they are taken.
+        let lived = begun.elapsed().as_secs();
+        assert!((30..36).contains(&lived), "it lived {lived} s");
+        let cut = write_to_one_that_takes(1, GRACE * 2).await.unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::TimedOut);
+        let slow = write_to_one_that_takes(60, second / 4);
+        let slow = timeout(Duration::from_secs(1000), slow).await;
+        assert!(slow.unwrap().is_ok(), "one in time was cut");
+    }
+}
