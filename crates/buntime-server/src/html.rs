@@ -1,8 +1,8 @@
 //! What the server puts into the pages of apps: `<base href>` and
 //! `window.__env__` (contract sections 3 and 5).
 //!
-//! [`PageSettings`] is what an app asks for, [`Insertion`] the text for one
-//! response, [`Inserter`] puts it into a page as the page streams by, and
+//! [`PageSettings`] is what an app asks for, `Insertion` the text for one
+//! response, `Inserter` puts it into a page as the page streams by, and
 //! [`PageBody`] is a response's body that does so. Which responses are pages is
 //! decided in `dispatch::page`.
 //!
