@@ -118,7 +118,10 @@ fn exists(test: &str) -> bool {
     } else if modules.is_empty() {
         files.push(format!("crates/buntime/tests/{first}.rs"));
     } else {
-        files.push(format!("crates/buntime/tests/{first}/{path}.rs"));
+        // Test programs have names of their own: the pool's is `pool`.
+        for package in ["buntime", "buntime-pool"] {
+            files.push(format!("crates/{package}/tests/{first}/{path}.rs"));
+        }
     }
     let function = format!("fn {name}(");
     files.iter().any(|file| {

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "security_page/auto_install.rs"]
+mod auto_install;
 #[path = "security_page/body_limits.rs"]
 mod body_limits;
 #[path = "security_page/collision.rs"]
