@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use buntime_core::{Manifest, is_blocked_variable, normalize_entrypoint, public_env, worker_env};
+use buntime_core::{
+    Manifest, PluginManifest, is_blocked_variable, normalize_entrypoint, public_env, worker_env,
+};
 
 /// A manifest costs little time, whatever it says, and what passes keeps what the
 /// type promises.
@@ -47,6 +49,50 @@ pub(crate) fn manifest(data: &[u8]) {
         assert_eq!(normalize_entrypoint(entrypoint).as_ref(), Ok(entrypoint));
     }
     filtered(&manifest.env, &BTreeMap::new(), &manifest.env_prefix);
+}
+
+/// As [`manifest`], for plugins: a base that passes is one plain segment, and one
+/// that stops the start is told in one line.
+pub(crate) fn plugin_manifest(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let begun = Instant::now();
+    let parsed = PluginManifest::parse(text, "manifest.yaml");
+    let took = begun.elapsed();
+    assert!(
+        took < Duration::from_secs(2),
+        "{took:?} for {} bytes",
+        text.len()
+    );
+    match parsed {
+        Ok(parsed) => {
+            for warning in &parsed.warnings {
+                one_line(&warning.to_string());
+            }
+            let manifest = parsed.value;
+            assert!(!manifest.name.is_reserved());
+            if let Some(base) = &manifest.base {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+                assert!(!base.segment().is_empty() && base.segment().bytes().all(plain));
+                assert!(!["/api", "/health", "/.well-known"].contains(&base.as_str()));
+            }
+            for file in [&manifest.entrypoint, &manifest.plugin_entry]
+                .into_iter()
+                .flatten()
+            {
+                assert_eq!(normalize_entrypoint(file).as_ref(), Ok(file));
+            }
+        }
+        Err(errors) => {
+            let told = errors.to_string();
+            assert!(!told.is_empty(), "refused without a word");
+            if let Some(base) = &errors.base {
+                one_line(&base.to_string());
+                assert!(base.to_string().len() < 1024);
+            }
+        }
+    }
 }
 
 /// Variables read the same when they are written plainly, and the filter holds.

@@ -39,7 +39,7 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     new("canonical_path", paths::canonical_path),
     new("request_head", heads::request_head),
     new("response_head", heads::response_head),
@@ -51,6 +51,7 @@ pub const TARGETS: [Target; 14] = [
     new("html_insertion", pages::html_insertion),
     new("websocket_frames", frames::websocket_frames),
     new("manifest", files::manifest),
+    new("plugin_manifest", files::plugin_manifest),
     new("dotenv", files::dotenv),
     new("entrypoint", paths::entrypoint),
     new("version_range", names::version_range),

@@ -15,6 +15,8 @@ mod environment;
 mod files;
 #[path = "names/manifests.rs"]
 mod manifests;
+#[path = "names/paths.rs"]
+mod paths;
 #[path = "names/plugins.rs"]
 mod plugins;
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -189,17 +189,21 @@ fn read(path: &Path, left: &mut u64) -> Result<(FileMark, Vec<u8>), String> {
         stamp,
         hash: hex(&Sha256::digest(content)),
     };
-    // Looked at before it is opened: opening a pipe could wait for ever.
-    match fs::metadata(path) {
+    // The app may put a pipe in a file's place at any time, and opening one could
+    // wait for ever.
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(nonblock).open(path);
+    let file = match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok((mark(None, b""), Vec::new()));
         }
-        Err(error) => return Err(told(error)),
-        Ok(found) if !found.is_file() => return Err(format!("{} is no file", path.display())),
-        Ok(_) => {}
+        opened => opened.map_err(told)?,
+    };
+    let found = file.metadata().map_err(told)?;
+    if !found.is_file() {
+        return Err(format!("{} is no file", path.display()));
     }
-    let file = File::open(path).map_err(told)?;
-    let stamp = Stamp::of(&file.metadata().map_err(told)?);
+    let stamp = Stamp::of(&found);
     let mut content = Vec::new();
     let limit = left.saturating_add(1);
     file.take(limit).read_to_end(&mut content).map_err(told)?;
@@ -332,5 +336,12 @@ mod tests {
         assert!(found.unwrap_err().contains("outside"));
         let found = Snapshot::take(&tree.path(""), &[tree.path("lib")]);
         assert!(found.is_err());
+        // A pipe is neither waited for nor read.
+        let pipe = tree.path("pipe.ts");
+        let kind = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        let found = Snapshot::take(&tree.path(""), &[pipe]);
+        assert!(found.unwrap_err().contains("is no file"));
     }
 }
