@@ -47,6 +47,8 @@ fn requests_over_http_1_1_and_workers_see_https() {
             Some("https")
         );
     }
+    let own = connection.get("/health");
+    assert!(own.header("strict-transport-security").is_some());
     // This machine is a trusted proxy, which knows better.
     let said = [("X-Forwarded-Proto", "http")];
     let response = connection.request("GET", "/echo/", &said, b"");
