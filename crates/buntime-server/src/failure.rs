@@ -109,6 +109,10 @@ impl Failure {
         if let Some(allow) = self.allow {
             response.set(b"allow", allow.as_bytes());
         }
+        if self.status == 401 {
+            // RFC 9110 section 15.5.2 asks for one. No browser opens a dialog for this scheme.
+            response.set(b"www-authenticate", b"Bearer");
+        }
         if self.status == 426 {
             response.set(b"sec-websocket-version", b"13");
         }

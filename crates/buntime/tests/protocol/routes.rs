@@ -73,7 +73,12 @@ fn the_api_moves_and_its_names_stay_reserved() {
         .start();
     let mut client = server.connect();
     assert_eq!(client.get("/_/api/health").json()["status"], "healthy");
-    failed(&client.get("/_/api/keys"), 401, "AUTH_REQUIRED");
+    let unknown = client.get("/_/api/keys");
+    failed(&unknown, 401, "AUTH_REQUIRED");
+    assert_eq!(
+        unknown.header("www-authenticate").as_deref(),
+        Some("Bearer")
+    );
     failed(&client.get("/%5f/api/keys"), 401, "AUTH_REQUIRED");
     failed(&client.get("/_/%61pi/keys"), 401, "AUTH_REQUIRED");
     assert_eq!(client.get("/.well-known/buntime").json()["api"], "/_/api");
