@@ -49,7 +49,13 @@ impl RequestId {
     /// The client's id where it sent exactly one that is acceptable, else a fresh one.
     #[must_use]
     pub fn of(headers: &HeaderList) -> Self {
-        let mut sent = headers.get_all(HeaderId::XRequestId);
+        Self::of_values(headers.get_all(HeaderId::XRequestId))
+    }
+
+    /// The same, of all values of the client's `X-Request-Id`.
+    #[must_use]
+    pub fn of_values<'a>(sent: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut sent = sent.into_iter();
         match (sent.next(), sent.next()) {
             (Some(text), None) => Self::parse(text).unwrap_or_else(Self::fresh),
             _ => Self::fresh(),
@@ -65,15 +71,12 @@ impl RequestId {
         };
         let head = bytes.get(..end).unwrap_or_default();
         // Each line feed ends a line, so that none can hide in another's value.
-        let mut sent = head.split(|&byte| byte == b'\n').filter_map(|line| {
+        let sent = head.split(|&byte| byte == b'\n').filter_map(|line| {
             let (name, value) = line.split_at(memchr::memchr(b':', line)?);
             name.eq_ignore_ascii_case(b"x-request-id")
                 .then(|| value.get(1..).unwrap_or_default().trim_ascii())
         });
-        match (sent.next(), sent.next()) {
-            (Some(text), None) => Self::parse(text).unwrap_or_else(Self::fresh),
-            _ => Self::fresh(),
-        }
+        Self::of_values(sent)
     }
 
     /// The text.

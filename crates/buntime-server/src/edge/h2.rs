@@ -113,7 +113,8 @@ async fn answer(
         Ok(head) => head,
         Err(error) => {
             let failure = refused_head(&error);
-            let id = RequestId::fresh();
+            let sent = parts.headers.get_all("x-request-id");
+            let id = RequestId::of_values(sent.iter().map(http::HeaderValue::as_bytes));
             shard.refused(&failure, &id, peer);
             return respond(
                 &shard,

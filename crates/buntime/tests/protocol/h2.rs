@@ -192,6 +192,12 @@ fn requests_over_http_2() {
                 );
             }
         }
+        let id = [("x-request-id", "abc-refused")];
+        for (target, status) in [("/nobody/", 404), ("/echo/%", 400)] {
+            let answer = ask(client, "GET", target, &id, vec![]).await;
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.headers["x-request-id"], "abc-refused");
+        }
         let long = format!("/echo/{}", "a".repeat(17_000));
         assert_eq!(ask(client, "GET", &long, &[], vec![]).await.status, 414);
         let large = vec![Bytes::from(vec![b'x'; 64 * 1024]); 176];
