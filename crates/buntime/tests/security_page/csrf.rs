@@ -150,6 +150,27 @@ fn exempt_is_x_buntime_internal_on_a_direct_loopback_connection() {
 }
 
 #[test]
+fn a_worker_reaches_the_runtime_with_x_buntime_internal() {
+    const CALLS: &str = "export default { async fetch(request) {\n\
+        const headers = new URL(request.url).pathname === '/internal' ? { 'x-buntime-internal': 'true' } : {};\n\
+        const url = `${process.env.RUNTIME_API_URL}/api/workers/upload`;\n\
+        const response = await fetch(url, { method: 'POST', headers });\n\
+        return new Response(`${response.status} ${await response.text()}`);\n\
+    } };\n";
+    let server = with_app("", CALLS).start();
+    assert_eq!(
+        server.get("/app/").text(),
+        "403 Forbidden - Origin required"
+    );
+    // CSRF alone is skipped: a worker that wants to change something needs a key.
+    let internal = server.get("/app/internal").text();
+    assert!(
+        internal.starts_with("401 ") && internal.contains("AUTH_REQUIRED"),
+        "{internal}"
+    );
+}
+
+#[test]
 fn exempt_are_get_head_and_options() {
     let server = server().start();
     for method in ["GET", "HEAD", "OPTIONS"] {
