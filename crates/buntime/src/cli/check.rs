@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use buntime_core::{DEFAULT_ENTRYPOINTS, DEFAULT_PLUGIN_ENTRIES};
 use buntime_server::catalog::{self, CheckedUnit, CheckedWorker, Problem, SET_BY_SERVER, Severity};
 use buntime_server::config::ApiPrefix;
 use buntime_server::plugins::Plugins;
@@ -20,7 +21,7 @@ pub(super) fn command() -> Command {
         .arg(
             Arg::new("dirs")
                 .value_name("DIR")
-                .help("Apps, folders that hold apps, or plugin roots [default: RUNTIME_WORKER_DIRS and the plugin roots]")
+                .help("Apps, folders that hold apps, plugins, or plugin roots [default: RUNTIME_WORKER_DIRS and the plugin roots]")
                 .num_args(0..)
                 .value_parser(value_parser!(PathBuf)),
         )
@@ -118,38 +119,32 @@ impl Places {
         let named = matches.get_many::<PathBuf>("dirs").into_iter().flatten();
         let named: Vec<PathBuf> = named.cloned().collect();
         let flag = matches.get_one::<OsString>("plugin-dirs");
-        let mut roots = match flag.cloned().or_else(|| variable("RUNTIME_PLUGIN_DIRS")) {
-            Some(list) => split(&list),
-            None => Some(PathBuf::from(PLUGINS))
-                .filter(|dir| dir.is_dir())
-                .into_iter()
-                .collect(),
-        };
-        for root in &mut roots {
-            *root = resolved(root);
-        }
-        // As the server does: those that belong to the installation first.
-        roots.sort_by_key(|root| {
-            !root
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-        });
+        let configured = configured_roots(flag);
         if named.is_empty() {
             let apps = variable("RUNTIME_WORKER_DIRS").map(|list| split(&list));
             return Self {
                 apps: apps.unwrap_or_default(),
-                plugins: roots,
+                plugins: configured,
                 named: Vec::new(),
             };
         }
+        let mut roots = configured.clone();
+        // A plugin may be named that lies in none of these.
+        for dir in &named {
+            if let Some(root) = plugin_root(&resolved(dir))
+                && !roots.contains(&root)
+            {
+                roots.push(root);
+            }
+        }
         let is_of_plugins = |dir: &PathBuf| {
             let dir = resolved(dir);
-            roots.iter().any(|root| dir.starts_with(root))
+            plugin_root(&dir).is_some() || configured.iter().any(|root| dir.starts_with(root))
         };
         let (of_plugins, apps): (Vec<_>, Vec<_>) = named.into_iter().partition(is_of_plugins);
         let mut named: Vec<PathBuf> = of_plugins.iter().map(|dir| resolved(dir)).collect();
         if flag.is_some() {
-            named.clone_from(&roots);
+            named.extend(configured);
         }
         let is_wanted = |root: &PathBuf| named.iter().any(|dir| dir.starts_with(root));
         Self {
@@ -177,6 +172,41 @@ impl Places {
     fn asks_for(&self, problem: &Problem) -> bool {
         self.named.is_empty() || self.named.iter().any(|dir| problem.path.starts_with(dir))
     }
+}
+
+/// The plugin roots of the server: of the flag, else the variable, else the default.
+fn configured_roots(flag: Option<&OsString>) -> Vec<PathBuf> {
+    let mut roots = match flag.cloned().or_else(|| variable("RUNTIME_PLUGIN_DIRS")) {
+        Some(list) => split(&list),
+        None => Some(PathBuf::from(PLUGINS))
+            .filter(|dir| dir.is_dir())
+            .into_iter()
+            .collect(),
+    };
+    for root in &mut roots {
+        *root = resolved(root);
+    }
+    // As the server does: those that belong to the installation first.
+    roots.sort_by_key(|root| {
+        !root
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    });
+    roots
+}
+
+/// The root of a folder that is a plugin to look at: it has a plugin's hooks, and
+/// nothing that would make it an app.
+fn plugin_root(dir: &Path) -> Option<PathBuf> {
+    let has = |files: &[&str]| files.iter().any(|file| dir.join(file).is_file());
+    if !has(&DEFAULT_PLUGIN_ENTRIES) || has(&DEFAULT_ENTRYPOINTS) {
+        return None;
+    }
+    let parent = dir.parent()?;
+    let name = parent.file_name();
+    let is_scope = name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"));
+    let root = if is_scope { parent.parent()? } else { parent };
+    Some(root.to_owned())
 }
 
 fn variable(name: &str) -> Option<OsString> {

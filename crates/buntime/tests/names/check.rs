@@ -17,6 +17,13 @@ fn place() -> TempDir {
         ),
         ("plugins/prefix/manifest.yaml", "name: prefix\nbase: /_\n"),
         ("other/x/manifest.yaml", "name: x\nbase: a\n"),
+        ("work/@me/p/manifest.yaml", "name: '@me/p'\nbase: /health\n"),
+        ("work/@me/p/plugin.ts", "export default {};\n"),
+        ("work/bare/manifest.yaml", "name: bare\nbase: b/c\n"),
+        ("work/bare/plugin.js", "export default {};\n"),
+        ("work/app/manifest.yaml", "entrypoint: index.ts\n"),
+        ("work/app/index.ts", "export default {};\n"),
+        ("work/app/plugin.ts", "export const own = 1;\n"),
     ] {
         write(dir.path(), name, content);
     }
@@ -79,6 +86,17 @@ fn g5_g6_check_covers_plugin_roots() {
     checked(&dir, &["plugins/bad"], &[], 1, &[BAD]);
     checked(&dir, &["apps", "plugins"], &[], 1, &[BAD, SHADOW]);
     checked(&dir, &["apps", "--plugin-dirs", "other"], &[], 1, &[OTHER]);
+    checked(&dir, &["work/app"], &[], 0, &[]);
+    // A plugin that lies in no root of those.
+    let scoped = "work/@me/p: Plugin \"@me/p\" cannot use reserved path \"/health\"";
+    checked(&dir, &["work/@me/p"], &[], 1, &[scoped]);
+    checked(
+        &dir,
+        &["work/bare", "apps"],
+        &[],
+        1,
+        &["has invalid base path \"b/c\""],
+    );
 }
 
 #[test]
