@@ -261,3 +261,177 @@ impl Drop for Owed {
         outbox.wake_next();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Wake;
+
+    use tokio::sync::mpsc;
+    use tokio::task::JoinSet;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn outbox() -> Arc<Outbox> {
+        Outbox::new(GRACE, UnsentLimit::for_one_of(1))
+    }
+
+    fn has_room(stream: &Stream) -> bool {
+        stream
+            .poll_room(&Context::from_waker(Waker::noop()))
+            .is_ready()
+    }
+
+    #[test]
+    fn a_connection_waits_at_its_ceiling_and_never_below_its_floor() {
+        let outbox = outbox();
+        let (one, other) = (outbox.begin(), outbox.begin());
+        let mut owed = Vec::new();
+        while has_room(&one) {
+            owed.push(one.owe(Bytes::from_static(&[0; 1000])));
+        }
+        // Short pieces count as what they may pin.
+        assert_eq!(owed.len(), CEILING / PIECE_MIN);
+        assert!(!has_room(&other), "the ceiling is the connection's");
+        owed.pop();
+        assert!(has_room(&other));
+        // The shard has enough: what is left is the floor.
+        let shard = Arc::new(UnsentLimit {
+            unsent: AtomicUsize::new(1),
+            max: 0,
+        });
+        let outbox = Outbox::new(GRACE, Arc::clone(&shard));
+        let stream = outbox.begin();
+        let piece = Bytes::from(vec![0; FLOOR - 1]);
+        let first = stream.owe(piece);
+        assert!(has_room(&stream));
+        let second = stream.owe(Bytes::from_static(b"x"));
+        assert!(!has_room(&stream));
+        drop((first, second));
+        assert_eq!(shard.unsent.load(Ordering::Relaxed), 1, "all is given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_bytes_that_wait_for_the_client_cost_it_time() {
+        let outbox = outbox();
+        let stream = outbox.begin();
+        advance(GRACE * 2).await;
+        assert!(!outbox.is_stalled(), "nothing waits");
+        let mut owed = stream.owe(Bytes::from(vec![0; 20_000]));
+        advance(GRACE - Duration::from_secs(1)).await;
+        assert!(!outbox.is_stalled());
+        owed.advance(10_000);
+        advance(GRACE - Duration::from_secs(1)).await;
+        assert!(!outbox.is_stalled(), "it was taken in time");
+        advance(Duration::from_secs(2)).await;
+        assert!(outbox.is_stalled());
+        owed.advance(10_000);
+        advance(GRACE * 2).await;
+        assert!(!outbox.is_stalled(), "all of it was taken");
+        drop(stream);
+        assert!(!outbox.is_idle(Duration::ZERO), "a piece is left");
+        drop(owed);
+        advance(Duration::from_secs(1)).await;
+        assert!(outbox.is_idle(Duration::ZERO));
+        assert_eq!(outbox.state.lock().unsent, 0);
+    }
+
+    /// Notes that a stream was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_is_woken_and_takes_nothing_wakes_the_next() {
+        let outbox = outbox();
+        let streams: Vec<_> = (0..5).map(|_| outbox.begin()).collect();
+        let woken: Vec<_> = streams.iter().map(|_| Arc::new(Woken::default())).collect();
+        let so_far = || -> Vec<usize> {
+            let counts = woken.iter().map(|woken| woken.0.load(Ordering::Relaxed));
+            counts.collect()
+        };
+        let all = outbox.begin().owe(Bytes::from(vec![0; CEILING]));
+        for (stream, woken) in streams.iter().zip(&woken) {
+            let waker = Waker::from(Arc::clone(woken));
+            for _ in 0..3 {
+                assert!(stream.poll_room(&Context::from_waker(&waker)).is_pending());
+            }
+        }
+        // One that ends while it waits takes no turn.
+        streams[1].leave();
+        assert_eq!(so_far(), [0; 5]);
+        drop(all);
+        assert_eq!(so_far(), [1, 0, 0, 0, 0]);
+        streams[0].pass_room_on();
+        assert_eq!(so_far(), [1, 0, 1, 0, 0]);
+        streams[2].leave();
+        assert_eq!(so_far(), [1, 0, 1, 1, 0]);
+        let _owed = streams[3].owe(Bytes::from_static(b"x"));
+        assert_eq!(so_far(), [1, 0, 1, 1, 1]);
+        streams[4].pass_room_on();
+        assert_eq!(so_far(), [1, 0, 1, 1, 1], "nobody waits any more");
+    }
+
+    /// Room must never lie idle beside a stream that waits, whichever of them end.
+    #[tokio::test(start_paused = true)]
+    async fn no_stream_is_forgotten() {
+        for seed in 0..200 {
+            fastrand::seed(seed);
+            let outbox = outbox();
+            let (client, mut taken) = mpsc::channel(1000);
+            let mut streams = JoinSet::new();
+            for _ in 0..100 {
+                let (stream, client) = (outbox.begin(), client.clone());
+                streams.spawn(async move {
+                    for _ in 0..fastrand::usize(..8) {
+                        let room = poll_fn(|cx| stream.poll_room(cx));
+                        // A client may reset a stream while it waits.
+                        let patience = Duration::from_millis(fastrand::u64(1..1000));
+                        if fastrand::u8(..8) > 0 {
+                            room.await;
+                        } else if timeout(patience, room).await.is_err() {
+                            break;
+                        }
+                        // A worker may have nothing for the room that there is.
+                        if fastrand::u8(..4) == 0 {
+                            stream.pass_room_on();
+                            tokio::task::yield_now().await;
+                            continue;
+                        }
+                        let piece = Bytes::from(vec![0; fastrand::usize(1..200_000)]);
+                        let _ = client.send(stream.owe(piece)).await;
+                    }
+                    stream.leave();
+                });
+            }
+            drop(client);
+            let sending = tokio::spawn(async move {
+                let mut held = VecDeque::new();
+                while let Some(piece) = taken.recv().await {
+                    held.push_back(piece);
+                    if fastrand::bool() {
+                        tokio::task::yield_now().await;
+                        held.pop_front();
+                    } else if held.len() > 3 {
+                        held.clear();
+                    }
+                    if taken.is_empty() {
+                        held.clear();
+                    }
+                }
+            });
+            let all = timeout(Duration::from_secs(10), streams.join_all()).await;
+            assert!(all.is_ok(), "a stream waits for ever with seed {seed}");
+            let _ = sending.await;
+            assert_eq!(outbox.state.lock().unsent, 0);
+        }
+    }
+}
