@@ -5,7 +5,7 @@ mod fleet;
 mod packages;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -35,9 +35,8 @@ pub struct App {
     spec: Arc<AppSpec>,
     bundle: Arc<AppBundle>,
     install: AppInstall,
-    /// The group of this app's places. Another one each time the files change, so
-    /// that workers which still finish something do not hold back their successors.
-    group: AtomicU64,
+    /// The group of this app's places.
+    group: GroupId,
     /// The workers that take requests. Changed only under the lock of `fleet`.
     ready: ArcSwap<Vec<Arc<Instance>>>,
     fleet: Mutex<Fleet>,
@@ -52,7 +51,7 @@ impl App {
             bundle: Arc::new(AppBundle::new(&spec)),
             install: AppInstall::new(&spec),
             spec: Arc::new(spec),
-            group: AtomicU64::new(shared.next_number()),
+            group: GroupId(shared.next_number()),
             ready: ArcSwap::default(),
             fleet: Mutex::new(Fleet::new(shared.config.crash_loop)),
             retired: AtomicBool::new(false),
@@ -79,15 +78,15 @@ impl App {
         } else {
             ExitReason::Retired
         };
-        self.drain_all(reason, &Verdict::Retired);
+        let drained = {
+            let mut fleet = self.fleet.lock();
+            fleet.conclude(&Verdict::Retired);
+            self.ready.swap(Arc::default())
+        };
+        for instance in drained.iter() {
+            instance.order(Order::Drain(reason));
+        }
         self.shared.forget(self);
-    }
-
-    /// The app's files changed: its workers are replaced, and a crash loop is
-    /// forgotten.
-    pub fn files_changed(&self) {
-        self.bundle.look_again();
-        self.drain_all(ExitReason::Retired, &Verdict::LookAgain);
     }
 
     /// What the app is doing.
@@ -104,25 +103,9 @@ impl App {
         AppStatus {
             id: self.spec.id.clone(),
             instances,
-            queued: fleet.waiting() + self.shared.slots.queued_in(self.group()),
+            queued: fleet.waiting() + self.shared.slots.queued_in(self.group),
             start_failures: fleet.breaker.failures(),
             crash_loop: fleet.breaker.waits(Instant::now()),
-        }
-    }
-
-    /// The workers there are take nothing new and end; those that wait get a verdict.
-    fn drain_all(&self, reason: ExitReason, verdict: &Verdict) {
-        let drained = {
-            let mut fleet = self.fleet.lock();
-            fleet.generation += 1;
-            self.group
-                .store(self.shared.next_number(), Ordering::Relaxed);
-            fleet.breaker.reset();
-            fleet.conclude(verdict);
-            self.ready.swap(Arc::default())
-        };
-        for instance in drained.iter() {
-            instance.order(Order::Drain(reason));
         }
     }
 
@@ -164,10 +147,6 @@ impl App {
                 .collect();
             self.ready.store(Arc::new(rest));
         }
-    }
-
-    fn group(&self) -> GroupId {
-        GroupId(self.group.load(Ordering::Relaxed))
     }
 
     fn limits(&self) -> GroupLimits {

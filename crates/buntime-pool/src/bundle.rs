@@ -67,7 +67,6 @@ impl Bundles {
 /// The bundle of one app, if there is one.
 #[derive(Debug)]
 pub(crate) struct AppBundle {
-    is_wanted: bool,
     state: Mutex<State>,
 }
 
@@ -121,7 +120,6 @@ impl AppBundle {
             Phase::Source
         };
         Self {
-            is_wanted,
             state: Mutex::new(State {
                 generation: 0,
                 pause: FIRST_PAUSE,
@@ -165,15 +163,6 @@ impl AppBundle {
         let mut state = self.state.lock();
         state.generation += 1;
         state.phase = Phase::Source;
-    }
-
-    /// The app's files changed: nothing made so far is run.
-    pub(crate) fn look_again(&self) {
-        let mut state = self.state.lock();
-        state.generation += 1;
-        if self.is_wanted {
-            state.phase = Phase::Unknown(None);
-        }
     }
 
     fn choose(&self) -> Choice {

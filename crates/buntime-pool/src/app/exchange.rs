@@ -146,7 +146,7 @@ impl App {
             Err(Interrupted::Deadline) => return Err(ExchangeError::Timeout),
         }
         let slots = &self.shared.slots;
-        let queue = slots.acquire(self.group(), self.limits());
+        let queue = slots.acquire(self.group, self.limits());
         let queue = queue.ok_or(ExchangeError::QueueFull {
             retry_after: QUEUE_RETRY,
         })?;

@@ -25,8 +25,6 @@ const BLANK_TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) struct Fleet {
     pub(super) breaker: Breaker,
-    /// Grows when the app's files change: workers of an earlier one are stale.
-    pub(super) generation: u64,
     /// Starts under way, and those of them that wait for packages or have their place
     /// in the pool.
     pub(super) starting: usize,
@@ -66,7 +64,6 @@ impl Fleet {
     pub(super) fn new(crash_loop: CrashLoop) -> Self {
         Self {
             breaker: Breaker::new(crash_loop),
-            generation: 0,
             starting: 0,
             placed: 0,
             waiting: VecDeque::new(),
@@ -115,7 +112,7 @@ impl App {
     /// A place in a worker; if there is none, the next start to wait for, which is
     /// begun if none is under way.
     pub(super) fn find(self: &Arc<Self>) -> Result<Found, ExchangeError> {
-        let (receiver, begin, generation) = {
+        let (receiver, begin) = {
             let mut fleet = self.fleet.lock();
             // Under the lock: `retire` empties the list after it set the mark.
             if self.is_retired() {
@@ -135,10 +132,10 @@ impl App {
             }
             let receiver = fleet.wait()?;
             fleet.starting += begin;
-            (receiver, begin, fleet.generation)
+            (receiver, begin)
         };
         if begin > 0 {
-            self.begin_start(generation);
+            self.begin_start();
         }
         Ok(Found::Wait(receiver))
     }
@@ -149,7 +146,7 @@ impl App {
 
     /// All workers are busy: starts one more, unless that would push out another app's.
     pub(super) fn grow(self: &Arc<Self>, most: usize) {
-        let generation = {
+        {
             let Some(mut fleet) = self.fleet.try_lock() else {
                 return;
             };
@@ -163,19 +160,18 @@ impl App {
                 return;
             }
             fleet.starting += 1;
-            fleet.generation
-        };
-        self.begin_start(generation);
+        }
+        self.begin_start();
     }
 
-    fn begin_start(self: &Arc<Self>, generation: u64) {
+    fn begin_start(self: &Arc<Self>) {
         let app = Arc::clone(self);
         let start = async move {
             let outcome = tokio::select! {
                 outcome = app.start_persistent() => outcome,
                 () = app.shared.stopped() => Err(Verdict::Retired),
             };
-            app.started(generation, outcome);
+            app.started(outcome);
         };
         let control = &self.shared.config.control;
         self.shared.tracker.spawn_on(start, control);
@@ -189,7 +185,7 @@ impl App {
         packages?;
         let slots = &self.shared.slots;
         let wait = slots
-            .acquire(self.group(), self.limits())
+            .acquire(self.group, self.limits())
             .ok_or(Verdict::QueueFull)?;
         let permit = timeout_at(deadline, wait)
             .await
@@ -201,14 +197,14 @@ impl App {
     }
 
     /// A start has come to its end: publishes the worker, or says what was wrong.
-    fn started(self: &Arc<Self>, generation: u64, outcome: Result<Lease, Verdict>) {
+    fn started(self: &Arc<Self>, outcome: Result<Lease, Verdict>) {
         let mut stale = None;
         let more = {
             let mut fleet = self.fleet.lock();
             fleet.starting -= 1;
             match &outcome {
                 Ok(lease) => {
-                    if fleet.generation == generation && !self.is_retired() {
+                    if !self.is_retired() {
                         self.publish(lease.instance());
                     } else {
                         stale = Some(Arc::clone(lease.instance()));
@@ -217,9 +213,6 @@ impl App {
                 }
                 // Others may still come up.
                 Err(_) if fleet.starting > 0 => {}
-                Err(_) if fleet.generation != generation => {
-                    fleet.conclude(&Verdict::LookAgain);
-                }
                 Err(verdict) => fleet.conclude(verdict),
             }
             let least = self.spec.manifest.limits.instances.min() as usize;
@@ -236,7 +229,7 @@ impl App {
             stale.order(Order::Drain(ExitReason::Retired));
         }
         for _ in 0..more {
-            self.begin_start(generation);
+            self.begin_start();
         }
     }
 
@@ -263,7 +256,6 @@ impl App {
     pub(super) fn recycle(self: &Arc<Self>, old: &Arc<Instance>) {
         let app = Arc::clone(self);
         let old = Arc::clone(old);
-        let generation = self.fleet.lock().generation;
         let replace = async move {
             let deadline = Instant::now() + app.spec.manifest.timeout;
             let start = async {
@@ -279,9 +271,7 @@ impl App {
             };
             let new = lease.instance();
             let fleet = app.fleet.lock();
-            let permit = (fleet.generation == generation && !app.is_retired())
-                .then(|| old.take_permit())
-                .flatten();
+            let permit = (!app.is_retired()).then(|| old.take_permit()).flatten();
             match permit {
                 Some(permit) => {
                     new.give_permit(permit);

@@ -62,24 +62,6 @@ async fn a_replaced_app_finishes_what_it_has_begun() {
 }
 
 #[tokio::test]
-async fn changed_files_mean_new_workers() {
-    let rig = Rig::real();
-    let app = rig.pool.app(rig.spec("a", SOURCE, manifest(60)));
-    let pid = rig.pid(&app).await;
-    let begun = rig
-        .begin(&app, Method::Get, "/drip", TestBody::none())
-        .await
-        .unwrap();
-    app.files_changed();
-    assert_ne!(rig.pid(&app).await, pid);
-    assert_eq!(
-        soon("the old body", read_all(begun)).await.unwrap().text(),
-        "ab"
-    );
-    rig.finish().await;
-}
-
-#[tokio::test]
 async fn a_stop_waits_for_requests_but_not_for_ever() {
     let rig = Rig::real();
     let app = rig.pool.app(rig.spec("a", SOURCE, manifest(60)));
