@@ -32,6 +32,66 @@ fn refused(cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn m2_m3_m4_a_folder_of_such_a_name_is_no_app() {
+    let long = format!("{}@1.0.0", "n".repeat(215));
+    let odd = [
+        "x@1.2", "x@", "x@v1.0.0", "x@1.0.0 ", "Upper", "a b", "c?#d", "_x", "-x", "é", "@/y",
+        "@A/y", "@a/Y", &long,
+    ];
+    let reserved = [
+        "api",
+        "health",
+        "cpanel",
+        "favicon.ico",
+        "con",
+        "nul.js",
+        "com1",
+        "@a/con",
+        "api@1.0.0",
+    ];
+    let silent = [".well-known", ".buntime", ".git", "node_modules", "@a/..y"];
+    let mut builder = server().neighbour();
+    for folder in odd.iter().chain(&reserved).chain(&silent) {
+        builder = builder.module(folder, KEPT, APP);
+    }
+    let server = builder.start();
+    for folder in odd.iter().chain(&reserved) {
+        let end = format!("apps/{folder}: ignored: ");
+        let line = server.wait_for_log(|line| line.message().contains(&end));
+        assert_eq!(line.level(), "warn", "{folder}");
+    }
+    for (path, status) in [
+        ("/api/", 401),
+        ("/api", 401),
+        ("/health", 200),
+        ("/health/", 404),
+        ("/favicon.ico", 204),
+        ("/favicon.ico/", 404),
+        ("/cpanel/", 404),
+        ("/.well-known/", 404),
+        ("/.git/", 404),
+        ("/node_modules/", 404),
+        ("/con/", 404),
+        ("/@a/con/", 404),
+        ("/Upper/", 404),
+        ("/upper/", 404),
+        ("/a%20b/", 404),
+        ("/%C3%A9/", 404),
+        ("/x/", 404),
+        ("/x@1.2/", 404),
+        ("/@A/y/", 404),
+    ] {
+        let response = server.get(path);
+        assert_eq!(response.status, status, "{path}: {response:?}");
+        assert!(
+            !response.text().contains("well\n") && response.text() != "well",
+            "{path}"
+        );
+    }
+    assert_eq!(server.get("/neighbour/").status, 200);
+}
+
+#[test]
 fn m5_a_manifest_that_cannot_be_read_disables_its_app_alone() {
     refused(&[
         ("name: 5\n", ":1:7: name: `5` is not accepted"),
