@@ -1,4 +1,5 @@
-//! Edge, gate, dispatch, catalog, configuration, logs: the server as a library.
+//! Edge, gate, dispatch, pages, catalog, plugins, configuration, logs: the server as a
+//! library. `docs/architecture.md` is the map.
 
 pub mod app;
 pub mod catalog;
