@@ -44,13 +44,10 @@ pub(crate) fn html_insertion(data: &[u8]) {
     );
 
     if added == both.len() && !whole.base.is_empty() {
+        // The page has a base of its own now: at most another script is put in.
         let again = fuzzing::page(&whole.sent, usize::MAX, base, &text);
-        let tags = |page: &[u8]| {
-            page.windows(both.len())
-                .filter(|part| *part == both)
-                .count()
-        };
-        assert_eq!(tags(&again.sent), tags(&whole.sent), "a second base");
+        let added = again.sent.len() - whole.sent.len();
+        assert!(added == 0 || added == whole.script.len(), "a second base");
     }
 }
 
