@@ -195,6 +195,12 @@ impl Supervisor {
             match event {
                 Event::Exit(exit) => return Err(ended(exit)),
                 other => match self.digest(other) {
+                    // Nobody ordered that: it is the app's fault.
+                    Some(Order::Kill(ExitReason::Misbehaved)) => {
+                        let (problem, _) =
+                            failed("the worker misbehaved while it loaded the app".to_owned());
+                        return Err((problem, ExitReason::Misbehaved));
+                    }
                     Some(Order::Drain(reason) | Order::Kill(reason)) => {
                         return Err((StartProblem::Ended, reason));
                     }
