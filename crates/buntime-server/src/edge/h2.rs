@@ -33,6 +33,9 @@ const MAX_RESETS: usize = 32;
 /// What one stream and the whole connection may have in flight towards us.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How many times our own limit on a head hyper reads. What is over its limit it refuses
+/// by itself, without a request id and unknown to the log.
+const HEADS: usize = 2;
 /// How much of one stream's unsent data keeps it from being asked for more.
 const SEND_BUFFER: usize = 32 * 1024;
 /// How long a client that was told to leave may take to say that it has heard.
@@ -65,7 +68,7 @@ where
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(head.total).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(head.total * HEADS).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_RESETS)

@@ -224,6 +224,14 @@ fn requests_over_http_2() {
             ask(client, "GET", "/echo/", &many, vec![]).await.status,
             431
         );
+        let value = "v".repeat(15_000);
+        let names = ["x-0", "x-1", "x-2", "x-3", "x-4", "x-5"];
+        for (count, status) in [(4, 200), (5, 431), (6, 431)] {
+            let large: Vec<(&str, &str)> = names.map(|name| (name, value.as_str())).into();
+            let answer = ask(client, "GET", "/echo/", &large[..count], vec![]).await;
+            assert_eq!(answer.status, status, "{count} headers of 15,000 bytes");
+            assert!(answer.headers.contains_key("x-request-id"), "{count}");
+        }
         let answer = ask(client, "GET", "/echo/", &[], vec![]).await;
         assert_eq!(answer.status, 200, "the connection has survived all of it");
     });

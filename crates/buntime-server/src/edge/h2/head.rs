@@ -24,6 +24,9 @@ pub(super) fn read_head(shard: &Shard, parts: &http::request::Parts) -> Result<H
     if parts.headers.len() > limits.count {
         return Err(RequestError::TooManyHeaders);
     }
+    if size(parts, path) > limits.total {
+        return Err(RequestError::HeadTooLarge);
+    }
     let target = Target::parse(path.as_bytes()).map_err(|_| RequestError::BadPath)?;
     let mut headers = HeaderList::new();
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -69,4 +72,11 @@ pub(super) fn read_head(shard: &Shard, parts: &http::request::Parts) -> Result<H
             .map_err(|_| RequestError::Syntax)?;
     }
     Ok((method, target, headers))
+}
+
+/// How long the head would be as HTTP/1.1 writes it, but for the end of its first line.
+fn size(parts: &http::request::Parts, path: &str) -> usize {
+    let fields = parts.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + b": \r\n".len());
+    parts.method.as_str().len() + path.len() + fields.sum::<usize>()
 }
