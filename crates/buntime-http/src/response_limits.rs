@@ -10,16 +10,22 @@ const MAX_TOTAL: usize = 64 * 1024;
 const MAX_VALUE: usize = 8 * 1024;
 
 /// Security policies without a [`HeaderId`] of their own.
-const POLICIES: [&[u8]; 10] = [
+const POLICIES: [&[u8]; 16] = [
     b"content-security-policy-report-only",
     b"cross-origin-embedder-policy",
     b"cross-origin-opener-policy",
     b"cross-origin-resource-policy",
+    b"document-policy",
+    b"feature-policy",
+    b"integrity-policy",
+    b"origin-agent-cluster",
     b"permissions-policy",
     b"referrer-policy",
+    b"require-document-policy",
     b"strict-transport-security",
     b"x-content-type-options",
     b"x-frame-options",
+    b"x-permitted-cross-domain-policies",
     b"x-xss-protection",
 ];
 

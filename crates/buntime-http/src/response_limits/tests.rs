@@ -83,6 +83,9 @@ fn protected_values_are_not() {
         "Content-Security-Policy",
         "content-security-policy-report-only",
         "Permissions-Policy",
+        "Feature-Policy",
+        "Origin-Agent-Cluster",
+        "X-Permitted-Cross-Domain-Policies",
     ] {
         let mut headers = list([("x-a".into(), 9_000), (name.into(), 8_193)]);
         assert_eq!(
