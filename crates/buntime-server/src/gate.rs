@@ -13,7 +13,7 @@ use buntime_core::CsrfPolicy;
 use buntime_http::{Method, RequestId};
 
 use self::csrf::{Asked, Policy};
-pub(crate) use self::host::said_by_proxy;
+pub(crate) use self::host::host_by_proxy;
 use self::host::{Host, HostName};
 use crate::config::ApiConfig;
 use crate::failure::Failure;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod dispatch;
 pub mod edge;
 pub mod failure;
+mod forwarded;
 pub mod fuzzing;
 pub(crate) mod gate;
 pub mod health;

@@ -14,6 +14,7 @@ use buntime_http::{BodySource, Frame, HeaderId, HeaderList, Method, RequestId, T
 use buntime_pool::WorkerBody;
 use bytes::Bytes;
 
+use crate::forwarded;
 use crate::html::PageBody;
 
 /// Which of the server's listeners a connection came in by.
@@ -84,7 +85,8 @@ impl Peer {
             .map(|header| header.value)
             .filter(|value| !value.is_empty())
             .last();
-        match said {
+        let instead = || forwarded::said(headers, b"proto").filter(|_| self.trusted_proxy);
+        match said.or_else(instead) {
             Some(b"https") => Scheme::Https,
             Some(b"http") => Scheme::Http,
             _ => self.scheme,

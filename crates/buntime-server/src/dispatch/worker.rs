@@ -15,7 +15,8 @@ use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerRespons
 use super::{Base, Served, page};
 use crate::catalog::{Deployment, Unit};
 use crate::failure::Failure;
-use crate::gate::{StateChange, said_by_proxy, session};
+use crate::forwarded;
+use crate::gate::{StateChange, host_by_proxy, session};
 use crate::message::{Body, BodyLength, Peer, Request, Response};
 use crate::service::{Answer, Service};
 
@@ -191,12 +192,15 @@ impl Forwarded {
             client.extend_from_slice(before);
             client.extend_from_slice(b", ");
         }
-        // Writing to a Vec cannot fail.
+        for before in forwarded::way(headers).filter(|_| peer.trusted_proxy) {
+            // Writing to a Vec cannot fail.
+            let _ = write!(client, "{before}, ");
+        }
         let _ = write!(client, "{}", peer.address);
         Self {
             client,
             proto: peer.scheme_of(headers).as_str(),
-            host: said_by_proxy(peer, headers, b"x-forwarded-host")
+            host: host_by_proxy(peer, headers)
                 .or_else(|| headers.get(HeaderId::Host))
                 .unwrap_or_default()
                 .to_vec(),

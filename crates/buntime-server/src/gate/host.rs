@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use buntime_core::Origin;
 use buntime_http::{HeaderId, HeaderList, is_valid_authority};
 
+use crate::forwarded;
 use crate::message::{Peer, Request, Scheme};
 
 /// What a trusted proxy says under the name of one of its `X-Forwarded-*` headers;
@@ -13,11 +14,7 @@ use crate::message::{Peer, Request, Scheme};
 ///
 /// A proxy may put its word behind what came to it, on a line of its own or after
 /// a comma. The last word is the one that the trusted proxy itself has spoken.
-pub(crate) fn said_by_proxy<'a>(
-    peer: &Peer,
-    headers: &'a HeaderList,
-    name: &[u8],
-) -> Option<&'a [u8]> {
+fn said_by_proxy<'a>(peer: &Peer, headers: &'a HeaderList, name: &[u8]) -> Option<&'a [u8]> {
     if !peer.trusted_proxy || !headers.contains(HeaderId::XForwarded) {
         return None;
     }
@@ -28,6 +25,12 @@ pub(crate) fn said_by_proxy<'a>(
         .map(<[u8]>::trim_ascii)
         .filter(|word| !word.is_empty())
         .last()
+}
+
+/// The host that a trusted proxy was asked for, as it says.
+pub(crate) fn host_by_proxy<'a>(peer: &Peer, headers: &'a HeaderList) -> Option<&'a [u8]> {
+    said_by_proxy(peer, headers, b"x-forwarded-host")
+        .or_else(|| forwarded::said(headers, b"host").filter(|_| peer.trusted_proxy))
 }
 
 /// The name of a host, without its port. Equal names are the same host.
@@ -113,7 +116,7 @@ impl Host {
     }
 
     pub(super) fn from_headers(peer: &Peer, headers: &HeaderList) -> Self {
-        let text = said_by_proxy(peer, headers, b"x-forwarded-host")
+        let text = host_by_proxy(peer, headers)
             .or_else(|| headers.get(HeaderId::Host))
             .unwrap_or_default();
         Self {

@@ -168,6 +168,24 @@ fn a_proxys_host_is_the_host_if_the_proxy_is_trusted() {
     ];
     let trusting = server();
     is(&ask(trusting.addr(), "POST", "/say/x", &behind), PASSES);
+    let forwarded = [
+        ("Host", "inner:8000"),
+        ("Forwarded", "host=evil.example, for=9.9.9.9;host=a.example"),
+    ];
+    is(
+        &ask(trusting.addr(), "POST", "/say/x", &with(&forwarded, &[OWN])),
+        PASSES,
+    );
+    // A quote that its client left open does not swallow what the proxy says.
+    let swallowed = [
+        HOST,
+        (
+            "Forwarded",
+            "host=evil.example;x=\", for=9.9.9.9;host=a.example",
+        ),
+        ("Origin", "http://evil.example"),
+    ];
+    forbidden(&ask(trusting.addr(), "POST", "/say/x", &swallowed), REFUSED);
     let claimed = [HOST, ("X-Forwarded-Host", "evil.example"), EVIL];
     // The last word is the proxy's own.
     let appended = [
@@ -191,6 +209,8 @@ fn a_proxys_host_is_the_host_if_the_proxy_is_trusted() {
         .start();
     forbidden(&ask(wary.addr(), "POST", "/say/x", &behind), REFUSED);
     forbidden(&ask(wary.addr(), "POST", "/say/x", &claimed), REFUSED);
+    let forwarded = with(&forwarded, &[OWN]);
+    forbidden(&ask(wary.addr(), "POST", "/say/x", &forwarded), REFUSED);
     // A worker is no proxy.
     let workers = workers_address(&trusting);
     forbidden(&ask(workers, "POST", "/say/x", &behind), REFUSED);

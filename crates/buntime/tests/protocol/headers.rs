@@ -209,6 +209,19 @@ fn h6_a_trusted_proxy_is_believed() {
     ] {
         assert_eq!(header_of(&seen, name).as_deref(), value, "{name}");
     }
+    let forwarded = [(
+        "Forwarded",
+        "for=6.6.6.6;host=client.example, for=\"[2001:db8::1]:99\";host=\"front.example:8443\";proto=https",
+    )];
+    let seen = client.request("GET", "/echo/x", &forwarded, b"").json();
+    for (name, value) in [
+        ("x-forwarded-for", Some("6.6.6.6, 2001:db8::1, 127.0.0.1")),
+        ("x-forwarded-host", Some("front.example:8443")),
+        ("x-forwarded-proto", Some("https")),
+        ("forwarded", None),
+    ] {
+        assert_eq!(header_of(&seen, name).as_deref(), value, "{name}");
+    }
     let odd = [("X-Forwarded-Proto", "gopher")];
     let seen = client.request("GET", "/echo/x", &odd, b"").json();
     assert_eq!(
