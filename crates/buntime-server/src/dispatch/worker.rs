@@ -8,7 +8,7 @@ use std::sync::Arc;
 use buntime_core::Manifest;
 use buntime_http::{
     BadHandshake, BodyError, BodySource, Header, HeaderId, HeaderList, HopByHop, Method, RequestId,
-    ResponseFraming, Target, apply_response_limits, check_handshake,
+    ResponseFraming, Target, apply_response_limits, check_handshake, is_valid_authority,
 };
 use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
 
@@ -201,6 +201,8 @@ impl Forwarded {
             client,
             proto: peer.scheme_of(headers).as_str(),
             host: host_by_proxy(peer, headers)
+                // Apps make links of it.
+                .filter(|host| is_valid_authority(host))
                 .or_else(|| headers.get(HeaderId::Host))
                 .unwrap_or_default()
                 .to_vec(),

@@ -222,6 +222,21 @@ fn h6_a_trusted_proxy_is_believed() {
     ] {
         assert_eq!(header_of(&seen, name).as_deref(), value, "{name}");
     }
+    // What is no host is not told to apps, which make links of it.
+    for host in [
+        "front.example/x",
+        "\"><script>",
+        "a b",
+        "user@front.example",
+    ] {
+        let odd = [("X-Forwarded-Host", host)];
+        let seen = client.request("GET", "/echo/x", &odd, b"").json();
+        assert_eq!(
+            header_of(&seen, "x-forwarded-host").as_deref(),
+            Some("test.example"),
+            "{host}"
+        );
+    }
     let odd = [("X-Forwarded-Proto", "gopher")];
     let seen = client.request("GET", "/echo/x", &odd, b"").json();
     assert_eq!(
