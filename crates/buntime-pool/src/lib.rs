@@ -12,6 +12,7 @@ mod connections;
 mod entry;
 mod error;
 mod events;
+mod hex;
 mod install;
 mod instance;
 mod leftovers;

@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::build::{ENTRY, FILES, MOST_OUTPUT};
-use super::inputs::{Snapshot, hash_field, hex};
+use super::inputs::{Snapshot, hash_field};
+use crate::hex::hex;
 
 /// Changes when what is kept or how it is made does.
 const FORMAT: &str = "1";

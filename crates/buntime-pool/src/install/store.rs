@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::folder::Identity;
 use super::tree;
 use crate::config::InstallConfig;
+use crate::hex::hex;
 use crate::leftovers;
 
 /// Changes when what is installed does: then everything is installed anew.
@@ -54,10 +55,6 @@ pub(super) fn fingerprint(plan: &InstallPlan) -> String {
         hasher.update(Sha256::digest(text));
     }
     hex(&hasher.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file name that stands for `text`.
