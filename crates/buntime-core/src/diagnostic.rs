@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Longest piece of a file that is repeated in a message, in characters.
-pub(crate) const EXCERPT_MAX_CHARS: usize = 60;
+const EXCERPT_MAX_CHARS: usize = 60;
 
 /// What kind of problem a diagnostic tells of, for programs that answer with an
 /// error code.
@@ -200,18 +200,23 @@ impl<'a> Report<'a> {
 /// A piece of a file for a message: in backquotes, on one line, cut, without
 /// control characters.
 pub(crate) fn excerpt(text: &str) -> String {
-    let mut shown = String::from("`");
+    format!("`{}`", one_line(text, '`'))
+}
+
+/// A text for a message, on one line, cut, without control characters. The quotation
+/// mark that it will stand in is escaped.
+pub(crate) fn one_line(text: &str, quote: char) -> String {
+    let mut shown = String::new();
     for (index, character) in text.chars().enumerate() {
         if index == EXCERPT_MAX_CHARS {
             shown.push('…');
             break;
         }
-        if character.is_control() {
+        if character.is_control() || character == quote {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
         }
     }
-    shown.push('`');
     shown
 }

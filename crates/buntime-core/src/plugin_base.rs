@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::diagnostic::EXCERPT_MAX_CHARS;
+use crate::diagnostic::one_line;
 
 /// Paths that belong to the server, whatever is installed and wherever
 /// `RUNTIME_API_PREFIX` puts the API.
@@ -87,7 +87,7 @@ impl FromStr for PluginBase {
                 Ok(Self(text.into()))
             }
             _ => Err(PluginBaseError::Invalid {
-                base: shown(text).into(),
+                base: one_line(text, '"').into(),
             }),
         }
     }
@@ -97,23 +97,6 @@ impl fmt::Display for PluginBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// A refused base for a message: it may be of any length and hold anything.
-fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == EXCERPT_MAX_CHARS {
-            shown.push('…');
-            break;
-        }
-        if character.is_control() || character == '"' {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
