@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use buntime_http::{CanonicalPath, Method, RequestId, Target};
 use buntime_pool::ShardConnections;
@@ -14,7 +15,7 @@ use crate::edge::Aborted;
 use crate::failure::{Failure, Form};
 use crate::gate::{Gate, Reach, StateChange};
 use crate::health::Readiness;
-use crate::logging::Logger;
+use crate::logging::{Level, Logger};
 use crate::message::{Listener, Peer, Request, Response, Scheme};
 use crate::own;
 
@@ -71,6 +72,19 @@ impl Service {
     /// # Errors
     /// [`Aborted`] when the client went away and there is nobody to answer.
     pub async fn handle(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+    ) -> Result<Response, Aborted> {
+        let seen = self.log.is_on(Level::Debug).then(|| Seen::of(&request));
+        let response = self.answer(workers, request).await;
+        if let Some(seen) = seen {
+            seen.tell(&self.log, response.as_ref().ok());
+        }
+        response
+    }
+
+    async fn answer(
         &self,
         workers: &ShardConnections,
         request: Request,
@@ -268,6 +282,46 @@ impl Service {
             Served::Nothing => Err(broken(&unit.state).into()),
         };
         response.map(Routed::App)
+    }
+}
+
+/// A request as the log tells of it at level `debug`: a line for each would cost
+/// more than most requests do.
+struct Seen {
+    begun: Instant,
+    id: RequestId,
+    method: Method,
+    path: Box<str>,
+    peer: Peer,
+}
+
+impl Seen {
+    fn of(request: &Request) -> Self {
+        Self {
+            begun: Instant::now(),
+            id: request.id.clone(),
+            method: request.method,
+            path: request.target.path().as_str().into(),
+            peer: request.peer,
+        }
+    }
+
+    /// `None` if the client went away.
+    fn tell(&self, log: &Logger, response: Option<&Response>) {
+        log.debug("http", "Request", |fields| {
+            fields.request_id(&self.id);
+            fields.text("method", self.method);
+            fields.text("path", &self.path);
+            match response {
+                Some(response) => fields.add("status", response.status),
+                None => fields.add("aborted", true),
+            };
+            fields.add("ms", self.begun.elapsed().as_millis());
+            match self.peer.listener {
+                Listener::Workers => fields.text("from", "worker"),
+                Listener::Public | Listener::Admin => fields.text("from", self.peer.address),
+            };
+        });
     }
 }
 
