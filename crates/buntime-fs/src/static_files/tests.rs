@@ -494,9 +494,10 @@ async fn a_cancelled_request_leaves_what_it_found() {
     {
         let request = StaticRequest::default();
         let mut answer = std::pin::pin!(site.site.respond(&request));
-        // One poll starts the look; then the client is gone.
+        // One poll starts the look, which may even be over by then; then the client
+        // is gone.
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(answer.as_mut().poll(&mut context).is_pending());
+        let _ = answer.as_mut().poll(&mut context);
     }
     let all = u32::try_from(PARALLEL_READS).unwrap();
     drop(site.site.shared.reads.acquire_many(all).await.unwrap());
