@@ -77,20 +77,30 @@ impl Peer {
     /// else as this connection is. Decides `X-Forwarded-Proto`, HSTS and Secure.
     #[must_use]
     pub fn scheme_of(&self, headers: &HeaderList) -> Scheme {
-        let trusted = self.trusted_proxy && headers.contains(HeaderId::XForwarded);
-        // A proxy may add a line of its own behind those that came to it.
-        let said = headers
-            .iter()
-            .filter(|header| trusted && header.name.eq_ignore_ascii_case(b"x-forwarded-proto"))
-            .map(|header| header.value)
-            .filter(|value| !value.is_empty())
-            .last();
         let instead = || forwarded::said(headers, b"proto").filter(|_| self.trusted_proxy);
-        match said.or_else(instead) {
+        match self.said(headers, b"x-forwarded-proto").or_else(instead) {
             Some(b"https") => Scheme::Https,
             Some(b"http") => Scheme::Http,
             _ => self.scheme,
         }
+    }
+
+    /// What a trusted proxy says in the header `name`, one of `X-Forwarded-*`; nothing
+    /// if it says nothing or nobody trusts it.
+    ///
+    /// A proxy may put its word behind what came to it, on a line of its own or after
+    /// a comma. The last word is the one that the trusted proxy itself has spoken.
+    pub(crate) fn said<'a>(&self, headers: &'a HeaderList, name: &[u8]) -> Option<&'a [u8]> {
+        if !self.trusted_proxy || !headers.contains(HeaderId::XForwarded) {
+            return None;
+        }
+        headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(name))
+            .flat_map(|header| header.value.split(|&byte| byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|word| !word.is_empty())
+            .last()
     }
 }
 
@@ -368,7 +378,9 @@ mod tests {
             (&["http", "https"], Some(Scheme::Https)),
             (&["https", ""], Some(Scheme::Https)),
             (&["HTTPS"], None),
-            (&["https, http"], None),
+            (&["https, http"], Some(Scheme::Http)),
+            (&["http,https ,"], Some(Scheme::Https)),
+            (&["https http"], None),
         ] {
             let mut headers = HeaderList::new();
             for value in said {
@@ -381,6 +393,35 @@ mod tests {
                 let trusted = peer(own, true).scheme_of(&headers);
                 assert_eq!(trusted, by_trusted.unwrap_or(own), "{said:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_last_word_of_a_trusted_proxy_counts_and_nobody_elses() {
+        for (trusted, lines, said) in [
+            (true, &["a.example"][..], "a.example"),
+            (true, &["evil", "a.example"], "a.example"),
+            (true, &["evil, a.example"], "a.example"),
+            (true, &["evil,a.example ,"], "a.example"),
+            (true, &["a.example", ""], "a.example"),
+            (true, &[""], "-"),
+            (true, &[","], "-"),
+            (true, &[], "-"),
+            (false, &["a.example"], "-"),
+        ] {
+            let peer = Peer {
+                address: [127, 0, 0, 1].into(),
+                listener: Listener::Public,
+                scheme: Scheme::Http,
+                trusted_proxy: trusted,
+            };
+            let mut headers = HeaderList::new();
+            headers.push(b"x-forwarded-for", b"6.6.6.6").unwrap();
+            for line in lines {
+                headers.push(b"X-Forwarded-Host", line.as_bytes()).unwrap();
+            }
+            let found = peer.said(&headers, b"x-forwarded-host").unwrap_or(b"-");
+            assert_eq!(found, said.as_bytes(), "{lines:?}");
         }
     }
 }

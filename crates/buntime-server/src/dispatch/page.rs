@@ -26,16 +26,10 @@ const CHARSET_FAMILIES: [&[u8]; 2] = [b"iso-8859-", b"windows-125"];
 /// The path below which a trusted proxy serves us, from its `X-Forwarded-Prefix`.
 /// From anybody else, and if it is no plain path: nothing.
 pub(crate) fn forwarded_prefix(headers: &HeaderList, peer: &Peer) -> String {
-    if !peer.trusted_proxy || !headers.contains(HeaderId::XForwarded) {
-        return String::new();
-    }
-    headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case(b"x-forwarded-prefix"))
-        .last()
-        .filter(|header| is_plain_prefix(header.value))
-        .map_or_else(String::new, |header| {
-            String::from_utf8_lossy(header.value).into_owned()
+    peer.said(headers, b"x-forwarded-prefix")
+        .filter(|prefix| is_plain_prefix(prefix))
+        .map_or_else(String::new, |prefix| {
+            String::from_utf8_lossy(prefix).into_owned()
         })
 }
 
