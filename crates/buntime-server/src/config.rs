@@ -29,7 +29,7 @@ pub use secret::Secret;
 pub use settings::{
     AdminOrigin, ApiConfig, ApiPrefix, BodyLimits, Config, Database, Homepage, ListenConfig,
     LogConfig, Mode, NpmConfig, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig,
-    Timeouts, WorkerRoot,
+    Timeouts, WorkerRoot, is_built_in,
 };
 pub use variables::{Group, VARIABLES, Variable};
 pub use vars::{Flags, ProcessVars, Vars};

@@ -104,15 +104,10 @@ impl Scanner {
             .into_iter()
             .map(|CatalogRoot { path: root, only }| {
                 let root = std::path::absolute(&root).unwrap_or(root);
-                let own_name = root.file_name().map(|name| name.to_string_lossy());
-                let source = match own_name {
-                    Some(name) if name.starts_with('.') => Source::BuiltIn,
-                    _ => Source::Uploaded,
-                };
                 ScannedRoot {
                     only: only.map(|only| root.join(only)),
+                    source: Source::of_root(&root),
                     path: Arc::from(root),
-                    source,
                 }
             })
             .collect();

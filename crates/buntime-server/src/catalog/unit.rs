@@ -8,6 +8,7 @@ use std::sync::Arc;
 use buntime_core::{Manifest, PackageName, Version};
 use buntime_fs::RelPath;
 
+use crate::config::is_built_in;
 use crate::html::PageSettings;
 
 /// A version of a worker in a folder.
@@ -37,6 +38,18 @@ pub enum Source {
     BuiltIn,
     /// Deployed, or placed by hand.
     Uploaded,
+}
+
+impl Source {
+    /// Of what lies in this root.
+    #[must_use]
+    pub fn of_root(root: &Path) -> Self {
+        if is_built_in(root) {
+            Self::BuiltIn
+        } else {
+            Self::Uploaded
+        }
+    }
 }
 
 /// What can be done with a unit.

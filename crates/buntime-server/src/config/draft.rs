@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::settings::{
     AdminOrigin, ApiConfig, ApiPrefix, BodyLimits, Config, Database, Homepage, ListenConfig,
     LogConfig, Mode, PluginEnv, PluginSettings, PoolSettings, SandboxMode, StateConfig, Timeouts,
-    WorkerRoot,
+    WorkerRoot, is_built_in,
 };
 use super::variables::{VARIABLES, Variable};
 use super::{Secret, Sources, TrustedProxies};
@@ -297,7 +297,6 @@ impl<'a> Draft<'a> {
             .flatten()
             .map(|path| WorkerRoot {
                 path: path.clone(),
-                built_in: is_dot_name(path),
                 only: None,
             })
             .collect()
@@ -506,11 +505,6 @@ fn given(sources: &Sources<'_>, variable: &Variable) -> Result<Option<Given>, Pr
 
 fn plugin_roots(named: Option<Vec<PathBuf>>, current_dir: &Path) -> Vec<PathBuf> {
     let mut roots = named.unwrap_or_else(|| Base(current_dir).dir("plugins").into_iter().collect());
-    roots.sort_by_key(|root| !is_dot_name(root));
+    roots.sort_by_key(|root| !is_built_in(root));
     roots
-}
-
-fn is_dot_name(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -108,13 +108,19 @@ pub struct ListenConfig {
     pub max_connections: u32,
 }
 
+/// Whether a worker or plugin root belongs to the installation: its own name starts
+/// with a dot. What lies there is listed as built-in and is read-only.
+#[must_use]
+pub fn is_built_in(root: &Path) -> bool {
+    root.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 /// One entry of `RUNTIME_WORKER_DIRS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerRoot {
     /// Absolute, without links, a directory when it was read.
     pub path: PathBuf,
-    /// The root's own name starts with a dot: listed as built-in, read-only.
-    pub built_in: bool,
     /// The path below it of the one unit that counts, such as `@scope/name`. `None`: all. `buntime dev` serves a
     /// single app so.
     pub only: Option<PathBuf>,

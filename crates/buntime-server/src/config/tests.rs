@@ -483,15 +483,6 @@ fn a_flag_wins_and_an_empty_one_takes_the_variable_back() {
 #[test]
 fn values_meet_their_types() {
     let place = Place::new();
-    let config = place.with("RUNTIME_WORKER_DIRS", "apps:.core").unwrap();
-    assert_eq!(
-        config
-            .workers
-            .iter()
-            .map(|root| root.built_in)
-            .collect::<Vec<_>>(),
-        [false, true]
-    );
     let config = place.with("RUNTIME_PLUGIN_DIRS", "plugs:.plugs").unwrap();
     assert_eq!(
         config.plugins.roots,

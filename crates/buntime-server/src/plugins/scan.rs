@@ -31,11 +31,7 @@ pub(super) fn scan(roots: &[PathBuf], prefix: &ApiPrefix) -> Found {
         found: Found::default(),
     };
     for path in roots {
-        let own_name = path.file_name().map(|name| name.as_encoded_bytes());
-        scan.source = match own_name {
-            Some([b'.', ..]) => Source::BuiltIn,
-            _ => Source::Uploaded,
-        };
+        scan.source = Source::of_root(path);
         match Root::open(path) {
             Ok(root) => scan.root(&root, path),
             Err(error) => scan.unreadable(path, &error),

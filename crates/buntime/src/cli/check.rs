@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use buntime_core::{DEFAULT_ENTRYPOINTS, DEFAULT_PLUGIN_ENTRIES};
 use buntime_server::catalog::{self, CheckedUnit, CheckedWorker, Problem, SET_BY_SERVER, Severity};
-use buntime_server::config::ApiPrefix;
+use buntime_server::config::{ApiPrefix, is_built_in};
 use buntime_server::plugins::Plugins;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -187,11 +187,7 @@ fn configured_roots(flag: Option<&OsString>) -> Vec<PathBuf> {
         *root = resolved(root);
     }
     // As the server does: those that belong to the installation first.
-    roots.sort_by_key(|root| {
-        !root
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-    });
+    roots.sort_by_key(|root| !is_built_in(root));
     roots
 }
 
