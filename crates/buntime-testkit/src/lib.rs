@@ -36,3 +36,14 @@ pub use crate::wire::{Connection, Response, raw};
 /// How long a test waits for anything that should happen at once. Long, because
 /// a machine under load is slow; nothing waits this long unless it fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether this is a UUID of version 4, as `crypto.randomUUID()` makes them.
+#[must_use]
+pub fn is_uuid(id: &str) -> bool {
+    let groups: Vec<&str> = id.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups
+            .iter()
+            .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        && groups[2].starts_with('4')
+}

@@ -1,19 +1,9 @@
 //! R: one request id on every response, the client's only where it is harmless.
 
-use buntime_testkit::Response;
 use buntime_testkit::log::LogLine;
+use buntime_testkit::{Response, is_uuid};
 
 use crate::support::{echo, echo_server, header_of, sound};
-
-/// Whether this is a UUID of version 4.
-fn is_uuid(id: &str) -> bool {
-    let groups: Vec<&str> = id.split('-').collect();
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups
-            .iter()
-            .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        && groups[2].starts_with('4')
-}
 
 #[track_caller]
 fn fresh(response: &Response) {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use buntime_testkit::TestServer;
+use buntime_testkit::{TestServer, is_uuid};
 use serde_json::Value;
 
-use crate::support::{KEPT, is_uuid, server, with_app};
+use crate::support::{KEPT, server, with_app};
 
 /// Answers with its environment.
 const DUMP: &str = "export default { fetch: () => Response.json(process.env) };\n";

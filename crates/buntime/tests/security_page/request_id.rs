@@ -1,8 +1,8 @@
 //! "Every request carries an X-Request-Id for tracing."
 
-use buntime_testkit::TestServer;
+use buntime_testkit::{TestServer, is_uuid};
 
-use crate::support::{is_uuid, server, with_app};
+use crate::support::{server, with_app};
 
 /// Says its id; writes a line of its own; fails on demand.
 const APP: &str = "export default { fetch(request) {\n\

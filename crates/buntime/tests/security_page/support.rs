@@ -36,13 +36,3 @@ pub(crate) fn send(
     client.send(format!("{head}\r\n{body}").as_bytes());
     client.response_to(request_line.split(' ').next().unwrap())
 }
-
-/// Whether this is a UUID of version 4, as `crypto.randomUUID()` makes them.
-pub(crate) fn is_uuid(id: &str) -> bool {
-    let groups: Vec<&str> = id.split('-').collect();
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups
-            .iter()
-            .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        && groups[2].starts_with('4')
-}
