@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use buntime_core::{
-    Manifest, PluginManifest, is_blocked_variable, normalize_entrypoint, public_env, worker_env,
+    InstallPlan, Manifest, PluginManifest, is_blocked_variable, normalize_entrypoint, public_env,
+    worker_env,
 };
 
 /// A manifest costs little time, whatever it says, and what passes keeps what the
@@ -49,6 +50,37 @@ pub(crate) fn manifest(data: &[u8]) {
         assert_eq!(normalize_entrypoint(entrypoint).as_ref(), Ok(entrypoint));
     }
     filtered(&manifest.env, &BTreeMap::new(), &manifest.env_prefix);
+}
+
+/// A package.json and, behind a NUL, a bun.lock: what Bun is given of them is read
+/// back as the same plan, whose hosts are no more than hosts.
+pub(crate) fn install_plan(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (package, lock) = match text.split_once('\0') {
+        Some((package, lock)) => (package, Some(lock)),
+        None => (text, None),
+    };
+    match InstallPlan::new(Some(package), lock) {
+        Ok(None) => {}
+        Ok(Some(plan)) => {
+            let again = InstallPlan::new(Some(&plan.package_json), Some(&plan.lockfile));
+            assert_eq!(again.as_ref(), Ok(&Some(plan.clone())));
+            assert!(
+                plan.hosts
+                    .iter()
+                    .all(|host| !host.contains(['/', '@', ' ']))
+            );
+        }
+        Err(error) => {
+            let told = error.to_string();
+            assert!(
+                told.len() <= 4096 + 16 * text.len(),
+                "more is said than was read"
+            );
+        }
+    }
 }
 
 /// As [`manifest`], for plugins: a base that passes is one plain segment, and one

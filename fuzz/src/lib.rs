@@ -39,7 +39,7 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     new("canonical_path", paths::canonical_path),
     new("request_head", heads::request_head),
     new("response_head", heads::response_head),
@@ -53,6 +53,7 @@ pub const TARGETS: [Target; 15] = [
     new("manifest", files::manifest),
     new("plugin_manifest", files::plugin_manifest),
     new("dotenv", files::dotenv),
+    new("install_plan", files::install_plan),
     new("entrypoint", paths::entrypoint),
     new("version_range", names::version_range),
 ];
