@@ -59,6 +59,14 @@ impl Service {
         });
     }
 
+    /// Notes a response that broke off before any of it was sent, and what was sent instead.
+    pub(crate) fn broke_off(&self, failure: &Failure, id: &RequestId) {
+        self.log.warn("http", "Response broke off", |fields| {
+            fields.request_id(id.as_str());
+            fields.text("code", failure.code);
+        });
+    }
+
     /// Notes a TLS handshake that came to nothing: a scanner, mostly.
     pub(crate) fn handshake_failed(&self, peer: Peer, error: &std::io::Error) {
         self.log.debug("tls", "Handshake failed", |fields| {

@@ -104,6 +104,15 @@ pub(crate) async fn refuse<R, W>(
     connection.refuse(failure, Box::new(reader)).await;
 }
 
+/// A client that got no answer at all on a connection that it has used before asks
+/// again by itself, whatever the first request has done.
+const BROKEN_OFF: Failure = Failure::new(
+    502,
+    "WORKER_BAD_RESPONSE",
+    "The app broke its response off at the beginning.",
+)
+.closing();
+
 struct Connection<'a, R, W> {
     shard: &'a Arc<Shard>,
     home: Arc<Home<R>>,
@@ -126,6 +135,7 @@ where
     async fn exchange(&mut self, head: RequestHead, reader: Box<Reader<R>>) -> After<R> {
         let id = RequestId::of(&head.headers);
         let method = head.method;
+        let form = Form::of(method, &head.headers);
         let protocol = match head.version {
             HttpVersion::Http10 => Protocol::Http10,
             HttpVersion::Http11 => Protocol::Http11,
@@ -164,12 +174,20 @@ where
             self.upgrade(response, &exchange).await;
             return After::Close;
         }
-        let sent = self
+        let mut sent = self
             .writer
             .send(response, &exchange, &self.home, self.shard.drain())
             .await;
+        if sent == Sent::Nothing {
+            self.shard.broke_off(&BROKEN_OFF, &id);
+            let response = BROKEN_OFF.respond(&id, form);
+            sent = self
+                .writer
+                .send(response, &exchange, &self.home, self.shard.drain())
+                .await;
+        }
         match (sent, self.home.take()) {
-            (Sent::Cut, _) | (_, None) => After::Close,
+            (Sent::Cut | Sent::Nothing, _) | (_, None) => After::Close,
             (Sent::Reusable, Some(reader)) if reader.body_is_done() => After::Next(reader),
             (Sent::Reusable, Some(mut reader)) => {
                 let drained = tokio::time::timeout(LINGER, reader.drain_body()).await;

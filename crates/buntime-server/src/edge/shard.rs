@@ -51,6 +51,11 @@ impl Shard {
         self.service.refused(failure, id, peer);
     }
 
+    /// Notes a response that broke off before any of it was sent.
+    pub(super) fn broke_off(&self, failure: &Failure, id: &RequestId) {
+        self.service.broke_off(failure, id);
+    }
+
     /// Notes a handshake that came to nothing.
     pub(super) fn handshake_failed(&self, peer: Peer, error: &io::Error) {
         self.service.handshake_failed(peer, error);

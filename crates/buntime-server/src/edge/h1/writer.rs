@@ -46,6 +46,21 @@ pub(super) enum Sent {
     Last,
     /// The response was cut: the connection must be closed at once.
     Cut,
+    /// The body broke off before a byte of the response had left: another response
+    /// can stand in its place.
+    Nothing,
+}
+
+/// Why a body was not sent to its end.
+enum Broken {
+    Begun,
+    Unsent,
+}
+
+impl From<io::Error> for Broken {
+    fn from(_: io::Error) -> Self {
+        Self::Begun
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,7 +151,7 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         let body = std::mem::replace(&mut response.body, Body::Empty);
         let written = if framing == Framing::None || exchange.method == Method::Head {
             drop(body);
-            self.write([&out, b"", b""]).await
+            self.write([&out, b"", b""]).await.map_err(Broken::from)
         } else {
             let endless = response.is_event_stream();
             let mut stream = Stream {
@@ -155,7 +170,8 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         out.shrink_to(4 * COALESCE);
         self.out = out;
         match written {
-            Err(_) => Sent::Cut,
+            Err(Broken::Begun) => Sent::Cut,
+            Err(Broken::Unsent) => Sent::Nothing,
             Ok(()) if keep_alive => Sent::Reusable,
             Ok(()) => Sent::Last,
         }
@@ -167,12 +183,15 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
         &mut self,
         out: &mut Vec<u8>,
         stream: &mut Stream<'_, R>,
-    ) -> io::Result<()> {
+    ) -> Result<(), Broken> {
+        let mut begun = false;
         loop {
             let next = match poll_fn(|cx| Poll::Ready(stream.poll_next(cx))).await {
+                Poll::Ready(Err(_)) if !begun => return Err(Broken::Unsent),
                 Poll::Ready(next) => next?,
                 Poll::Pending => {
                     if !out.is_empty() {
+                        begun = true;
                         self.write([out, b"", b""]).await?;
                         out.clear();
                     }
@@ -180,7 +199,10 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
                 }
             };
             match next {
-                Next::Data(data) => self.send_data(out, &data, stream.framing).await?,
+                Next::Data(data) => {
+                    self.send_data(out, &data, stream.framing).await?;
+                    begun |= out.is_empty();
+                }
                 Next::End(trailers) => {
                     out.extend_from_slice(&trailers);
                     if !out.is_empty() {
