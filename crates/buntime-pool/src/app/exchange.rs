@@ -122,10 +122,14 @@ impl App {
                 Ok(Err(_)) => return Err(ExchangeError::Retired),
                 Err(Interrupted::Gone) => return Err(ExchangeError::ClientGone),
                 // Either the app is slow to start, or it has not got its turn.
-                Err(Interrupted::Deadline) if self.fleet.lock().placed > 0 => {
-                    return Err(ExchangeError::Timeout);
+                Err(Interrupted::Deadline) => {
+                    let fleet = self.fleet.lock();
+                    return Err(if fleet.starting > fleet.queued {
+                        ExchangeError::Timeout
+                    } else {
+                        Verdict::QueueTimeout.into()
+                    });
                 }
-                Err(Interrupted::Deadline) => return Err(Verdict::QueueTimeout.into()),
             }
         }
     }

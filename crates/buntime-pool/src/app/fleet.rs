@@ -25,10 +25,9 @@ const BLANK_TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) struct Fleet {
     pub(super) breaker: Breaker,
-    /// Starts under way, and those of them that wait for packages or have their place
-    /// in the pool.
+    /// Starts under way, and those of them that wait for a place in the pool.
     pub(super) starting: usize,
-    pub(super) placed: usize,
+    pub(super) queued: usize,
     waiting: VecDeque<oneshot::Sender<Verdict>>,
 }
 
@@ -65,7 +64,7 @@ impl Fleet {
         Self {
             breaker: Breaker::new(crash_loop),
             starting: 0,
-            placed: 0,
+            queued: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -179,9 +178,11 @@ impl App {
 
     async fn start_persistent(self: &Arc<Self>) -> Result<Lease, Verdict> {
         let deadline = Instant::now() + self.spec.manifest.timeout;
-        self.fleet.lock().placed += 1;
         let packages = self.packages(deadline).await;
-        self.fleet.lock().placed -= 1;
+        if matches!(packages, Ok(()) | Err(Verdict::QueueFull)) {
+            // A start that fails for want of a place counts until all who wait are told.
+            self.fleet.lock().queued += 1;
+        }
         packages?;
         let slots = &self.shared.slots;
         let wait = slots
@@ -190,10 +191,8 @@ impl App {
         let permit = timeout_at(deadline, wait)
             .await
             .map_err(|_| Verdict::QueueTimeout)?;
-        self.fleet.lock().placed += 1;
-        let outcome = self.start_worker(Some(permit), deadline).await;
-        self.fleet.lock().placed -= 1;
-        outcome
+        self.fleet.lock().queued -= 1;
+        self.start_worker(Some(permit), deadline).await
     }
 
     /// A start has come to its end: publishes the worker, or says what was wrong.
@@ -202,6 +201,9 @@ impl App {
         let more = {
             let mut fleet = self.fleet.lock();
             fleet.starting -= 1;
+            if let Err(Verdict::QueueFull | Verdict::QueueTimeout) = outcome {
+                fleet.queued -= 1;
+            }
             match &outcome {
                 Ok(lease) => {
                     if !self.is_retired() {
