@@ -75,7 +75,7 @@ impl Gate {
             Listener::Workers => Reach::Workers,
             Listener::Admin => Reach::Admin,
             Listener::Public => match &self.admin_host {
-                Some(admin) if Host::of(request).name() == Some(admin) => Reach::Admin,
+                Some(admin) if Host::of(request).name().as_ref() == Some(admin) => Reach::Admin,
                 _ => Reach::Apps,
             },
         }
@@ -133,9 +133,9 @@ impl Gate {
             return false;
         };
         // Who names an admin host wants to log in there.
-        self.admin_host.as_ref() == Some(name)
+        self.admin_host.as_ref() == Some(&name)
             || match &self.allowed_hosts {
-                Some(allowed) => allowed.contains(name),
+                Some(allowed) => allowed.contains(&name),
                 None => name.is_this_machine_or_address(),
             }
     }

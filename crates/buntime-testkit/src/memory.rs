@@ -8,23 +8,14 @@ use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// Proportional set size of a process in bytes; zero once it is gone.
-#[must_use]
-pub fn pss(pid: u32) -> u64 {
-    rollup(pid, "Pss:")
-}
-
-/// Heap and stacks of a process in bytes. Unlike [`pss`] it does not grow when
-/// another process of the same program ends.
+/// Heap and stacks of a process in bytes; zero once it is gone. Unlike the
+/// proportional set size it does not grow when another process of the same program
+/// ends.
 #[must_use]
 pub fn anonymous(pid: u32) -> u64 {
-    rollup(pid, "Anonymous:")
-}
-
-fn rollup(pid: u32, field: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     text.lines()
-        .find_map(|line| line.strip_prefix(field))
+        .find_map(|line| line.strip_prefix("Anonymous:"))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
         .map_or(0, |kilobytes| kilobytes * 1024)
 }
@@ -38,29 +29,19 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// Begins to watch the [`pss`].
-    #[must_use]
-    pub fn watch(pid: u32) -> Self {
-        Self::of(pid, pss)
-    }
-
     /// Begins to watch the [`anonymous`] memory.
     #[must_use]
-    pub fn watch_anonymous(pid: u32) -> Self {
-        Self::of(pid, anonymous)
-    }
-
-    fn of(pid: u32, measure: fn(u32) -> u64) -> Self {
+    pub fn watch(pid: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let before = measure(pid);
+        let before = anonymous(pid);
         let thread = thread::spawn(move || {
             let mut peak = 0;
             while !stopped.load(Ordering::Relaxed) {
-                peak = peak.max(measure(pid));
+                peak = peak.max(anonymous(pid));
                 thread::sleep(INTERVAL);
             }
-            peak.max(measure(pid))
+            peak.max(anonymous(pid))
         });
         Self {
             before,

@@ -97,6 +97,8 @@ impl Asked {
         if method.is_safe() && !websocket {
             return None;
         }
+        let internal = headers.contains(HeaderId::XBuntime)
+            && headers.get_named(b"x-buntime-internal") == Some(b"true");
         Some(Self {
             origin: SentOrigin::of(headers),
             host: Host::from_headers(peer, headers),
@@ -104,8 +106,13 @@ impl Asked {
             site: FetchSite::of(headers),
             cookie: headers.contains(HeaderId::Cookie),
             credential: session::has_credential(headers),
-            internal: headers.get_named(b"x-buntime-internal") == Some(b"true"),
-            way: Way::of(peer, headers),
+            internal,
+            // It matters to that header alone.
+            way: if internal {
+                Way::of(peer, headers)
+            } else {
+                Way::Outside
+            },
         })
     }
 

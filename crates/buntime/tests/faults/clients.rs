@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use buntime_testkit::memory::{Peak, pss};
+use buntime_testkit::memory::{Peak, anonymous};
 use buntime_testkit::process;
 use buntime_testkit::{Connection, PATIENCE, TestServer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -43,7 +43,7 @@ fn ten_thousand_idle_connections_cost_little_and_delay_nobody() {
     }
     let server = server().env("RUNTIME_MAX_CONNECTIONS", "11000").start();
     let probe = server.probe();
-    let before = pss(server.pid());
+    let before = anonymous(server.pid());
     let idle: Vec<TcpStream> = (0..count)
         .map(|_| TcpStream::connect(server.addr()).unwrap())
         .collect();
@@ -51,7 +51,7 @@ fn ten_thousand_idle_connections_cost_little_and_delay_nobody() {
     server.wait_until("all are accepted", || {
         process::descriptors(server.pid()) > wanted
     });
-    let grown = pss(server.pid()).saturating_sub(before);
+    let grown = anonymous(server.pid()).saturating_sub(before);
     assert!(grown < count * EACH, "the server grew by {grown} bytes");
     for _ in 0..20 {
         let begun = Instant::now();

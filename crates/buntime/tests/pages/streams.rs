@@ -55,7 +55,7 @@ fn x6_a_page_of_50_mb_flows_through_little_memory() {
     let server = app("injectBase: true\nenv:\n  PUBLIC_X: x\n");
     // What the first page costs is no part of the stream.
     assert!(server.get("/app/large?bytes=1000000").text().contains(BASE));
-    let memory = Peak::watch_anonymous(server.pid());
+    let memory = Peak::watch(server.pid());
     let page = server.begin(&format!("/app/large?bytes={}", 50 * MEGABYTE));
     let mut stream = page.stream();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
