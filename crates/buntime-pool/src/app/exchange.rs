@@ -112,11 +112,11 @@ impl App {
         deadline: Instant,
     ) -> Result<Lease, ExchangeError> {
         loop {
-            let receiver = match self.find()? {
+            let mut receiver = match self.find()? {
                 Found::Lease(lease) => return Ok(lease),
                 Found::Wait(receiver) => receiver,
             };
-            match wait(body, deadline, receiver).await {
+            match wait(body, deadline, &mut receiver).await {
                 Ok(Ok(Verdict::LookAgain)) => {}
                 Ok(Ok(verdict)) => return Err(verdict.into()),
                 Ok(Err(_)) => return Err(ExchangeError::Retired),
@@ -124,10 +124,12 @@ impl App {
                 // Either the app is slow to start, or it has not got its turn.
                 Err(Interrupted::Deadline) => {
                     let fleet = self.fleet.lock();
-                    return Err(if fleet.starting > fleet.queued {
-                        ExchangeError::Timeout
-                    } else {
-                        Verdict::QueueTimeout.into()
+                    // The news of a start comes under this lock, perhaps just now.
+                    return Err(match receiver.try_recv() {
+                        Ok(Verdict::LookAgain) => ExchangeError::Timeout,
+                        Ok(verdict) => verdict.into(),
+                        Err(_) if fleet.starting > fleet.queued => ExchangeError::Timeout,
+                        Err(_) => Verdict::QueueTimeout.into(),
                     });
                 }
             }
