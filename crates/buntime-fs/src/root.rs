@@ -1,5 +1,8 @@
 //! Directory handles and what may be opened beneath them.
 
+pub(crate) mod edit;
+pub(crate) mod walk;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
