@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use self::deployer::Deployer;
 use self::kept_back::KeptBack;
 use self::pool_events::PoolLog;
+use crate::access::Access;
+use crate::api::Api;
 use crate::catalog::Catalog;
 use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
 use crate::edge::{self, Edge, EdgeSettings, REQUEST_HEAD_LIMITS};
@@ -159,7 +161,14 @@ impl Server {
         tell_of(&plugins, &log);
 
         let readiness = Readiness::default();
+        let api = Arc::new(Api {
+            access: Access::new(config.state.root_key.clone()),
+            catalog: catalog.clone(),
+            readiness: readiness.clone(),
+            log: log.clone(),
+        });
         let service = Arc::new(Service {
+            api,
             catalog: catalog.clone(),
             readiness: readiness.clone(),
             proxies: config.trusted_proxies.clone(),

@@ -1,6 +1,7 @@
 //! Failures as clients see them: a status, a stable code, a sentence that gives
 //! nothing away (contract sections 4 and 7).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use buntime_http::{HeaderId, HeaderList, Method, RequestError, RequestId};
@@ -15,8 +16,8 @@ pub struct Failure {
     pub status: u16,
     /// For programs. Never changes once released.
     pub code: &'static str,
-    /// For people. Names no path, stack or internals.
-    pub message: &'static str,
+    /// For people. Names no path of this machine, stack or internals.
+    pub message: Cow<'static, str>,
     /// When to come back.
     pub retry_after: Option<Duration>,
     /// The methods that the resource has, with 405.
@@ -34,12 +35,19 @@ impl Failure {
         Self {
             status,
             code,
-            message,
+            message: Cow::Borrowed(message),
             retry_after: None,
             allow: None,
             close: false,
             text: false,
         }
+    }
+
+    /// The same, saying what is only known now.
+    #[must_use]
+    pub fn saying(mut self, message: String) -> Self {
+        self.message = message.into();
+        self
     }
 
     /// The same, telling the client when to come back.
@@ -91,7 +99,7 @@ impl Failure {
     #[must_use]
     pub fn respond(&self, id: &RequestId, form: Form) -> Response {
         let (content_type, body) = match form {
-            _ if self.text => ("text/plain", self.message.to_owned()),
+            _ if self.text => ("text/plain", self.message.clone().into_owned()),
             Form::Json => ("application/json; charset=utf-8", self.json(id)),
             Form::Page => ("text/html; charset=utf-8", self.page(id)),
         };
@@ -121,11 +129,12 @@ impl Failure {
     }
 
     fn json(&self, id: &RequestId) -> String {
-        // Code and message are our own constants and the id's alphabet needs no escape.
+        // A message may quote what was sent; the code is ours and the id's alphabet
+        // needs no escape.
+        let message = serde_json::Value::from(&*self.message);
         format!(
-            r#"{{"error":{{"code":"{}","message":"{}","requestId":"{}"}}}}"#,
+            r#"{{"error":{{"code":"{}","message":{message},"requestId":"{}"}}}}"#,
             self.code,
-            self.message,
             id.as_str()
         )
     }
@@ -139,10 +148,19 @@ impl Failure {
              <p><small>{code} · request {id}</small></p></main></body></html>\n",
             status = self.status,
             code = self.code,
-            message = self.message,
+            message = escaped(&self.message),
             id = id.as_str(),
         )
     }
+}
+
+/// As text between tags.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>']) {
+        return text.into();
+    }
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").into()
 }
 
 const ERROR_PAGE_STYLE: &str = ":root{color-scheme:light dark}\

@@ -81,7 +81,7 @@ impl Gate {
         }
     }
 
-    /// Lets a request through to the API, or not. `below` is the path below its base.
+    /// Lets a request through to the API, or not. `login`: it turns a key into a session.
     ///
     /// # Errors
     /// 404 where the API is not to be found, 421 where a session or a login comes
@@ -90,10 +90,9 @@ impl Gate {
         &self,
         request: &Request,
         reach: Reach,
-        below: &str,
+        login: bool,
         log: &Logger,
     ) -> Result<(), Failure> {
-        let login = request.method == Method::Post && below == "/admin/session";
         // A credential in a header decides alone: the cookie beside it is not looked at.
         let by_cookie =
             session::is_in(&request.headers) && !session::has_credential(&request.headers);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use buntime_http::{CanonicalPath, Method, RequestId, Target};
 use buntime_pool::ShardConnections;
 
+use crate::api::{Api as Management, Asked};
 use crate::catalog::{Broken, Catalog, Deployment, Snapshot, State};
 use crate::config::{ApiPrefix, BodyLimits, Homepage, TrustedProxies};
 use crate::dispatch::{self, Base, Served};
@@ -32,6 +33,7 @@ pub struct Service {
     pub(crate) proxies: TrustedProxies,
     pub(crate) gate: Gate,
     pub(crate) bodies: BodyLimits,
+    pub(crate) api: Arc<Management>,
     pub(crate) api_prefix: ApiPrefix,
     pub(crate) homepage: Option<Homepage>,
     pub(crate) log: Logger,
@@ -52,7 +54,7 @@ impl Service {
 
     /// Notes a request that was refused before it could be read.
     pub fn refused(&self, failure: &Failure, id: &RequestId, peer: Peer) {
-        self.log.debug("http", failure.message, |fields| {
+        self.log.debug("http", &failure.message, |fields| {
             fields.request_id(id.as_str());
             fields.text("code", failure.code);
             fields.text("peer", peer.address);
@@ -117,10 +119,10 @@ impl Service {
         if request.target.is_asterisk() {
             return Ok(Routed::Own(options_of_the_server()));
         }
-        if request.target.has_empty_segments() {
+        if request.target.has_empty_segments() && !self.is_api(request.target.path()) {
             return collapse(&request).map(Routed::Own);
         }
-        let area = self.area(&request.target)?;
+        let area = self.area(&request)?;
         let reach = self.gate.reach(&request);
         match area {
             Area::Root if self.homepage.is_none() || reach == Reach::Admin => {
@@ -129,7 +131,7 @@ impl Service {
             Area::Favicon if self.homepage.is_none() || reach == Reach::Admin => {
                 Ok(Routed::Own(Response::empty(204)))
             }
-            Area::Api(below) => self.api(&request, reach, &below).map(Routed::Own),
+            Area::Api(asked) => self.api(request, reach, asked).await.map(Routed::Own),
             Area::Health(name) => self
                 .readiness
                 .answer(&request, name.as_deref())
@@ -143,8 +145,8 @@ impl Service {
     }
 
     /// Whose address this is, by the first segments of the path.
-    fn area(&self, target: &Target) -> Result<Area, Failure> {
-        let path = target.path();
+    fn area(&self, request: &Request) -> Result<Area, Failure> {
+        let path = request.target.path();
         let (first, second) = path.first_segments();
         if path.as_bytes() == b"/" {
             return Ok(Area::Root);
@@ -154,13 +156,10 @@ impl Service {
             return Ok(Area::Workers);
         };
         if self.is_api(path) {
-            // Only the API refuses what other paths carry as data.
-            let decoded = path.decoded_rest(0).map_err(|_| Failure::BAD_PATH)?;
-            let decoded = std::str::from_utf8(&decoded).map_err(|_| Failure::BAD_PATH)?;
-            let base = self.api_prefix.as_str().len() + 1 + API.len();
-            return Ok(Area::Api(
-                decoded.get(base..).unwrap_or_default().to_owned(),
-            ));
+            let base = self.api_prefix.as_str().split('/').skip(1).count() + 1;
+            let base = path.segments().take(base).last();
+            let base = base.map_or(0, |segment| segment.end);
+            return Management::find(request, base).map(Area::Api);
         }
         let second = || {
             let second = second.as_ref()?;
@@ -186,16 +185,10 @@ impl Service {
         })
     }
 
-    fn api(&self, request: &Request, reach: Reach, below: &str) -> Result<Response, Answer> {
-        self.gate.check_api(request, reach, below, &self.log)?;
-        match below.strip_prefix("/health") {
-            Some("") => self.readiness.answer(request, None),
-            Some(rest) if rest.starts_with('/') => {
-                self.readiness.answer(request, rest.strip_prefix('/'))
-            }
-            // No key can be presented yet that opens more.
-            _ => Err(Failure::AUTH_REQUIRED.into()),
-        }
+    async fn api(&self, request: Request, reach: Reach, asked: Asked) -> Result<Response, Answer> {
+        let login = asked.is_login();
+        self.gate.check_api(&request, reach, login, &self.log)?;
+        self.api.answer(asked, request).await
     }
 
     fn well_known(&self, request: &Request, name: Option<&str>) -> Result<Response, Answer> {
@@ -337,8 +330,8 @@ impl Seen {
 enum Area {
     Root,
     Favicon,
-    /// The API; the path below its base.
-    Api(String),
+    /// The API, and what of it.
+    Api(Asked),
     Health(Option<String>),
     WellKnown(Option<String>),
     /// An app, or the homepage where no app has this name.

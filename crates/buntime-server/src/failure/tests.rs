@@ -47,3 +47,13 @@ fn text_is_text_whoever_asks() {
         assert_eq!(response.length, crate::message::BodyLength::Exact(9));
     }
 }
+
+#[test]
+fn a_message_that_quotes_what_was_sent_stays_text() {
+    let message = "unknown field `<script>\"&\n`";
+    let failure = Failure::new(400, "X", "").saying(message.to_owned());
+    let json: serde_json::Value = serde_json::from_str(&failure.json(&RequestId::fresh())).unwrap();
+    assert_eq!(json["error"]["message"], message);
+    let page = failure.page(&RequestId::fresh());
+    assert!(page.contains("&lt;script&gt;\"&amp;") && !page.contains("<script"));
+}

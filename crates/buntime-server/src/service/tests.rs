@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use self::model::{Expected, Model, UNITS};
 use super::*;
+use crate::access::Access;
 use crate::catalog::{CatalogEvents, Entry, Problem, Unit};
 use crate::config::{AdminOrigin, ApiConfig};
 use crate::message::Protocol;
@@ -100,9 +101,18 @@ fn service(apps: &Path, model: &Model) -> Service {
         admin: AdminOrigin::default(),
         session_ttl: std::time::Duration::from_secs(60),
     });
+    let catalog = Catalog::open([&apps.to_path_buf()], sites);
+    let log = Logger::capture().0;
+    let api = Arc::new(Management {
+        access: Access::new(None),
+        catalog: catalog.clone(),
+        readiness: readiness.clone(),
+        log: log.clone(),
+    });
     Service {
         gate,
-        catalog: Catalog::open([&apps.to_path_buf()], sites),
+        api,
+        catalog,
         readiness,
         proxies: TrustedProxies::loopback(),
         bodies: BodyLimits {
@@ -114,7 +124,7 @@ fn service(apps: &Path, model: &Model) -> Service {
             name: name.parse().unwrap(),
             range: None,
         }),
-        log: Logger::capture().0,
+        log,
     }
 }
 

@@ -216,7 +216,10 @@ impl Sent {
 }
 
 fn decided(asked: &Asked, policy: Policy<'_>) -> Result<(), &'static str> {
-    check(asked, policy).map_err(|refusal| refusal.failure().message)
+    check(asked, policy).map_err(|refusal| match refusal.failure().message {
+        std::borrow::Cow::Borrowed(message) => message,
+        std::borrow::Cow::Owned(message) => panic!("{message} is made when it is said"),
+    })
 }
 
 proptest! {

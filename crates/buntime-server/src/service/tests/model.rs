@@ -87,7 +87,7 @@ impl Model {
             format!("?{}", std::str::from_utf8(query).unwrap())
         });
         if path.contains("//") {
-            if !reads {
+            if !reads || self.is_api(&parts) {
                 return failure(400, "BAD_PATH");
             }
             let kept: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -122,6 +122,16 @@ impl Model {
         }
     }
 
+    /// The segments that are the API's.
+    fn api(&self) -> Vec<&str> {
+        self.prefix.split('/').skip(1).chain(["api"]).collect()
+    }
+
+    fn is_api(&self, parts: &[Part]) -> bool {
+        let api = self.api();
+        parts.len() >= api.len() && parts.iter().zip(&api).all(|(part, api)| part.is(api))
+    }
+
     /// The API, health, `/.well-known` and the icon that nobody has.
     fn of_the_server(&self, method: Method, parts: &[Part]) -> Option<Expected> {
         let reads = matches!(method, Method::Get | Method::Head);
@@ -141,16 +151,19 @@ impl Model {
                 _ => failure(405, "METHOD_NOT_ALLOWED"),
             }
         };
-        let api: Vec<_> = self.prefix.split('/').skip(1).chain(["api"]).collect();
-        let is_api =
-            parts.len() >= api.len() && parts.iter().zip(&api).all(|(part, api)| part.is(api));
-        if is_api {
-            let is_plain = |part: &Part| part.name().is_some_and(|name| !name.contains('\\'));
+        if self.is_api(parts) {
+            let is_plain = |part: &Part| {
+                let name = part.name();
+                name.is_some_and(|name| !name.is_empty() && !name.contains('\\'))
+            };
             if !parts.iter().all(is_plain) {
                 return Some(failure(400, "BAD_PATH"));
             }
-            return Some(match parts.get(api.len()) {
-                Some(part) if part.is("health") => health(&parts[api.len() + 1..]),
+            return Some(match &parts[self.api().len()..] {
+                [part] if part.is("health") => health(&[]),
+                [part, probe] if part.is("health") && (probe.is("live") || probe.is("ready")) => {
+                    health(std::slice::from_ref(probe))
+                }
                 _ => failure(401, "AUTH_REQUIRED"),
             });
         }

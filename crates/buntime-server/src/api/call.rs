@@ -1,0 +1,123 @@
+//! A request to the API as its handler sees it.
+
+use buntime_core::access::{Grant, Permit};
+use buntime_core::{Namespace, PackageName};
+use buntime_http::{BodyError, Frame};
+use bytes::{Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+
+use super::json;
+use super::note::Note;
+use super::query::Query;
+use super::route::Params;
+use crate::failure::Failure;
+use crate::message::Request;
+use crate::service::Answer;
+
+/// Largest JSON body (contract section 7).
+pub(crate) const JSON_MAX: u64 = 1 << 20;
+
+/// A request with what the route made of it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) request: Request,
+    pub(crate) params: Params,
+    /// What the audit log will say of it; handlers add what they learn.
+    pub(crate) note: Note,
+}
+
+impl Call {
+    pub(super) fn new(request: Request, params: Params, note: Note) -> Self {
+        Self {
+            request,
+            params,
+            note,
+        }
+    }
+
+    /// What the query says.
+    ///
+    /// # Errors
+    /// 400 where it is no text, or says a thing twice.
+    pub(crate) fn query(&self) -> Result<Query, Failure> {
+        Query::parse(self.request.target.query().unwrap_or_default())
+    }
+
+    /// The unit that the path names, with the permit for it. Whether there is such a
+    /// unit is not looked at: who may not touch it does not learn that either.
+    pub(super) fn unit(&self, grant: &Grant) -> Result<(Permit, PackageName), Failure> {
+        let of_plugin = self.params.get("plugin");
+        let (scope, name) = match of_plugin {
+            Some(plugin) => match plugin.split_once('/') {
+                Some((scope, name)) => (Some(scope), name),
+                None => (None, plugin),
+            },
+            None => {
+                let scope = self.params.get("scope").unwrap_or_default();
+                let name = self.params.get("name").unwrap_or_default();
+                ((scope != UNSCOPED).then_some(scope), name)
+            }
+        };
+        let namespace = scope.map(Namespace::try_from).transpose();
+        // What cannot be a namespace is nobody's: there is nothing to be told of it.
+        let namespace = namespace.map_err(|_| Failure::NOT_FOUND)?;
+        let permit = grant.over(namespace.as_ref())?;
+        let full = match scope {
+            Some(scope) => format!("{scope}/{name}"),
+            None => name.to_owned(),
+        };
+        let unit = PackageName::try_from(full.as_str()).map_err(|_| Failure::NOT_FOUND)?;
+        Ok((permit, unit))
+    }
+
+    /// The body as `T`.
+    ///
+    /// # Errors
+    /// 413 over 1 MB, 415 for what a form of another site could send, 400 for what
+    /// is no JSON or not this JSON, naming the field.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Answer> {
+        json::check_type(&self.request.headers)?;
+        let bytes = self.bytes(JSON_MAX).await?;
+        Ok(json::parse(&bytes)?)
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// 413 over `limit`, 400 and 408 for what does not arrive whole.
+    pub(crate) async fn bytes(&mut self, limit: u64) -> Result<Bytes, Answer> {
+        let body = &mut self.request.body;
+        if body.content_length().is_some_and(|length| length > limit) {
+            return Err(Failure::PAYLOAD_TOO_LARGE.into());
+        }
+        body.set_limit(limit);
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            if let Frame::Data(data) = frame.map_err(body_failed)? {
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+/// What stands for the scope of units that have none.
+const UNSCOPED: &str = "_";
+
+/// What a client is told whose body does not arrive.
+pub(crate) fn body_failed(error: BodyError) -> Answer {
+    match error {
+        BodyError::Gone => Answer::Aborted,
+        BodyError::TooLarge => Failure::PAYLOAD_TOO_LARGE.into(),
+        BodyError::TooSlow => Failure::new(
+            408,
+            "REQUEST_TIMEOUT",
+            "The request body arrived too slowly.",
+        )
+        .closing()
+        .into(),
+        BodyError::Framing => Failure::new(400, "BAD_REQUEST", "The request body is malformed.")
+            .closing()
+            .into(),
+    }
+}
