@@ -117,6 +117,7 @@ impl Route {
         for pattern in self.pattern.split('/').skip(1) {
             let part = rest.next()?;
             match pattern.strip_prefix(':') {
+                Some(_) if part.text.is_empty() => return None,
                 Some(name) => params.0.push((name, part.clone())),
                 None if &*part.text == pattern => {}
                 None => return None,
@@ -160,11 +161,16 @@ pub(super) struct Part {
 /// # Errors
 /// 400 for what could be read in two ways, or is no text.
 pub(super) fn segments(path: &CanonicalPath, base: usize) -> Result<Vec<Part>, Failure> {
-    let below = path.segments().filter(|segment| segment.end > base);
+    let mut below = path
+        .segments()
+        .filter(|segment| segment.end > base)
+        .peekable();
     let mut parts = Vec::new();
-    for segment in below {
+    while let Some(segment) = below.next() {
         let text = std::str::from_utf8(&segment.decoded).map_err(|_| Failure::BAD_PATH)?;
-        if text.is_empty() || text.contains(['\\', '\0']) {
+        // The one after a slash at the end names nothing, and no route has it.
+        let stray = text.is_empty() && below.peek().is_some();
+        if stray || text.contains(['\\', '\0']) {
             return Err(Failure::BAD_PATH);
         }
         parts.push(Part {

@@ -78,7 +78,7 @@ fn paths_that_could_be_read_in_two_ways_are_refused() {
         "/api/workers/@a%2fx",
         "/api/workers/@a/%2e%2e/x",
         "/api//workers",
-        "/api/workers/",
+        "/api/workers//",
         "/api/workers/a%5cb",
         "/api/workers/%00",
         "/api/workers/%E0%A4%A/x",

@@ -61,7 +61,7 @@ fn m2_m3_m4_a_folder_of_such_a_name_is_no_app() {
         assert_eq!(line.level(), "warn", "{folder}");
     }
     for (path, status) in [
-        ("/api/", 400),
+        ("/api/", 401),
         ("/api", 401),
         ("/health", 200),
         ("/health/", 404),

@@ -49,13 +49,14 @@ fn addresses_of_the_server_itself() {
     for path in [
         "/health/",
         "/health/x",
-        "/api/health/x",
         "/.well-known/",
         "/.well-known/other",
         "/favicon.ico/x",
     ] {
         failed(&client.get(path), 404, "NOT_FOUND");
     }
+    // Who has no key does not learn which routes there are.
+    failed(&client.get("/api/health/x"), 401, "AUTH_REQUIRED");
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl Model {
         if self.is_api(parts) {
             let is_plain = |part: &Part| {
                 let name = part.name();
-                name.is_some_and(|name| !name.is_empty() && !name.contains('\\'))
+                name.is_some_and(|name| !name.contains('\\'))
             };
             if !parts.iter().all(is_plain) {
                 return Some(failure(400, "BAD_PATH"));
