@@ -5,6 +5,7 @@ mod access;
 #[expect(dead_code, reason = "the routes that use the rest are on their way")]
 mod api;
 pub mod app;
+pub mod audit;
 pub mod catalog;
 pub mod config;
 pub mod dispatch;

@@ -21,8 +21,10 @@ use std::fmt::{self, Display};
 use std::io::Write;
 
 pub use capture::Captured;
+pub(crate) use escape::SafeFormatter;
 pub use fields::Fields;
 pub use line::LINE_MAX;
+pub(crate) use time::Timestamp;
 pub use writer::LogGuard;
 
 use crate::config::LogConfig;
@@ -163,7 +165,7 @@ impl Logger {
         fields(&mut collected);
         let line = line::render(
             self.format,
-            time::now(),
+            Timestamp::now(),
             level,
             context,
             &message,

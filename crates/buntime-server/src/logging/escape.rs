@@ -67,7 +67,7 @@ pub(super) fn plain(out: &mut String, text: &str, most: usize) {
 }
 
 /// Makes serde_json escape as [`json_string`] does.
-pub(super) struct SafeFormatter;
+pub(crate) struct SafeFormatter;
 
 impl serde_json::ser::Formatter for SafeFormatter {
     fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>

@@ -1,22 +1,26 @@
 //! Times in lines, always UTC, so that lines of several machines compare.
 
 use std::fmt::{self, Display};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Timestamp(pub(super) u64);
-
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
+pub(crate) struct Timestamp(pub(super) u64);
 
 impl Timestamp {
+    /// By the wall clock.
+    pub(crate) fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self::after_epoch(since.unwrap_or_default())
+    }
+
+    /// So long after 1970 began.
+    pub(crate) fn after_epoch(since: Duration) -> Self {
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// `2026-11-22T12:34:56.789Z`.
-    pub(super) fn full(self) -> impl Display {
+    pub(crate) fn full(self) -> impl Display {
         fmt::from_fn(move |f| {
             let (year, month, day) = civil(self.0 / 86_400_000);
             write!(f, "{year:04}-{month:02}-{day:02}T{}Z", self.clock())

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::fields::Fields;
-use super::{Format, Level, line, time};
+use super::{Format, Level, Timestamp, line};
 
 /// Most lines that wait. Most are a few hundred bytes.
 const MOST_LINES: usize = 8192;
@@ -167,7 +167,7 @@ impl Writer {
             let message = "Lines were dropped: the log's reader is too slow";
             let line = line::render(
                 self.format,
-                time::now(),
+                Timestamp::now(),
                 Level::Warn,
                 "log",
                 &message,

@@ -1,0 +1,264 @@
+//! One line of the log.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use buntime_core::access::{Namespaces, Principal};
+use buntime_core::{Namespace, PackageName};
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+use crate::logging::{SafeFormatter, Timestamp};
+
+/// Most bytes of a name, a path and a target, before what must be escaped is.
+const NAME_MAX: usize = 256;
+const PATH_MAX: usize = 2048;
+const TARGET_MAX: usize = 2048;
+
+/// Most bytes of a line: every character of the texts above escaped, and the rest.
+pub(super) const LONGEST: usize = 32 * 1024;
+
+/// What a line of the server as a whole, and of units without a namespace, has in
+/// `namespaces`.
+const SERVER: &str = "*";
+const UNSCOPED: &str = "_";
+
+/// One call, or one address's refusals of one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    /// When the call was over: UTC, RFC 3339, milliseconds.
+    pub time: String,
+    /// The request's id; none where requests are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Whose key it was; none where nobody has proved to be anybody.
+    pub key: Option<Actor>,
+    /// From where; strangers of IPv6 by their network of 64 bits.
+    pub address: String,
+    /// The HTTP method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The path below the API's base, without the query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What was done or refused, such as `worker.upload`.
+    pub action: String,
+    /// The unit, path or key that it was done to.
+    pub target: Option<String>,
+    /// The namespaces of the target: `@scope`, `_` for units without one, `*` for
+    /// the server as a whole. Who does not reach all of them does not see the line.
+    pub namespaces: Vec<String>,
+    /// The status of the answer; none if the call was cut off before there was one.
+    pub status: Option<u16>,
+    /// The code of the refusal or failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// How many refusals of strangers this line counts, by code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<BTreeMap<String, u64>>,
+}
+
+/// The key with which a call was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// The first characters of its secret.
+    pub prefix: String,
+    /// Which namespaces it reaches; no part of the line.
+    #[serde(skip)]
+    namespaces: Option<Namespaces>,
+}
+
+impl From<&Principal> for Actor {
+    fn from(principal: &Principal) -> Self {
+        Self {
+            id: principal.id.as_str().to_owned(),
+            name: cut(&principal.name, NAME_MAX),
+            prefix: principal.key_prefix.to_string(),
+            namespaces: Some(principal.rights.namespaces.clone()),
+        }
+    }
+}
+
+/// What a call is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    name: String,
+    /// Entries of [`Line::namespaces`].
+    namespaces: BTreeSet<Cow<'static, str>>,
+}
+
+impl Target {
+    /// All of the server.
+    #[must_use]
+    pub fn server(name: &str) -> Self {
+        Self::of(name, SERVER.into())
+    }
+
+    /// A unit, or a version of one.
+    #[must_use]
+    pub fn unit(name: &PackageName, version: Option<&str>) -> Self {
+        let text = match version {
+            Some(version) => &format!("{name}@{version}"),
+            None => name.as_str(),
+        };
+        Self::within(text, name.scope())
+    }
+
+    /// Something in the namespace `scope`, or in none: a path, say.
+    #[must_use]
+    pub fn within(name: &str, scope: Option<&Namespace>) -> Self {
+        let namespace = scope.map_or(UNSCOPED.into(), |scope| scope.as_str().to_owned().into());
+        Self::of(name, namespace)
+    }
+
+    /// Something that reaches all of `namespaces`: a key.
+    #[must_use]
+    pub fn reaching(name: &str, namespaces: &Namespaces) -> Self {
+        Self {
+            name: cut(name, TARGET_MAX),
+            namespaces: namespaces
+                .iter()
+                .map(|entry| entry.to_owned().into())
+                .collect(),
+        }
+    }
+
+    /// Both: the two ends of a move, the paths of a batch.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        if self.name.len() < TARGET_MAX {
+            self.name = cut(&format!("{}, {}", self.name, other.name), TARGET_MAX);
+        }
+        self.namespaces.extend(other.namespaces);
+        self
+    }
+
+    fn of(name: &str, namespace: Cow<'static, str>) -> Self {
+        Self {
+            name: cut(name, TARGET_MAX),
+            namespaces: BTreeSet::from([namespace]),
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The status of the answer.
+    pub status: u16,
+    /// The code of the refusal or failure.
+    pub code: Option<&'static str>,
+}
+
+/// A line without its time, which the writer gives it: so that lines stand in the
+/// order of their times.
+#[derive(Debug)]
+pub(super) struct Entry(Box<Line>);
+
+impl Entry {
+    pub(super) fn new(call: Call, target: Option<Target>, outcome: Option<Outcome>) -> Self {
+        let namespaces = seen_in(call.actor.as_ref(), target.as_ref());
+        Self(Box::new(Line {
+            time: String::new(),
+            request_id: Some(cut(&call.request_id, NAME_MAX)),
+            key: call.actor,
+            address: call.address.to_string(),
+            method: Some(call.method.to_owned()),
+            path: Some(cut(&call.path, PATH_MAX)),
+            action: call.action.to_owned(),
+            target: target.map(|target| target.name),
+            namespaces,
+            status: outcome.map(|outcome| outcome.status),
+            code: match outcome {
+                Some(outcome) => outcome.code.map(str::to_owned),
+                None => Some("CUT_OFF".to_owned()),
+            },
+            counts: None,
+        }))
+    }
+
+    /// The refusals of one address.
+    pub(super) fn strangers(address: String, counts: BTreeMap<String, u64>) -> Self {
+        Self(Box::new(Line {
+            time: String::new(),
+            request_id: None,
+            key: None,
+            address,
+            method: None,
+            path: None,
+            action: "access.refused".to_owned(),
+            target: None,
+            namespaces: vec![SERVER.to_owned()],
+            status: None,
+            code: None,
+            counts: Some(counts),
+        }))
+    }
+
+    /// The line with its end.
+    pub(super) fn render(mut self, time: Timestamp) -> Vec<u8> {
+        self.0.time = time.full().to_string();
+        let mut bytes = Vec::with_capacity(512);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, SafeFormatter);
+        // Texts and numbers, written to memory: nothing here can fail.
+        let written = self.0.serialize(&mut serializer);
+        debug_assert!(written.is_ok() && bytes.len() < LONGEST);
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+/// Who may see the line: those who reach the target. Where the key reached out of
+/// its own namespaces, those who reach these too: neither side learns of the other.
+fn seen_in(actor: Option<&Actor>, target: Option<&Target>) -> Vec<String> {
+    let reach = actor.and_then(|actor| actor.namespaces.as_ref());
+    let own = || reach.into_iter().flat_map(Namespaces::iter);
+    let Some(target) = target else {
+        let own: Vec<String> = own().map(str::to_owned).collect();
+        return if own.is_empty() {
+            vec![SERVER.to_owned()]
+        } else {
+            own
+        };
+    };
+    let mut all: BTreeSet<&str> = target.namespaces.iter().map(|name| &**name).collect();
+    if !reach.is_some_and(|reach| all.iter().all(|name| reaches(reach, name))) {
+        all.extend(own());
+    }
+    all.into_iter().map(str::to_owned).collect()
+}
+
+fn reaches(reach: &Namespaces, name: &str) -> bool {
+    match (reach, name.parse::<Namespace>()) {
+        (Namespaces::All, _) => true,
+        (some, Ok(namespace)) => some.contain(Some(&namespace)),
+        (_, Err(_)) => false,
+    }
+}
+
+impl Line {
+    /// Whether a reader of these namespaces may see the line.
+    pub(super) fn is_seen_by(&self, reader: &Namespaces) -> bool {
+        match reader {
+            Namespaces::All => true,
+            some => {
+                let mut all = self.namespaces.iter();
+                !self.namespaces.is_empty() && all.all(|name| reaches(some, name))
+            }
+        }
+    }
+}
+
+/// A text of at most `most` bytes; one that is cut ends in `…`.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most - '…'.len_utf8());
+    format!("{}…", &text[..end])
+}

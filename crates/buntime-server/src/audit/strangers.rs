@@ -1,0 +1,89 @@
+//! Refusals of callers without a valid key, counted by address.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use super::line::Entry;
+
+/// Over how long the refusals of one address share a line.
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
+
+/// Most addresses that are told apart in one window; the others share a line.
+/// Bounds what strangers can write: 64 KB a minute.
+const MOST_ADDRESSES: usize = 256;
+
+/// Most codes that are told apart: there are a handful.
+const MOST_CODES: usize = 16;
+
+/// What was counted since the last lines.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    begun: Option<Instant>,
+    by_address: HashMap<Bucket, BTreeMap<&'static str, u64>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Bucket {
+    V4(std::net::Ipv4Addr),
+    /// A network of 64 bits: one host can speak from any address in it.
+    V6([u16; 4]),
+    Others,
+}
+
+impl Bucket {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self::V6([a, b, c, d])
+            }
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::V4(address) => address.to_string(),
+            Self::V6([a, b, c, d]) => {
+                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            Self::Others => "others".to_owned(),
+        }
+    }
+}
+
+impl Strangers {
+    /// Counts one. Whether it is the first of a window: somebody must then see to
+    /// it that the window ends.
+    pub(super) fn count(&mut self, address: IpAddr, code: &'static str) -> bool {
+        let mut bucket = Bucket::of(address);
+        if self.by_address.len() >= MOST_ADDRESSES && !self.by_address.contains_key(&bucket) {
+            bucket = Bucket::Others;
+        }
+        let counts = self.by_address.entry(bucket).or_default();
+        if counts.len() < MOST_CODES || counts.contains_key(code) {
+            *counts.entry(code).or_default() += 1;
+        }
+        let is_first = self.begun.is_none();
+        self.begun.get_or_insert_with(Instant::now);
+        is_first
+    }
+
+    /// Until the window ends; `None`: nothing was counted.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        Some(WINDOW.saturating_sub(self.begun?.elapsed()))
+    }
+
+    /// The lines of the window, which is over.
+    pub(super) fn take(&mut self) -> Vec<Entry> {
+        self.begun = None;
+        let lines = std::mem::take(&mut self.by_address).into_iter();
+        lines
+            .map(|(bucket, counts)| {
+                let counts = counts.into_iter().map(|(code, n)| (code.to_owned(), n));
+                Entry::strangers(bucket.name(), counts.collect())
+            })
+            .collect()
+    }
+}
