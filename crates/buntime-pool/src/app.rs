@@ -19,7 +19,7 @@ use crate::install::AppInstall;
 use crate::instance::{Instance, Lease, Order};
 use crate::pool::Shared;
 use crate::scheduler::{GroupId, GroupLimits};
-use crate::status::AppStatus;
+use crate::status::{AppStatus, LastExit};
 
 use fleet::{Fleet, Verdict};
 
@@ -35,12 +35,31 @@ pub struct App {
     spec: Arc<AppSpec>,
     bundle: Arc<AppBundle>,
     install: AppInstall,
-    /// The group of this app's places.
-    group: GroupId,
     /// The workers that take requests. Changed only under the lock of `fleet`.
     ready: ArcSwap<Vec<Arc<Instance>>>,
     fleet: Mutex<Fleet>,
+    /// Every worker that was given this app and whose process may live.
+    members: Mutex<Members>,
     retired: AtomicBool,
+}
+
+/// The workers of an app, for those who ask what it is doing.
+#[derive(Debug, Default)]
+struct Members {
+    alive: Vec<Arc<Instance>>,
+    /// Requests that those had been given which are gone.
+    past_requests: u64,
+    /// What became of the last one that did not end because its one request was over.
+    last_exit: Option<(ExitReason, Instant)>,
+}
+
+/// Why an app is retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// Another one serves in its place: what is under way has time to end.
+    Replaced,
+    /// It was disabled or removed: what is under way has the app's `timeout` to end.
+    Removed,
 }
 
 impl App {
@@ -51,9 +70,12 @@ impl App {
             bundle: Arc::new(AppBundle::new(&spec)),
             install: AppInstall::new(&spec),
             spec: Arc::new(spec),
-            group: GroupId(shared.next_number()),
             ready: ArcSwap::default(),
-            fleet: Mutex::new(Fleet::new(shared.config.crash_loop)),
+            fleet: Mutex::new(Fleet::new(
+                GroupId(shared.next_number()),
+                shared.config.crash_loop,
+            )),
+            members: Mutex::default(),
             retired: AtomicBool::new(false),
         })
     }
@@ -70,13 +92,13 @@ impl App {
 
     /// The app was replaced or removed: requests under way are finished, new ones
     /// refused, then its workers end.
-    pub fn retire(self: &Arc<Self>) {
+    pub fn retire(self: &Arc<Self>, why: Retirement) {
         self.retired.store(true, Ordering::Release);
         self.install.retire();
-        let reason = if self.shared.is_stopping() {
-            ExitReason::ServerStopping
-        } else {
-            ExitReason::Retired
+        let reason = match why {
+            _ if self.shared.is_stopping() => ExitReason::ServerStopping,
+            Retirement::Replaced => ExitReason::Retired,
+            Retirement::Removed => ExitReason::Removed,
         };
         let drained = {
             let mut fleet = self.fleet.lock();
@@ -89,23 +111,84 @@ impl App {
         self.shared.forget(self);
     }
 
-    /// What the app is doing.
+    /// Every request from now on gets a process that was begun after this call. Requests
+    /// under way are finished by the workers that have them. Failed starts are forgotten.
+    pub fn restart(self: &Arc<Self>) {
+        let group = GroupId(self.shared.next_number());
+        let (drained, begin) = {
+            let mut fleet = self.fleet.lock();
+            if self.is_retired() {
+                return;
+            }
+            fleet.breaker.reset();
+            // Each of its processes has one request: there is none to be replaced.
+            if self.spec.manifest.is_ephemeral() {
+                return;
+            }
+            let ready = self.ready.swap(Arc::default());
+            // Also those that are still loading the app, perhaps for ever.
+            let drained = self.members.lock().alive.clone();
+            // Who was warm stays warm, and who waits for a start waits for this one.
+            let begin = !ready.is_empty() || fleet.starting > 0;
+            // Places are counted anew: the old workers keep theirs until they are done,
+            // and the new ones must not wait for that.
+            fleet.begin_anew(group);
+            fleet.starting = usize::from(begin);
+            (drained, begin)
+        };
+        for instance in &drained {
+            instance.order(Order::Drain(ExitReason::Restarted));
+        }
+        if begin {
+            self.begin_start(group);
+        }
+    }
+
+    /// What the app is doing. Takes nothing that a request waits for.
     #[must_use]
     pub fn status(&self) -> AppStatus {
-        let mut instances: Vec<_> = self
-            .shared
-            .workers_of(&self.spec)
-            .iter()
-            .map(|instance| instance.status())
-            .collect();
+        let (alive, past_requests, last_exit) = {
+            let members = self.members.lock();
+            let past = (members.past_requests, members.last_exit);
+            (members.alive.clone(), past.0, past.1)
+        };
+        let mut instances: Vec<_> = alive.iter().map(|instance| instance.status()).collect();
         instances.sort_by_key(|instance| std::cmp::Reverse(instance.age));
-        let fleet = self.fleet.lock();
+        let present: u64 = instances.iter().map(|instance| instance.requests).sum();
+        let (group, waiting, start_failures, crash_loop) = {
+            let fleet = self.fleet.lock();
+            let breaker = &fleet.breaker;
+            let pause = breaker.waits(Instant::now());
+            (fleet.group, fleet.waiting(), breaker.failures(), pause)
+        };
         AppStatus {
             id: self.spec.id.clone(),
             instances,
-            queued: fleet.waiting() + self.shared.slots.queued_in(self.group),
-            start_failures: fleet.breaker.failures(),
-            crash_loop: fleet.breaker.waits(Instant::now()),
+            requests: past_requests + present,
+            queued: waiting + self.shared.slots.queued_in(group),
+            start_failures,
+            crash_loop,
+            last_exit: last_exit.map(|(reason, at)| LastExit {
+                reason,
+                ago: at.elapsed(),
+            }),
+        }
+    }
+
+    /// A worker was given this app.
+    fn joined(&self, instance: &Arc<Instance>) {
+        self.members.lock().alive.push(Arc::clone(instance));
+    }
+
+    /// A worker that was given this app is no more. `reason`: why, if it ever took it.
+    pub(crate) fn parted(&self, instance: &Instance, reason: Option<ExitReason>) {
+        let mut members = self.members.lock();
+        members
+            .alive
+            .retain(|known| known.number() != instance.number());
+        members.past_requests += instance.requests();
+        if let Some(reason) = reason.filter(|reason| *reason != ExitReason::EphemeralDone) {
+            members.last_exit = Some((reason, Instant::now()));
         }
     }
 

@@ -17,8 +17,12 @@ pub enum ExitReason {
     MaxRequests,
     /// The pool was full and this one had been idle longest.
     Evicted,
-    /// Its app was replaced or removed, or its files changed.
+    /// Its app's files changed, so that another deployment took its place.
     Retired,
+    /// Its app was disabled or removed.
+    Removed,
+    /// Somebody asked for new workers of its app.
+    Restarted,
     /// It did not answer a request, or did not start, within `timeout`.
     Timeout,
     /// It exited by itself.
@@ -44,6 +48,8 @@ impl ExitReason {
             Self::MaxRequests => "max-requests",
             Self::Evicted => "evicted",
             Self::Retired => "retired",
+            Self::Removed => "removed",
+            Self::Restarted => "restarted",
             Self::Timeout => "timeout",
             Self::Crashed(_) => "crashed",
             Self::StartFailed => "start-failed",

@@ -5,6 +5,7 @@ mod boot;
 mod control;
 mod door;
 mod logs;
+mod memory;
 mod slot;
 mod supervisor;
 
@@ -61,6 +62,7 @@ pub(crate) struct Instance {
     /// can enter between "is it open" and "I am in".
     gate: AtomicU32,
     requests: AtomicU64,
+    memory: memory::Memory,
     /// When a request last began or ended, in nanoseconds since `born`.
     touched: AtomicU64,
     ready: OnceLock<()>,
@@ -142,6 +144,11 @@ impl Instance {
     /// Counts a request; says which one it is, from 1.
     pub(crate) fn count_request(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Requests that it has been given.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     fn touch(&self) {
@@ -237,9 +244,10 @@ impl Instance {
             pid: self.pid,
             state: self.state(),
             in_flight: self.in_flight(),
-            requests: self.requests.load(Ordering::Relaxed),
+            requests: self.requests(),
             age: self.born.elapsed(),
             idle: self.last_used().elapsed(),
+            memory: self.memory.of(self.pid, self.born),
         }
     }
 }

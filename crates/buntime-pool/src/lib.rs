@@ -25,11 +25,11 @@ mod worker_env;
 mod wrapper;
 
 pub use alarm::Alarm;
-pub use app::App;
+pub use app::{App, Retirement};
 pub use client::{Upgraded, UpgradedPlace, WorkerBody, WorkerRequest, WorkerResponse};
 pub use config::{AppSpec, CrashLoop, InstallConfig, InstallLimits, PoolConfig};
 pub use connections::ShardConnections;
 pub use error::{Death, ExchangeError, ExitReason, StartError, StartFailure, WorkerBodyError};
 pub use events::{LONGEST_LINE, LogStream, PoolEvents};
 pub use pool::Pool;
-pub use status::{AppStatus, InstanceState, InstanceStatus, PoolStatus};
+pub use status::{AppStatus, InstanceState, InstanceStatus, LastExit, PoolStatus};

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::App;
+use crate::app::{App, Retirement};
 use crate::blanks::Blanks;
 use crate::bundle::Bundles;
 use crate::config::{AppSpec, PoolConfig};
@@ -118,7 +118,7 @@ impl Pool {
         apps.insert(app.number(), Arc::clone(&app));
         drop(apps);
         if self.shared.is_stopping() {
-            app.retire();
+            app.retire(Retirement::Removed);
         }
         app
     }
@@ -151,7 +151,7 @@ impl Pool {
         shared.blanks.close();
         let apps: Vec<Arc<App>> = shared.apps.lock().drain().map(|(_, app)| app).collect();
         for app in apps {
-            app.retire();
+            app.retire(Retirement::Removed);
         }
         shared.order_all(Order::Drain(ExitReason::ServerStopping));
         shared.tracker.close();
@@ -195,20 +195,6 @@ impl Shared {
     /// Forgets an app that was retired.
     pub(crate) fn forget(&self, app: &App) {
         self.apps.lock().remove(&app.number());
-    }
-
-    /// Every worker of one app, those that drain too.
-    pub(crate) fn workers_of(&self, spec: &Arc<AppSpec>) -> Vec<Arc<Instance>> {
-        let instances = self.instances.lock();
-        instances
-            .values()
-            .filter(|instance| {
-                instance
-                    .spec()
-                    .is_some_and(|other| Arc::ptr_eq(other, spec))
-            })
-            .cloned()
-            .collect()
     }
 
     fn order_all(&self, order: Order) {

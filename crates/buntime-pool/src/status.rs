@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::error::ExitReason;
+
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,6 +44,20 @@ pub struct InstanceStatus {
     /// Since a request began or ended.
     #[serde(rename = "idleMs", serialize_with = "millis")]
     pub idle: Duration,
+    /// Memory that is this process's alone and would be free without it, in bytes; at
+    /// most a second old. `None`: the system does not tell.
+    pub memory: Option<u64>,
+}
+
+/// How the last worker ended of which there is something to say.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastExit {
+    /// Why.
+    pub reason: ExitReason,
+    /// Since then.
+    #[serde(rename = "agoMs", serialize_with = "millis")]
+    pub ago: Duration,
 }
 
 /// One app.
@@ -50,8 +66,10 @@ pub struct InstanceStatus {
 pub struct AppStatus {
     /// `name@version`.
     pub id: String,
-    /// Its workers.
+    /// Its workers, the oldest first; those too that only finish what they have.
     pub instances: Vec<InstanceStatus>,
+    /// Requests that workers have been given since the app was deployed.
+    pub requests: u64,
     /// Requests that wait for a worker.
     pub queued: usize,
     /// Failed starts in a row.
@@ -59,6 +77,9 @@ pub struct AppStatus {
     /// Until the next start is tried, when it failed too often.
     #[serde(rename = "crashLoopMs", serialize_with = "optional_millis")]
     pub crash_loop: Option<Duration>,
+    /// How the last worker ended; those of ephemeral apps whose request was over do not
+    /// count.
+    pub last_exit: Option<LastExit>,
 }
 
 /// The whole pool.

@@ -26,12 +26,14 @@ mod sources;
 mod unit;
 mod watch;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use buntime_core::PackageName;
 use parking_lot::Mutex;
 use tokio::sync::watch as notification;
 
@@ -52,13 +54,17 @@ pub trait CatalogEvents<T>: Send + Sync + 'static {
     /// deployment, before anybody can see it; also for units that do not serve.
     fn deploy(&self, unit: &Unit) -> T;
 
-    /// A deployment was taken out of the published snapshot. Requests that
-    /// found it in an older snapshot may still come.
-    fn retire(&self, deployment: &Arc<Deployment<T>>);
+    /// A deployment was taken out of the published snapshot; `next` is what took its
+    /// place there. Requests that found it in an older snapshot may still come.
+    fn retire(&self, deployment: &Arc<Deployment<T>>, next: Option<&Arc<Deployment<T>>>);
 
     /// Something is wrong, said once until it is gone and comes back.
     fn problem(&self, problem: &Problem);
 }
+
+/// What the operator has said of units, by `name@version`: enabled or not, whatever their
+/// manifests say.
+pub type Overrides = HashMap<String, bool>;
 
 /// A folder to look for units in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +105,24 @@ struct Shared<T> {
     published: notification::Sender<u64>,
 }
 
+/// Every folder that is known to hold a unit, those too that do not serve because
+/// another one has their name and version.
+pub struct Installed<'a>(&'a Scanner);
+
+impl Installed<'_> {
+    /// The units of a worker, in the order in which they take precedence.
+    pub fn units(&self, name: &PackageName) -> impl Iterator<Item = &Unit> {
+        let units = self.0.records().map(|record| &record.unit);
+        units.filter(move |unit| unit.name == *name)
+    }
+}
+
+impl fmt::Debug for Installed<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Installed")
+    }
+}
+
 struct Work<T> {
     scanner: Scanner,
     registry: Registry<T>,
@@ -131,12 +155,21 @@ impl<T: Send + Sync + 'static> Catalog<T> {
     where
         R: IntoIterator<Item: Into<CatalogRoot>>,
     {
+        Self::open_with(roots, Overrides::new(), events)
+    }
+
+    /// As [`Catalog::open`], with what the operator has said of units before.
+    #[must_use]
+    pub fn open_with<R>(roots: R, overrides: Overrides, events: impl CatalogEvents<T>) -> Self
+    where
+        R: IntoIterator<Item: Into<CatalogRoot>>,
+    {
         let roots = roots.into_iter().map(Into::into).collect();
         let catalog = Self {
             shared: Arc::new(Shared {
                 snapshot: ArcSwap::from_pointee(Snapshot::build(0, Vec::new(), None)),
                 work: Mutex::new(Work {
-                    scanner: Scanner::new(roots),
+                    scanner: Scanner::new(roots, overrides),
                     registry: Registry::default(),
                     problems: BTreeSet::new(),
                     collisions: Vec::new(),
@@ -166,6 +199,37 @@ impl<T: Send + Sync + 'static> Catalog<T> {
             ..Dirty::default()
         });
         self.snapshot().generation()
+    }
+
+    /// The operator enables or disables a unit, whatever its manifest says; `None`: the
+    /// manifest counts again. It holds from the next request on. True if the published
+    /// snapshot has it so, false if there is no such unit or it cannot be read. Blocks.
+    pub fn set_enabled(&self, id: &str, enabled: Option<bool>) -> bool {
+        let work = &mut *self.shared.work.lock();
+        let dirty = work.scanner.set_override(id, enabled);
+        if dirty.units.is_empty() {
+            return false;
+        }
+        // A unit that need not be read again is served otherwise all the same.
+        work.changed = true;
+        self.run_pass(work, &dirty);
+        let serving = work.registry.serving.get(id);
+        let is_enabled =
+            serving.map(|deployment| !matches!(deployment.unit().state, State::Disabled));
+        is_enabled.is_some_and(|is| enabled.is_none_or(|wanted| wanted == is))
+    }
+
+    /// Changes folders of units: `work` does it, and what it did is published before this
+    /// returns, as one snapshot. No other pass sees what is half done. Blocks.
+    pub fn change<R>(&self, work: impl FnOnce(&Installed<'_>) -> R) -> R {
+        let locked = &mut *self.shared.work.lock();
+        let result = work(&Installed(&locked.scanner));
+        let dirty = Dirty {
+            structure: true,
+            ..Dirty::default()
+        };
+        self.run_pass(locked, &dirty);
+        result
     }
 
     /// Tells the generation whenever another snapshot is published.
@@ -211,7 +275,12 @@ impl<T: Send + Sync + 'static> Catalog<T> {
         if work.changed {
             let choice = work.registry.choose(&work.scanner);
             work.collisions = choice.collisions;
-            let retired = work.registry.take_over(&choice.winners, &*shared.events);
+            let units = choice
+                .winners
+                .into_iter()
+                .map(|record| (work.scanner.effective(record), record.revision))
+                .collect();
+            let retired = work.registry.take_over(units, &*shared.events);
             let before = shared.snapshot.load();
             let snapshot = Snapshot::build(
                 before.generation() + 1,
@@ -223,7 +292,8 @@ impl<T: Send + Sync + 'static> Catalog<T> {
             work.changed = false;
             shared.published.send_replace(generation);
             for deployment in retired {
-                shared.events.retire(&deployment);
+                let next = work.registry.serving.get(&deployment.unit().id);
+                shared.events.retire(&deployment, next);
             }
         }
         let mut problems = work.scanner.problems();
@@ -273,24 +343,28 @@ impl<T: 'static> Registry<T> {
     /// Serves the winners from now on and returns who does not any more.
     fn take_over(
         &mut self,
-        winners: &[&scan::Record],
+        winners: Vec<(Cow<'_, Unit>, u64)>,
         events: &dyn CatalogEvents<T>,
     ) -> Vec<Arc<Deployment<T>>> {
         // Nothing is replaced before all is made: `deploy` may panic.
+        let is_off = |unit: &Unit| matches!(unit.state, State::Disabled);
         let next = winners
-            .iter()
-            .map(|record| {
-                let known = self.serving.get(&record.unit.id).filter(|known| {
-                    known.revision() == record.revision && known.unit().dir == record.unit.dir
+            .into_iter()
+            .map(|(unit, revision)| {
+                let known = self.serving.get(&unit.id).filter(|known| {
+                    known.revision() == revision
+                        && known.unit().dir == unit.dir
+                        && is_off(known.unit()) == is_off(&unit)
                 });
-                let deployment = known.map_or_else(
-                    || {
-                        let slot = events.deploy(&record.unit);
-                        Arc::new(Deployment::new(record.unit.clone(), record.revision, slot))
-                    },
-                    Arc::clone,
-                );
-                (Arc::clone(&record.unit.id), deployment)
+                let id = Arc::clone(&unit.id);
+                let deployment = match known {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        let slot = events.deploy(&unit);
+                        Arc::new(Deployment::new(unit.into_owned(), revision, slot))
+                    }
+                };
+                (id, deployment)
             })
             .collect();
         let before = std::mem::replace(&mut self.serving, next);

@@ -72,6 +72,7 @@ impl App {
                     return Err(error);
                 }
             };
+            lease.instance().count_request();
             return match self
                 .attempt(lease, connections, &request, body, deadline)
                 .await
@@ -142,7 +143,10 @@ impl App {
         body: &mut Body,
         deadline: Instant,
     ) -> Result<Lease, ExchangeError> {
-        let looping = self.fleet.lock().breaker.waits(Instant::now());
+        let (group, looping) = {
+            let fleet = self.fleet.lock();
+            (fleet.group, fleet.breaker.waits(Instant::now()))
+        };
         if let Some(retry_after) = looping {
             return Err(ExchangeError::CrashLoop { retry_after });
         }
@@ -152,7 +156,7 @@ impl App {
             Err(Interrupted::Deadline) => return Err(ExchangeError::Timeout),
         }
         let slots = &self.shared.slots;
-        let queue = slots.acquire(self.group, self.limits());
+        let queue = slots.acquire(group, self.limits());
         let queue = queue.ok_or(ExchangeError::QueueFull {
             retry_after: QUEUE_RETRY,
         })?;
@@ -166,7 +170,7 @@ impl App {
         }
         let admitted = self.fleet.lock().breaker.try_start(Instant::now());
         admitted.map_err(|retry_after| ExchangeError::CrashLoop { retry_after })?;
-        let start = self.start_worker(Some(permit), deadline);
+        let start = self.start_worker(group, Some(permit), deadline);
         match wait(body, deadline + START_MARGIN, start).await {
             Ok(started) => Ok(started?),
             Err(Interrupted::Gone) => Err(ExchangeError::ClientGone),

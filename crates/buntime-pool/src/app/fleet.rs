@@ -13,6 +13,7 @@ use crate::config::CrashLoop;
 use crate::entry::entry_to_run;
 use crate::error::{ExchangeError, ExitReason, StartFailure};
 use crate::instance::{Assignment, Blank, Flavor, Instance, Lease, Order, StartProblem, boot};
+use crate::scheduler::GroupId;
 use crate::slots::Permit;
 use crate::worker_env::worker_env;
 
@@ -24,6 +25,9 @@ const BLANK_TRIES: usize = 3;
 /// What changes when workers come and go.
 #[derive(Debug)]
 pub(super) struct Fleet {
+    /// The group of the app's places. A restart begins another one: a start belongs to
+    /// the group in which it was begun, and is stale once that is not this one.
+    pub(super) group: GroupId,
     pub(super) breaker: Breaker,
     /// Starts under way, and those of them that wait for a place in the pool.
     pub(super) starting: usize,
@@ -60,13 +64,21 @@ impl From<Verdict> for ExchangeError {
 }
 
 impl Fleet {
-    pub(super) fn new(crash_loop: CrashLoop) -> Self {
+    pub(super) fn new(group: GroupId, crash_loop: CrashLoop) -> Self {
         Self {
+            group,
             breaker: Breaker::new(crash_loop),
             starting: 0,
             queued: 0,
             waiting: VecDeque::new(),
         }
+    }
+
+    /// What was begun before counts no more. Who waits goes on waiting.
+    pub(super) fn begin_anew(&mut self, group: GroupId) {
+        self.group = group;
+        self.starting = 0;
+        self.queued = 0;
     }
 
     /// Requests that wait for a start.
@@ -113,6 +125,7 @@ impl App {
     pub(super) fn find(self: &Arc<Self>) -> Result<Found, ExchangeError> {
         let (receiver, begin) = {
             let mut fleet = self.fleet.lock();
+            let mut begin = None;
             // Under the lock: `retire` empties the list after it set the mark.
             if self.is_retired() {
                 return Err(ExchangeError::Retired);
@@ -120,21 +133,20 @@ impl App {
             if let Some(lease) = self.lease_now() {
                 return Ok(Found::Lease(lease));
             }
-            let mut begin = 0;
             if fleet.starting == 0 {
                 fleet
                     .breaker
                     .try_start(Instant::now())
                     .map_err(|retry_after| ExchangeError::CrashLoop { retry_after })?;
                 // One shows whether the app starts at all before the others follow.
-                begin = 1;
+                begin = Some(fleet.group);
             }
             let receiver = fleet.wait()?;
-            fleet.starting += begin;
+            fleet.starting += usize::from(begin.is_some());
             (receiver, begin)
         };
-        if begin > 0 {
-            self.begin_start();
+        if let Some(group) = begin {
+            self.begin_start(group);
         }
         Ok(Found::Wait(receiver))
     }
@@ -145,7 +157,7 @@ impl App {
 
     /// All workers are busy: starts one more, unless that would push out another app's.
     pub(super) fn grow(self: &Arc<Self>, most: usize) {
-        {
+        let group = {
             let Some(mut fleet) = self.fleet.try_lock() else {
                 return;
             };
@@ -159,47 +171,66 @@ impl App {
                 return;
             }
             fleet.starting += 1;
-        }
-        self.begin_start();
+            fleet.group
+        };
+        self.begin_start(group);
     }
 
-    fn begin_start(self: &Arc<Self>) {
+    /// Begins a start that has been counted in `group`.
+    pub(super) fn begin_start(self: &Arc<Self>, group: GroupId) {
         let app = Arc::clone(self);
         let start = async move {
             let outcome = tokio::select! {
-                outcome = app.start_persistent() => outcome,
+                outcome = app.start_persistent(group) => outcome,
                 () = app.shared.stopped() => Err(Verdict::Retired),
             };
-            app.started(outcome);
+            app.started(group, outcome);
         };
         let control = &self.shared.config.control;
         self.shared.tracker.spawn_on(start, control);
     }
 
-    async fn start_persistent(self: &Arc<Self>) -> Result<Lease, Verdict> {
+    async fn start_persistent(self: &Arc<Self>, group: GroupId) -> Result<Lease, Verdict> {
         let deadline = Instant::now() + self.spec.manifest.timeout;
         let packages = self.packages(deadline).await;
         if matches!(packages, Ok(()) | Err(Verdict::QueueFull)) {
             // A start that fails for want of a place counts until all who wait are told.
-            self.fleet.lock().queued += 1;
+            self.within(group, |fleet| fleet.queued += 1);
         }
         packages?;
         let slots = &self.shared.slots;
         let wait = slots
-            .acquire(self.group, self.limits())
+            .acquire(group, self.limits())
             .ok_or(Verdict::QueueFull)?;
         let permit = timeout_at(deadline, wait)
             .await
             .map_err(|_| Verdict::QueueTimeout)?;
-        self.fleet.lock().queued -= 1;
-        self.start_worker(Some(permit), deadline).await
+        self.within(group, |fleet| fleet.queued -= 1);
+        self.start_worker(group, Some(permit), deadline).await
+    }
+
+    pub(super) fn group(&self) -> GroupId {
+        self.fleet.lock().group
+    }
+
+    /// Changes the fleet, unless the app was restarted since `group` was its group.
+    fn within<R>(&self, group: GroupId, change: impl FnOnce(&mut Fleet) -> R) -> Option<R> {
+        let mut fleet = self.fleet.lock();
+        (fleet.group == group).then(|| change(&mut fleet))
     }
 
     /// A start has come to its end: publishes the worker, or says what was wrong.
-    fn started(self: &Arc<Self>, outcome: Result<Lease, Verdict>) {
+    fn started(self: &Arc<Self>, group: GroupId, outcome: Result<Lease, Verdict>) {
         let mut stale = None;
         let more = {
             let mut fleet = self.fleet.lock();
+            if fleet.group != group {
+                drop(fleet);
+                if let Ok(lease) = &outcome {
+                    lease.instance().order(Order::Drain(ExitReason::Restarted));
+                }
+                return;
+            }
             fleet.starting -= 1;
             if let Err(Verdict::QueueFull | Verdict::QueueTimeout) = outcome {
                 fleet.queued -= 1;
@@ -231,7 +262,7 @@ impl App {
             stale.order(Order::Drain(ExitReason::Retired));
         }
         for _ in 0..more {
-            self.begin_start();
+            self.begin_start(group);
         }
     }
 
@@ -258,11 +289,12 @@ impl App {
     pub(super) fn recycle(self: &Arc<Self>, old: &Arc<Instance>) {
         let app = Arc::clone(self);
         let old = Arc::clone(old);
+        let group = self.group();
         let replace = async move {
             let deadline = Instant::now() + app.spec.manifest.timeout;
             let start = async {
                 app.packages(deadline).await?;
-                app.start_worker(None, deadline).await
+                app.start_worker(group, None, deadline).await
             };
             let outcome = tokio::select! {
                 outcome = start => outcome,
@@ -273,7 +305,8 @@ impl App {
             };
             let new = lease.instance();
             let fleet = app.fleet.lock();
-            let permit = (!app.is_retired()).then(|| old.take_permit()).flatten();
+            let is_wanted = !app.is_retired() && fleet.group == group;
+            let permit = is_wanted.then(|| old.take_permit()).flatten();
             match permit {
                 Some(permit) => {
                     new.give_permit(permit);
@@ -296,6 +329,7 @@ impl App {
     /// failed starts.
     pub(super) async fn start_worker(
         self: &Arc<Self>,
+        group: GroupId,
         permit: Option<Permit>,
         deadline: Instant,
     ) -> Result<Lease, Verdict> {
@@ -305,7 +339,7 @@ impl App {
         let id = &self.spec.id;
         let message = match &outcome {
             Ok(lease) => {
-                self.fleet.lock().breaker.reset();
+                self.within(group, |fleet| fleet.breaker.reset());
                 let instance = lease.instance();
                 events.started(id, instance.id(), instance.pid(), begun.elapsed());
                 return outcome;
@@ -315,13 +349,14 @@ impl App {
             Err(_) => return outcome,
         };
         events.start_failed(Some(id), message);
-        self.start_failed();
+        self.start_failed(group);
         outcome
     }
 
     /// Counts a failed start.
-    pub(super) fn start_failed(&self) {
-        if let Some(pause) = self.fleet.lock().breaker.failed(Instant::now()) {
+    pub(super) fn start_failed(&self, group: GroupId) {
+        let failed = self.within(group, |fleet| fleet.breaker.failed(Instant::now()));
+        if let Some(pause) = failed.flatten() {
             let events = &self.shared.config.events;
             events.crash_loop(&self.spec.id, pause);
         }
@@ -347,6 +382,7 @@ impl App {
                 .map_err(Verdict::Failed)?;
             let is_bundle = entry.is_bundle();
             blank.instance.dedicate(&self.spec, self, permit.take());
+            self.joined(&blank.instance);
             let env =
                 worker_env(&self.shared, &self.spec, &blank.instance).map_err(Verdict::Failed)?;
             let (reply, answer) = oneshot::channel();
@@ -358,6 +394,7 @@ impl App {
             };
             if blank.assign.send(assignment).is_err() {
                 // It died as a blank; its place goes to the next one.
+                self.parted(&blank.instance, None);
                 permit = blank.instance.take_permit();
                 continue;
             }

@@ -52,7 +52,7 @@ impl App {
                 Err(Problem::Failed(message)) => {
                     let events = &app.shared.config.events;
                     events.install_failed(&app.spec.id, begun.elapsed(), &message);
-                    app.start_failed();
+                    app.start_failed(app.group());
                     Err(StartFailure::new(message))
                 }
                 // Dropping the sender tells it.

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::control::{Control, Heard, Notice};
 use super::door::Door;
 use super::logs;
+use super::memory::Memory;
 use super::slot::Slot;
 use super::supervisor::{Assignment, Supervisor};
 use super::{Instance, Order};
@@ -227,6 +228,7 @@ fn supervise(shared: &Arc<Shared>, id: Uuid, slot: Slot, parts: Parts) -> Blank 
         first: Mutex::new(None),
         gate: AtomicU32::new(0),
         requests: AtomicU64::new(0),
+        memory: Memory::default(),
         touched: AtomicU64::new(0),
         ready: OnceLock::new(),
         order,

@@ -22,7 +22,8 @@ use crate::error::{Death, ExitReason, StartFailure};
 use crate::lines::cut;
 use crate::pool::Shared;
 
-/// How long what is under way may take once a worker takes nothing new.
+/// How long what is under way may take once a worker takes nothing new. A disabled or
+/// removed app has its `timeout` for it.
 const DRAIN_LIMIT: Duration = Duration::from_secs(600);
 /// Between the end of the control channel and that of the process.
 const CLOSED_GRACE: Duration = Duration::from_secs(1);
@@ -293,7 +294,11 @@ impl Supervisor {
     /// Lets requests under way finish, then asks the app to end.
     async fn drain(&mut self, reason: ExitReason) -> ExitReason {
         self.instance.close();
-        let limit = Instant::now() + DRAIN_LIMIT;
+        let limit = match (reason, self.instance.spec()) {
+            (ExitReason::Removed, Some(spec)) => spec.manifest.timeout,
+            _ => DRAIN_LIMIT,
+        };
+        let limit = Instant::now() + limit;
         let instance = Arc::clone(&self.instance);
         while instance.in_flight() > 0 {
             let event = tokio::select! {
@@ -418,6 +423,9 @@ impl Supervisor {
         self.process.wait().await;
         let instance = Arc::clone(&self.instance);
         instance.fate.send_replace(Some(reason));
+        if let Some(app) = instance.owner.get().and_then(Weak::upgrade) {
+            app.parted(&instance, Some(reason));
+        }
         instance.shelves.clear(instance.number());
         // The place first: who makes room must not count this one twice.
         drop(instance.take_permit());

@@ -41,7 +41,7 @@ async fn an_app_that_cannot_start_is_left_alone_until_its_files_change() {
     // Changed files are another deployment, which has not failed.
     let source = "export default () => new Response('mended')";
     let mended = rig.app("broken", source, |_| {});
-    app.retire();
+    app.retire(buntime_pool::Retirement::Replaced);
     assert_eq!(rig.text(&mended, "/").await, "mended");
     assert_eq!(mended.status().start_failures, 0);
     rig.finish().await;
@@ -233,7 +233,7 @@ async fn who_ignores_the_order_to_end_is_killed() {
     });
     let app = rig.app("stubborn", "stubborn", |_| {});
     let pid = rig.pid(&app).await;
-    app.retire();
+    app.retire(buntime_pool::Retirement::Replaced);
     assert_eq!(rig.events.exit_of(pid).await, ExitReason::Retired);
     rig.finish().await;
 }

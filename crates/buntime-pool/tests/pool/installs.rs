@@ -125,7 +125,7 @@ async fn an_install_ends_with_its_app() {
     let retire = async {
         let registry = &registry;
         tokio::task::block_in_place(|| registry.wait_for_requests(1));
-        gone.retire();
+        gone.retire(buntime_pool::Retirement::Replaced);
     };
     let (answer, ()) = tokio::join!(rig.get(&gone, "/"), retire);
     assert!(
@@ -172,7 +172,7 @@ async fn an_app_that_changes_its_packages_changes_no_other() {
     assert_eq!(rig.text(&first, "/").await, "as published");
     let file = first.spec().dir.join("node_modules/plain/index.js");
     fs::write(&file, "module.exports = \"changed\";").unwrap();
-    first.retire();
+    first.retire(buntime_pool::Retirement::Replaced);
     fs::remove_dir_all(first.spec().dir.join("node_modules")).unwrap();
     let again = app(&rig, "first", &[("plain", "1.0.0", "")]);
     assert_eq!(rig.text(&again, "/").await, "as published");

@@ -33,7 +33,7 @@ async fn two_deployments_of_an_app_go_on_side_by_side_until_one_is_retired() {
     let first = rig.pool.app(rig.spec("a", "", manifest(60)));
     let second = rig.pool.app(rig.spec("a", "", manifest(60)));
     assert_ne!(rig.pid(&first).await, rig.pid(&second).await);
-    first.retire();
+    first.retire(buntime_pool::Retirement::Replaced);
     let failed = rig.get(&first, "/").await.unwrap_err();
     assert!(
         matches!(failed, Failed::Exchange(ExchangeError::Retired)),
@@ -54,7 +54,7 @@ async fn a_replaced_app_finishes_what_it_has_begun() {
         .unwrap();
     let new = rig.pool.app(rig.spec("a", SOURCE, manifest(61)));
     assert_ne!(rig.pid(&new).await, pid);
-    old.retire();
+    old.retire(buntime_pool::Retirement::Replaced);
     let answer = soon("the old body", read_all(dripping)).await.unwrap();
     assert_eq!(answer.text(), "ab");
     assert_eq!(rig.events.exit_of(pid).await, ExitReason::Retired);

@@ -12,5 +12,6 @@ mod ephemeral;
 mod installs;
 mod lifecycle;
 mod persistent;
+mod restart;
 mod streaming;
 mod support;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use buntime_core::Manifest;
 use buntime_fs::static_files::{FileCache, SourceMaps, StaticSite};
 use buntime_fs::{OpenError, RelPath, Root};
-use buntime_pool::{AppSpec, Pool};
+use buntime_pool::{AppSpec, Pool, Retirement};
 
 use super::kept_back::KeptBack;
-use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, Unit};
+use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, State, Unit};
 use crate::config::BodyLimits;
 use crate::dispatch::Served;
 use crate::logging::Logger;
@@ -102,9 +102,12 @@ impl CatalogEvents<Served> for Deployer {
         }
     }
 
-    fn retire(&self, deployment: &Arc<Deployment<Served>>) {
+    fn retire(&self, deployment: &Arc<Deployment<Served>>, next: Option<&Arc<Deployment<Served>>>) {
         if let Served::App(app) = deployment.slot() {
-            app.retire();
+            app.retire(match next.map(|next| &next.unit().state) {
+                None | Some(State::Disabled) => Retirement::Removed,
+                Some(State::Ready(_) | State::Broken(_)) => Retirement::Replaced,
+            });
             let unit = deployment.unit();
             if let Some(ready) = unit.ready() {
                 self.kept_back.end(unit.id.as_ref(), &ready.blocked_env);

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use buntime_core::PackageName;
 use buntime_fs::Root;
 
-use super::Registry;
-use super::load;
+use super::load::{self, Enabled};
 use super::problem::{Problem, Severity, Topic};
 use super::scan::{Dirty, Scanner};
 use super::unit::{Entry, State};
+use super::{Overrides, Registry};
 
 /// What the server sets in the environment of every worker (contract §6): the
 /// name, and what the value is.
@@ -105,7 +105,7 @@ pub fn check(dirs: &[PathBuf]) -> Checked {
             None => roots.push(dir.clone()),
         }
     }
-    let mut scanner = Scanner::new(roots.iter().map(Into::into).collect());
+    let mut scanner = Scanner::new(roots.iter().map(Into::into).collect(), Overrides::new());
     scanner.pass(&Dirty::default());
     problems.extend(scanner.problems());
     problems.extend(Registry::<()>::default().choose(&scanner).collisions);
@@ -144,7 +144,7 @@ fn check_unit(dir: &Path) -> Option<(Option<CheckedUnit>, Vec<Problem>)> {
     let dir = std::path::absolute(dir).ok()?;
     let folder = Root::open(&dir).ok()?;
     load::Sight::take(&folder, None).ok()??;
-    match load::load(&folder, &dir, None) {
+    match load::load(&folder, &dir, None, Enabled::AsWritten) {
         Ok(loaded) => {
             let mut problems = loaded.problems;
             if let State::Broken(broken) = &loaded.state {

@@ -98,6 +98,15 @@ pub(super) struct Loaded {
     pub(super) problems: Vec<Problem>,
 }
 
+/// What counts for whether a unit is enabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enabled {
+    /// Its manifest.
+    AsWritten,
+    /// The operator, who has said that it is.
+    Yes,
+}
+
 /// Reads a unit. Its name and version come from where it lies; a manifest that
 /// says otherwise is a warning.
 ///
@@ -107,10 +116,12 @@ pub(super) fn load(
     folder: &Root,
     dir: &Path,
     place: Option<(&PackageName, &Version)>,
+    enabled: Enabled,
 ) -> Result<Loaded, OpenError> {
     let mut loading = Loading {
         folder,
         dir,
+        enabled,
         problems: Vec::new(),
     };
     let state = match loading.state(place) {
@@ -132,6 +143,7 @@ enum Failure {
 struct Loading<'a> {
     folder: &'a Root,
     dir: &'a Path,
+    enabled: Enabled,
     problems: Vec<Problem>,
 }
 
@@ -143,7 +155,7 @@ impl Loading<'_> {
         if let Some((name, version)) = place {
             self.compare_with_place(&manifest, &package, name, version);
         }
-        if !manifest.enabled {
+        if !manifest.enabled && self.enabled == Enabled::AsWritten {
             return Ok(State::Disabled);
         }
         self.name_what_is_not_built(&manifest);

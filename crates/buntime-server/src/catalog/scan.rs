@@ -3,6 +3,7 @@
 mod folders;
 mod units;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use std::sync::Arc;
 use buntime_core::{PackageName, Version};
 use buntime_fs::{RelPath, Root};
 
-use super::CatalogRoot;
 use super::listing::Listing;
 use super::load::Sight;
 use super::problem::{Problem, Topic};
 use super::sources::Sources;
-use super::unit::{Broken, Entry, Source, Unit};
+use super::unit::{Broken, Entry, Source, State, Unit};
+use super::{CatalogRoot, Overrides};
 
 /// Entries of code looked at in one pass beyond what is known to have changed.
 /// About a millisecond; with many units a pass covers some and the next others.
@@ -71,6 +72,9 @@ pub(super) struct Scanner {
     /// Folders that hold units, and the units' own, as of the last full pass.
     folders: Vec<Wanted>,
     layout_problems: BTreeSet<Problem>,
+    /// By `name@version`: whether the operator has said that it is enabled, whatever its
+    /// manifest says.
+    overrides: Overrides,
     /// Where the looking at unchanged code goes on.
     cursor: usize,
     revision: u64,
@@ -99,7 +103,7 @@ pub(super) struct Record {
 
 impl Scanner {
     /// `roots` as configured; relative ones count from the current folder.
-    pub(super) fn new(roots: Vec<CatalogRoot>) -> Self {
+    pub(super) fn new(roots: Vec<CatalogRoot>, overrides: Overrides) -> Self {
         let roots = roots
             .into_iter()
             .map(|CatalogRoot { path: root, only }| {
@@ -117,9 +121,36 @@ impl Scanner {
             records: BTreeMap::new(),
             folders: Vec::new(),
             layout_problems: BTreeSet::new(),
+            overrides,
             cursor: 0,
             revision: 0,
         }
+    }
+
+    /// Notes what the operator says of a unit; `None`: the manifest counts. Returns what to
+    /// look at for that to take effect.
+    pub(super) fn set_override(&mut self, id: &str, enabled: Option<bool>) -> Dirty {
+        match enabled {
+            Some(enabled) => self.overrides.insert(id.to_owned(), enabled),
+            None => self.overrides.remove(id),
+        };
+        let units = self.records().filter(|record| *record.unit.id == *id);
+        Dirty {
+            units: units.map(|record| record.unit.dir.clone()).collect(),
+            ..Dirty::default()
+        }
+    }
+
+    /// The unit as it is to be served: disabled if the operator says so.
+    pub(super) fn effective<'a>(&self, record: &'a Record) -> Cow<'a, Unit> {
+        let is_off = self.overrides.get(&*record.unit.id) == Some(&false);
+        if !is_off || matches!(record.unit.state, State::Disabled) {
+            return Cow::Borrowed(&record.unit);
+        }
+        Cow::Owned(Unit {
+            state: State::Disabled,
+            ..record.unit.clone()
+        })
     }
 
     /// All units, those that take precedence first.

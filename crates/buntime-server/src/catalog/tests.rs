@@ -1,4 +1,5 @@
 mod layouts;
+mod operator;
 mod states;
 mod watching;
 
@@ -19,6 +20,8 @@ struct Recorder(Arc<Mutex<Record>>);
 struct Record {
     deployed: Vec<String>,
     retired: Vec<String>,
+    /// What took the place of each retired one.
+    next: Vec<Option<State>>,
     problems: Vec<Problem>,
 }
 
@@ -29,8 +32,10 @@ impl CatalogEvents<Slot> for Recorder {
         record.deployed.len()
     }
 
-    fn retire(&self, deployment: &Arc<Deployment<Slot>>) {
-        self.0.lock().retired.push(deployment.unit().id.to_string());
+    fn retire(&self, deployment: &Arc<Deployment<Slot>>, next: Option<&Arc<Deployment<Slot>>>) {
+        let mut record = self.0.lock();
+        record.retired.push(deployment.unit().id.to_string());
+        record.next.push(next.map(|next| next.unit().state.clone()));
     }
 
     fn problem(&self, problem: &Problem) {
@@ -52,6 +57,10 @@ impl Fixture {
     }
 
     fn with_roots(roots: &[&str], fill: impl FnOnce(&Place)) -> Self {
+        Self::with(roots, Overrides::new(), fill)
+    }
+
+    fn with(roots: &[&str], overrides: Overrides, fill: impl FnOnce(&Place)) -> Self {
         let temp = temp_dir();
         let roots: Vec<PathBuf> = roots.iter().map(|root| temp.path().join(root)).collect();
         for root in &roots {
@@ -59,7 +68,7 @@ impl Fixture {
         }
         fill(&Place(temp.path().to_path_buf()));
         let recorder = Recorder::default();
-        let catalog = Catalog::open(&roots, recorder.clone());
+        let catalog = Catalog::open_with(&roots, overrides, recorder.clone());
         Self {
             temp,
             recorder,

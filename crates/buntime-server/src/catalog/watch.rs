@@ -369,7 +369,12 @@ mod tests {
 
     impl super::super::CatalogEvents<()> for Silent {
         fn deploy(&self, _: &super::super::Unit) {}
-        fn retire(&self, _: &Arc<super::super::Deployment<()>>) {}
+        fn retire(
+            &self,
+            _: &Arc<super::super::Deployment<()>>,
+            _: Option<&Arc<super::super::Deployment<()>>>,
+        ) {
+        }
         fn problem(&self, problem: &Problem) {
             panic!("{problem}");
         }

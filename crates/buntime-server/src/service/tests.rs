@@ -39,7 +39,7 @@ impl CatalogEvents<Served> for Sites {
         Served::Site(site.unwrap())
     }
 
-    fn retire(&self, _: &Arc<Deployment<Served>>) {}
+    fn retire(&self, _: &Arc<Deployment<Served>>, _: Option<&Arc<Deployment<Served>>>) {}
 
     fn problem(&self, problem: &Problem) {
         panic!("{problem}");

@@ -7,7 +7,7 @@ use buntime_core::{PackageName, Version};
 use buntime_fs::Root;
 
 use super::super::listing::is_settled;
-use super::super::load::{self, Loaded, Sight};
+use super::super::load::{self, Enabled, Loaded, Sight};
 use super::super::problem::{Problem, Topic};
 use super::super::sources::{self, Sources};
 use super::super::unit::{State, Unit};
@@ -59,12 +59,17 @@ impl Scanner {
         if looks_the_same && !is_dirty && !(has_turn && self.code_differs(&key, folder, pass)) {
             return;
         }
-        let loaded = match load::load(folder, dir, Some((&name, &version))) {
+        let id = format!("{name}@{version}");
+        let enabled = match self.overrides.get(&*id) {
+            Some(true) => Enabled::Yes,
+            Some(false) | None => Enabled::AsWritten,
+        };
+        let loaded = match load::load(folder, dir, Some((&name, &version)), enabled) {
             Ok(loaded) => loaded,
             Err(error) => return self.unreadable(index, dir, &error, pass),
         };
         let unit = Unit {
-            id: format!("{name}@{version}").into(),
+            id: id.into(),
             name,
             version,
             root: Arc::clone(&self.roots[index].path),

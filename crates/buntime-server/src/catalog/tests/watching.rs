@@ -246,8 +246,8 @@ async fn a_panic_in_the_server_does_not_end_the_watching() {
             self.0.deploy(unit)
         }
 
-        fn retire(&self, deployment: &Arc<Deployment<Slot>>) {
-            self.0.retire(deployment);
+        fn retire(&self, deployment: &Arc<Deployment<Slot>>, next: Option<&Arc<Deployment<Slot>>>) {
+            self.0.retire(deployment, next);
         }
 
         fn problem(&self, problem: &Problem) {
