@@ -9,6 +9,7 @@
 mod call;
 mod json;
 mod note;
+mod plugins;
 mod query;
 mod route;
 mod routes;
@@ -29,6 +30,7 @@ use crate::failure::Failure;
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Request, Response};
+use crate::plugins::InstalledPlugins;
 use crate::service::Answer;
 
 /// What handlers work with. One for the whole server.
@@ -36,6 +38,7 @@ use crate::service::Answer;
 pub(crate) struct Api {
     pub(crate) access: Keys,
     pub(crate) catalog: Catalog<Served>,
+    pub(crate) plugins: InstalledPlugins,
     pub(crate) readiness: Readiness,
     pub(crate) log: Logger,
 }

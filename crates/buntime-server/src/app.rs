@@ -31,7 +31,7 @@ use crate::gate::Gate;
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Listener, Scheme};
-use crate::plugins::{BadBases, Plugins};
+use crate::plugins::{self, BadBases, InstalledPlugins, Plugins};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::tls::Tls;
@@ -158,12 +158,18 @@ impl Server {
             .await
             .map_err(io::Error::other)?;
         plugins.refuse_shadows(|name| catalog.snapshot().versions(name).is_some());
-        tell_of(&plugins, &log);
+        plugins::tell_of(&plugins, &log);
+        let plugins = InstalledPlugins::new(
+            plugins,
+            config.plugins.roots.clone(),
+            config.api.prefix.clone(),
+        );
 
         let readiness = Readiness::default();
         let api = Arc::new(Api {
             access: Access::new(config.state.root_key.clone()),
             catalog: catalog.clone(),
+            plugins,
             readiness: readiness.clone(),
             log: log.clone(),
         });
@@ -295,23 +301,6 @@ async fn read_plugins(config: &Config) -> Result<Plugins, RunError> {
         .await
         .map_err(io::Error::other)?
         .map_err(RunError::from)
-}
-
-/// Logs what is wrong with plugins, and that those that are sound do nothing yet.
-fn tell_of(plugins: &Plugins, log: &Logger) {
-    for problem in plugins.problems() {
-        log.log(problem.level(), "plugins", &problem.message, |fields| {
-            fields.text("path", problem.path.display());
-        });
-    }
-    let enabled = plugins.accepted().iter();
-    for plugin in enabled.filter(|plugin| plugin.manifest.enabled) {
-        log.warn("plugins", "Plugins are not run by this version", |fields| {
-            fields
-                .text("plugin", &plugin.name)
-                .text("path", plugin.dir.display());
-        });
-    }
 }
 
 async fn find_bun(config: &Config) -> Result<(Bun, Vec<Problem>), RunError> {

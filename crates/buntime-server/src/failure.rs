@@ -77,6 +77,8 @@ impl Failure {
     pub const BAD_PATH: Self = Self::new(400, "BAD_PATH", "The path is ambiguous or malformed.");
     /// 401 for every API route that is not public.
     pub const AUTH_REQUIRED: Self = Self::new(401, "AUTH_REQUIRED", "This route needs an API key.");
+    /// 500 for what should not be possible.
+    pub const INTERNAL: Self = Self::new(500, "INTERNAL_ERROR", "Something went wrong here.");
     /// 413, always as text (contract section 4).
     pub const PAYLOAD_TOO_LARGE: Self = Self::new(413, "PAYLOAD_TOO_LARGE", "Payload Too Large")
         .as_text()

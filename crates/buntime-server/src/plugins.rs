@@ -14,6 +14,7 @@
 //! be a name of that scope, else the folder's name counts: who may write there may
 //! not speak for others.
 
+mod installed;
 mod scan;
 
 use std::fmt;
@@ -23,6 +24,9 @@ use buntime_core::{PackageName, PluginBaseError, PluginManifest};
 
 use crate::catalog::{Problem, Source, Topic};
 use crate::config::ApiPrefix;
+use crate::logging::Logger;
+
+pub(crate) use self::installed::{InstalledPlugins, NotReloaded};
 
 /// What a look-alike login page would be served from; no app has this name either.
 const PANEL: &str = "cpanel";
@@ -32,6 +36,8 @@ const PANEL: &str = "cpanel";
 pub struct Plugin {
     /// What it is called.
     pub name: PackageName,
+    /// The root that it was found in.
+    pub root: PathBuf,
     /// Its folder, absolute.
     pub dir: PathBuf,
     /// Who put it there.
@@ -185,6 +191,23 @@ impl Plugin {
             self.dir.display()
         );
         Problem::error(Topic::Collision, &self.dir, message)
+    }
+}
+
+/// Logs what is wrong with plugins, and that those that are sound do nothing yet.
+pub(crate) fn tell_of(plugins: &Plugins, log: &Logger) {
+    for problem in plugins.problems() {
+        log.log(problem.level(), "plugins", &problem.message, |fields| {
+            fields.text("path", problem.path.display());
+        });
+    }
+    let enabled = plugins.accepted().iter();
+    for plugin in enabled.filter(|plugin| plugin.manifest.enabled) {
+        log.warn("plugins", "Plugins are not run by this version", |fields| {
+            fields
+                .text("plugin", &plugin.name)
+                .text("path", plugin.dir.display());
+        });
     }
 }
 

@@ -9,6 +9,7 @@ mod gate {
     mod apps;
     mod hosts;
     mod own;
+    mod plugins;
     mod sessions;
     mod support;
 }

@@ -75,7 +75,7 @@ impl Grant {
     /// Whether units of `scope` are within reach: how lists are filtered.
     #[must_use]
     pub fn sees(&self, scope: Option<&Namespace>) -> bool {
-        self.principal.is_root || self.principal.rights.namespaces.contain(scope)
+        self.principal.sees(scope)
     }
 
     /// The second half: may he do it to the units of `scope`? `None`: to those

@@ -9,6 +9,7 @@ use serde::ser::{Serialize, Serializer};
 
 use super::namespaces::Namespaces;
 use super::permission::{Permission, Permissions, Role};
+use crate::Namespace;
 
 /// The name of a key for the server: what URLs, the store and the audit log call
 /// it. Says nothing about its secret.
@@ -145,6 +146,12 @@ impl Principal {
     #[must_use]
     pub fn has_expired(&self, now: SystemTime) -> bool {
         self.rights.expires_at.is_some_and(|expiry| expiry <= now)
+    }
+
+    /// Whether units of `scope` are within reach; `None`: those without one.
+    #[must_use]
+    pub fn sees(&self, scope: Option<&Namespace>) -> bool {
+        self.is_root || self.rights.namespaces.contain(scope)
     }
 
     /// Whether it may do what `permission` names, somewhere.

@@ -41,6 +41,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// As the API says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "built-in",
+            Self::Uploaded => "uploaded",
+        }
+    }
+
     /// Of what lies in this root.
     #[must_use]
     pub fn of_root(root: &Path) -> Self {

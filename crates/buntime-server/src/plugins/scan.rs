@@ -28,10 +28,12 @@ pub(super) fn scan(roots: &[PathBuf], prefix: &ApiPrefix) -> Found {
     let mut scan = Scan {
         prefix: prefix.first_segment(),
         source: Source::Uploaded,
+        at: PathBuf::new(),
         found: Found::default(),
     };
     for path in roots {
         scan.source = Source::of_root(path);
+        scan.at.clone_from(path);
         match Root::open(path) {
             Ok(root) => scan.root(&root, path),
             Err(error) => scan.unreadable(path, &error),
@@ -44,6 +46,8 @@ struct Scan<'a> {
     /// What the API's prefix reserves, with its slash.
     prefix: Option<&'a str>,
     source: Source,
+    /// The root that is looked at.
+    at: PathBuf,
     found: Found,
 }
 
@@ -127,6 +131,7 @@ impl Scan<'_> {
         }
         self.found.plugins.add(Plugin {
             name,
+            root: self.at.clone(),
             dir: dir.to_owned(),
             source: self.source,
             manifest,

@@ -21,6 +21,7 @@ use crate::access::Access;
 use crate::catalog::{CatalogEvents, Entry, Problem, Unit};
 use crate::config::{AdminOrigin, ApiConfig};
 use crate::message::Protocol;
+use crate::plugins::{InstalledPlugins, Plugins};
 
 /// Of all settings together.
 const PATHS: usize = 100_000;
@@ -106,6 +107,7 @@ fn service(apps: &Path, model: &Model) -> Service {
     let api = Arc::new(Management {
         access: Access::new(None),
         catalog: catalog.clone(),
+        plugins: InstalledPlugins::new(Plugins::default(), Vec::new(), prefix.clone()),
         readiness: readiness.clone(),
         log: log.clone(),
     });

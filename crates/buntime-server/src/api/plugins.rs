@@ -1,0 +1,172 @@
+//! Routes about plugins.
+
+use std::sync::Arc;
+
+use buntime_core::access::{Grant, Permission, Permit, Principal};
+use buntime_core::{Menu, PackageName};
+use buntime_http::Method;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Api;
+use super::call::Call;
+use super::json::{reply, success};
+use super::route::{Access, Route};
+use crate::catalog::Source;
+use crate::failure::Failure;
+use crate::message::Response;
+use crate::plugins::{NotReloaded, Plugin, tell_of};
+use crate::service::Answer;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::get(
+        "/plugins",
+        Access::Granted(Permission::PluginsRead, |api, call, grant| {
+            Box::pin(list(api, call, grant))
+        }),
+        "The plugins that are installed.",
+    ),
+    Route::get(
+        "/plugins/loaded",
+        Access::AnyKey(|api, call, principal| Box::pin(loaded(api, call, principal))),
+        "The plugins that are enabled, with what they add to the panel's menu.",
+    ),
+    Route::change(
+        Method::Post,
+        "/plugins/reload",
+        Access::Server(Permission::PluginsInstall, |api, call, permit| {
+            Box::pin(reload(api, call, permit))
+        }),
+        "plugin.reload",
+        "Reads all plugins again and swaps the whole set, or leaves it as it is.",
+    ),
+];
+
+/// A plugin as lists show it.
+#[derive(Serialize)]
+struct PluginView<'a> {
+    name: &'a PackageName,
+    /// As in the file browser.
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a str>,
+    source: &'static str,
+    removable: bool,
+    enabled: bool,
+}
+
+/// An enabled plugin.
+#[derive(Serialize)]
+struct LoadedView<'a> {
+    name: &'a PackageName,
+    base: Option<&'a str>,
+    dependencies: &'a [PackageName],
+    #[serde(rename = "optionalDependencies")]
+    optional_dependencies: &'a [PackageName],
+    menus: Vec<MenuView<'a>>,
+}
+
+#[derive(Serialize)]
+struct MenuView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icon: Option<&'a str>,
+    path: &'a str,
+    title: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    items: Vec<MenuView<'a>>,
+}
+
+async fn list(api: Arc<Api>, _: Call, grant: Grant) -> Result<Response, Answer> {
+    let plugins = api.plugins.current();
+    let seen = plugins.accepted().iter();
+    let seen = seen.filter(|plugin| grant.sees(plugin.name.scope()));
+    let views: Vec<_> = seen.map(PluginView::of).collect();
+    Ok(reply(200, &views))
+}
+
+async fn loaded(api: Arc<Api>, _: Call, principal: Arc<Principal>) -> Result<Response, Answer> {
+    let plugins = api.plugins.current();
+    let seen = plugins.accepted().iter();
+    let seen = seen.filter(|plugin| plugin.manifest.enabled && principal.sees(plugin.name.scope()));
+    let views: Vec<_> = seen.map(LoadedView::of).collect();
+    Ok(reply(200, &views))
+}
+
+async fn reload(api: Arc<Api>, _: Call, _: Permit) -> Result<Response, Answer> {
+    let reading = Arc::clone(&api);
+    let reloaded = tokio::task::spawn_blocking(move || {
+        let snapshot = reading.catalog.snapshot();
+        let workers = |name: &str| snapshot.versions(name).is_some();
+        reading.plugins.reload(workers)
+    });
+    match reloaded.await.map_err(|_| Failure::INTERNAL)? {
+        Ok(plugins) => {
+            tell_of(&plugins, &api.log);
+            Ok(success(200, json!({ "plugins": plugins.accepted().len() })))
+        }
+        Err(error) => {
+            api.log
+                .error("plugins", "Plugins stay as they are", |fields| {
+                    fields.error(&error);
+                });
+            Err(not_reloaded(&error, &api).into())
+        }
+    }
+}
+
+fn not_reloaded(error: &NotReloaded, api: &Api) -> Failure {
+    let failure = Failure::new(409, "PLUGIN_RELOAD_FAILED", "");
+    match error {
+        NotReloaded::Bases(bases) => failure.saying(bases.to_string()),
+        NotReloaded::Problems(problems) => {
+            for problem in problems {
+                api.log.error("plugins", &problem.message, |fields| {
+                    fields.text("path", problem.path.display());
+                });
+            }
+            failure.saying(format!("{error}. The server's log says why."))
+        }
+    }
+}
+
+impl<'a> PluginView<'a> {
+    fn of(plugin: &'a Plugin) -> Self {
+        let root = plugin.root.file_name().unwrap_or_default();
+        let below = plugin.dir.strip_prefix(&plugin.root).unwrap_or(&plugin.dir);
+        Self {
+            name: &plugin.name,
+            path: std::path::Path::new(root)
+                .join(below)
+                .to_string_lossy()
+                .into_owned(),
+            base: plugin.manifest.base.as_ref().map(|base| base.as_str()),
+            source: plugin.source.as_str(),
+            removable: plugin.source != Source::BuiltIn,
+            enabled: plugin.manifest.enabled,
+        }
+    }
+}
+
+impl<'a> LoadedView<'a> {
+    fn of(plugin: &'a Plugin) -> Self {
+        let manifest = &plugin.manifest;
+        Self {
+            name: &plugin.name,
+            base: manifest.base.as_ref().map(|base| base.as_str()),
+            dependencies: &manifest.dependencies,
+            optional_dependencies: &manifest.optional_dependencies,
+            menus: manifest.menus.iter().map(MenuView::of).collect(),
+        }
+    }
+}
+
+impl<'a> MenuView<'a> {
+    fn of(menu: &'a Menu) -> Self {
+        Self {
+            icon: menu.icon.as_deref(),
+            path: &menu.path,
+            title: &menu.title,
+            items: menu.items.iter().map(Self::of).collect(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The plugins that count at present, and how they are read anew.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::{BadBases, Plugins};
+use crate::catalog::{Problem, Severity};
+use crate::config::ApiPrefix;
+
+/// The set of plugins, replaced as a whole or not at all.
+#[derive(Debug)]
+pub(crate) struct InstalledPlugins {
+    roots: Vec<PathBuf>,
+    prefix: ApiPrefix,
+    current: ArcSwap<Plugins>,
+    /// Held while the next set is made: two at once would each miss the other's.
+    reloading: Mutex<()>,
+}
+
+/// Why the set stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotReloaded {
+    /// No server may have these bases.
+    #[error(transparent)]
+    Bases(#[from] BadBases),
+    /// At least one plugin would not be there.
+    #[error("{} of the plugins cannot be loaded", .0.len())]
+    Problems(Vec<Problem>),
+}
+
+impl InstalledPlugins {
+    /// Begins with the set that the server started with.
+    pub(crate) fn new(plugins: Plugins, roots: Vec<PathBuf>, prefix: ApiPrefix) -> Self {
+        Self {
+            roots,
+            prefix,
+            current: ArcSwap::from_pointee(plugins),
+            reloading: Mutex::new(()),
+        }
+    }
+
+    /// The set as it is now.
+    pub(crate) fn current(&self) -> Arc<Plugins> {
+        self.current.load_full()
+    }
+
+    /// Reads all plugins again and puts the new set in the place of the old.
+    /// `is_worker` knows the names of workers, which no base may shadow. Blocks.
+    ///
+    /// # Errors
+    /// Any plugin that cannot be read or may not be there: all stay as they were, for
+    /// one that is missing may be the one that keeps strangers out.
+    pub(crate) fn reload(
+        &self,
+        is_worker: impl Fn(&str) -> bool,
+    ) -> Result<Arc<Plugins>, NotReloaded> {
+        let _one_at_a_time = self.reloading.lock();
+        let mut plugins = Plugins::read(&self.roots, &self.prefix)?;
+        plugins.refuse_shadows(is_worker);
+        let errors = plugins.problems().iter();
+        let errors: Vec<_> = errors
+            .filter(|problem| problem.severity == Severity::Error)
+            .cloned()
+            .collect();
+        if !errors.is_empty() {
+            return Err(NotReloaded::Problems(errors));
+        }
+        let plugins = Arc::new(plugins);
+        self.current.store(Arc::clone(&plugins));
+        Ok(plugins)
+    }
+}

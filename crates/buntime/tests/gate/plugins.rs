@@ -1,0 +1,114 @@
+//! Routes about plugins.
+
+use std::fs;
+
+use buntime_testkit::{Response, TestServer};
+
+const KEY: &str = "0123456789abcdef-root";
+const AUTH: &str =
+    "name: '@acme/auth'\nbase: /auth\nmenus: [{title: Auth, path: /auth/, icon: lock}]\n";
+const PLAIN: &str = "name: plain\nenabled: false\nflag: true\n";
+
+fn server() -> TestServer {
+    let builder = TestServer::builder(env!("CARGO_BIN_EXE_buntime"));
+    let plugins = builder.dir().join("plugins");
+    let built_in = builder.dir().join(".core");
+    for (root, folder, manifest) in [(&plugins, "@acme/auth", AUTH), (&built_in, "plain", PLAIN)] {
+        let dir = root.join(folder);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("manifest.yaml"), manifest).unwrap();
+        fs::write(dir.join("plugin.ts"), "export default {};").unwrap();
+    }
+    let roots = format!("{}:{}", plugins.display(), built_in.display());
+    builder
+        .env("RUNTIME_PLUGIN_DIRS", &roots)
+        .env("RUNTIME_ROOT_KEY", KEY)
+        .start()
+}
+
+fn ask(server: &TestServer, method: &str, path: &str) -> Response {
+    let headers = [("Host", "a"), ("X-API-Key", KEY)];
+    server.connect().request(method, path, &headers, b"")
+}
+
+#[test]
+fn plugins_are_listed_with_what_can_be_done_to_them() {
+    let server = server();
+    let list = ask(&server, "GET", "/api/plugins").json();
+    assert_eq!(
+        list,
+        serde_json::json!([
+            {"name": "plain", "path": ".core/plain", "source": "built-in", "removable": false, "enabled": false},
+            {"name": "@acme/auth", "path": "plugins/@acme/auth", "base": "/auth", "source": "uploaded", "removable": true, "enabled": true},
+        ])
+    );
+    let loaded = ask(&server, "GET", "/api/plugins/loaded").json();
+    assert_eq!(
+        loaded,
+        serde_json::json!([{
+            "name": "@acme/auth", "base": "/auth", "dependencies": [], "optionalDependencies": [],
+            "menus": [{"title": "Auth", "path": "/auth/", "icon": "lock"}],
+        }])
+    );
+}
+
+#[test]
+fn n11_nothing_of_plugins_is_told_without_a_key() {
+    let server = server();
+    for path in ["/api/plugins", "/api/plugins/loaded", "/api/plugins/reload"] {
+        let response = server.get(path);
+        assert_eq!(
+            (response.status, response.error_code().as_str()),
+            (401, "AUTH_REQUIRED")
+        );
+    }
+}
+
+#[test]
+fn a_reload_takes_all_plugins_or_none() {
+    let server = server();
+    let plugins = server.dir().join("plugins");
+    let names = || {
+        let list = ask(&server, "GET", "/api/plugins").json();
+        let names = list.as_array().unwrap().iter();
+        names
+            .map(|view| view["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let add = |folder: &str, manifest: &str| {
+        fs::create_dir_all(plugins.join(folder)).unwrap();
+        fs::write(plugins.join(folder).join("manifest.yaml"), manifest).unwrap();
+    };
+    let before = names();
+    add("good", "name: good\n");
+    for (folder, manifest, says) in [
+        (
+            "bad",
+            "name: bad\nbase: /api\n",
+            "cannot use reserved path \"/api\"",
+        ),
+        (
+            "bad",
+            "name: bad\nbase: /a/b\n",
+            "has invalid base path \"/a/b\"",
+        ),
+        ("bad", "name: [\n", "cannot be loaded"),
+        ("bad", "name: bad\nbase: /auth\n", "cannot be loaded"),
+    ] {
+        add(folder, manifest);
+        let response = ask(&server, "POST", "/api/plugins/reload");
+        assert_eq!(response.status, 409, "{}", response.text());
+        assert_eq!(response.error_code(), "PLUGIN_RELOAD_FAILED");
+        assert!(
+            response.text().contains(&says.replace('"', "\\\"")),
+            "{}",
+            response.text()
+        );
+        assert!(!response.text().contains(&*plugins.to_string_lossy()));
+        assert_eq!(names(), before);
+    }
+    fs::remove_dir_all(plugins.join("bad")).unwrap();
+    let response = ask(&server, "POST", "/api/plugins/reload");
+    assert_eq!(response.json()["data"]["plugins"], 3, "{}", response.text());
+    assert_eq!(names(), ["plain", "@acme/auth", "good"]);
+}
