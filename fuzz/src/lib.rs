@@ -11,6 +11,7 @@
 )]
 
 mod files;
+mod forms;
 mod frames;
 mod heads;
 mod names;
@@ -39,11 +40,12 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     new("canonical_path", paths::canonical_path),
     new("request_head", heads::request_head),
     new("response_head", heads::response_head),
     new("chunked_body", heads::chunked_body),
+    new("form", forms::form),
     new("request_id", names::request_id),
     new("origin", names::origin),
     new("range_header", heads::range_header),

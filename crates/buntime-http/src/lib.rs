@@ -7,6 +7,7 @@ mod headers;
 mod hop_by_hop;
 mod message;
 mod method;
+mod multipart;
 mod path;
 mod request_id;
 mod response_limits;
@@ -22,6 +23,7 @@ pub use message::{
     parse_response_from,
 };
 pub use method::Method;
+pub use multipart::{FormError, FormEvent, FormParser, PartHead};
 pub use path::{BadPath, CanonicalPath, Segment, Target};
 pub use request_id::RequestId;
 pub use response_limits::{ProtectedHeader, Trimmed, apply_response_limits};

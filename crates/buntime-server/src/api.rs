@@ -8,6 +8,7 @@
 
 mod call;
 mod json;
+mod multipart;
 mod note;
 mod plugins;
 mod query;
