@@ -6,6 +6,7 @@
 //! something is handed a `Permit`, and there is no other way to get one. A handler is
 //! four moves: read the request, get the permit, call one function, say the result.
 
+mod audit;
 mod call;
 mod json;
 mod multipart;
@@ -16,6 +17,7 @@ mod route;
 mod routes;
 mod system;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use buntime_core::access::{Denied, Principal};
@@ -25,6 +27,7 @@ pub(crate) use self::call::Call;
 pub(crate) use self::note::Note;
 use self::route::{Access, Found, Handled, Route};
 use crate::access::Access as Keys;
+use crate::audit::Audit;
 use crate::catalog::Catalog;
 use crate::dispatch::Served;
 use crate::failure::Failure;
@@ -37,6 +40,7 @@ use crate::service::Answer;
 /// What handlers work with. One for the whole server.
 #[derive(Debug)]
 pub(crate) struct Api {
+    pub(crate) audit: Audit,
     pub(crate) access: Keys,
     pub(crate) catalog: Catalog<Served>,
     pub(crate) plugins: InstalledPlugins,
@@ -72,11 +76,13 @@ impl Api {
     }
 
     /// Answers a request that has passed host and CSRF: authentication, permission,
-    /// namespace, handler.
+    /// namespace, handler. `address` is the client's. What is changed or refused leaves
+    /// its line in the audit log before the answer is given.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         asked: Asked,
         request: Request,
+        address: IpAddr,
     ) -> Result<Response, Answer> {
         let (route, params) = match asked.found {
             Found::Route(route, params) => (route, params),
@@ -91,31 +97,32 @@ impl Api {
                 public: false,
                 allow,
             } => {
-                self.authenticate(&request)?;
+                self.authenticate(&request, address)?;
                 return Err(Failure::method_not_allowed(allow).into());
             }
             Found::Nothing => {
-                self.authenticate(&request)?;
+                self.authenticate(&request, address)?;
                 return Err(Failure::NOT_FOUND.into());
             }
         };
         let principal = match route.access {
             Access::Public(_) => None,
-            _ => Some(self.authenticate(&request)),
+            _ => Some(self.authenticate(&request, address)?),
         };
-        let note = Note::new(route, &request, &params);
-        let call = Call::new(request, params, note.clone());
-        let principal = principal.transpose();
-        let result = match principal {
-            Ok(principal) => {
-                if let Some(principal) = &principal {
-                    note.by(principal);
-                }
-                self.handle(route, call, principal).await
+        let note = Note::new(route, &request, &params, address);
+        let mut begun = None;
+        if let Some(principal) = &principal {
+            note.by(principal);
+            if route.changes() {
+                begun = Some(note.begin(&self.audit).await.map_err(note::not_begun)?);
             }
-            Err(failure) => Err(failure.into()),
-        };
-        note.finish(&self.log, &result);
+        }
+        let call = Call::new(request, params, note.clone(), address);
+        let result = self.handle(route, call, principal).await;
+        let outcome = note::outcome(&result);
+        note.log(&self.log, outcome);
+        let told = note.finish(&self.audit, begun, outcome).await;
+        told.map_err(note::not_told)?;
         result
     }
 
@@ -158,10 +165,13 @@ impl Api {
         }
     }
 
-    fn authenticate(&self, request: &Request) -> Result<Arc<Principal>, Failure> {
-        self.access
-            .authenticate(&request.headers)
-            .ok_or(Failure::AUTH_REQUIRED)
+    fn authenticate(&self, request: &Request, address: IpAddr) -> Result<Arc<Principal>, Failure> {
+        let principal = self.access.authenticate(&request.headers);
+        principal.ok_or_else(|| {
+            self.audit
+                .refuse_stranger(address, Failure::AUTH_REQUIRED.code);
+            Failure::AUTH_REQUIRED
+        })
     }
 }
 

@@ -24,6 +24,7 @@ use self::kept_back::KeptBack;
 use self::pool_events::PoolLog;
 use crate::access::Access;
 use crate::api::Api;
+use crate::audit::{self, Audit};
 use crate::catalog::Catalog;
 use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
 use crate::edge::{self, Edge, EdgeSettings, REQUEST_HEAD_LIMITS};
@@ -121,6 +122,7 @@ struct Server {
     pool: Pool,
     readiness: Readiness,
     watching: CancellationToken,
+    audit: Audit,
     /// Held for its lock.
     _state_lock: File,
 }
@@ -166,7 +168,9 @@ impl Server {
         );
 
         let readiness = Readiness::default();
+        let audit = Audit::open(&config.state.dir, audit::Limits::default(), log.clone())?;
         let api = Arc::new(Api {
+            audit: audit.clone(),
             access: Access::new(config.state.root_key.clone()),
             catalog: catalog.clone(),
             plugins,
@@ -224,6 +228,7 @@ impl Server {
             pool,
             readiness,
             watching,
+            audit,
             _state_lock: state_lock,
         })
     }
@@ -246,6 +251,11 @@ impl Server {
             .is_none()
         {
             self.pool.shutdown(Duration::ZERO).await;
+        }
+        // What strangers were refused since the last minute is not told yet.
+        if self.audit.flush().await.is_err() {
+            self.log
+                .error("audit", "Lines of the audit log are lost", |_| {});
         }
         self.log.info("server", "Stopped", |_| {});
     }

@@ -5,7 +5,7 @@
 //! [`Pending::finish`] writes the one line of the call and returns when it is on
 //! the disk; only then is the call answered. Whoever drops a [`Pending`], because
 //! the client went away or the handler panicked, leaves a line that says so. Why
-//! it is done so stands in `docs/decisions/0011-audit.md`.
+//! it is done so stands in `docs/decisions/0012-audit.md`.
 //!
 //! One thread writes. Calls that arrive while it waits for the disk share the next
 //! write and the next sync. What it cannot write it keeps, up to a bound, and
@@ -60,7 +60,7 @@ pub struct Call {
     pub address: IpAddr,
     /// The HTTP method.
     pub method: &'static str,
-    /// The path below the API's base, without the query.
+    /// The path, without the query.
     pub path: Box<str>,
     /// What it would do, such as `worker.upload`.
     pub action: &'static str,
@@ -107,19 +107,20 @@ impl Audit {
         self.wait_for(None).await?;
         Ok(Pending {
             call: Some(call),
-            target: None,
+            target: Target::default(),
             audit: self.clone(),
         })
     }
 
-    /// Writes the line of a call that is refused before anything is changed.
+    /// Writes the line of a call for which nothing was begun: one that is refused, or
+    /// that changes nothing by itself before it is answered.
     ///
     /// # Errors
     /// It could not be written.
-    pub async fn refuse(
+    pub async fn record(
         &self,
         call: Call,
-        target: Option<Target>,
+        target: Target,
         outcome: Outcome,
     ) -> Result<(), AuditUnavailable> {
         self.write(call, target, Some(outcome)).await
@@ -169,7 +170,7 @@ impl Audit {
     async fn write(
         &self,
         call: Call,
-        target: Option<Target>,
+        target: Target,
         outcome: Option<Outcome>,
     ) -> Result<(), AuditUnavailable> {
         self.wait_for(Some(Entry::new(call, target, outcome))).await
@@ -197,14 +198,14 @@ async fn wait(
 pub struct Pending {
     /// `None` once the line is made.
     call: Option<Call>,
-    target: Option<Target>,
+    target: Target,
     audit: Audit,
 }
 
 impl Pending {
     /// Says what the call is about.
     pub fn about(&mut self, target: Target) {
-        self.target = Some(target);
+        self.target = target;
     }
 
     /// Writes the line of the call; to be awaited before the call is answered.
@@ -216,7 +217,7 @@ impl Pending {
         let Some(call) = self.call.take() else {
             return Ok(());
         };
-        let target = self.target.take();
+        let target = std::mem::take(&mut self.target);
         self.audit.write(call, target, Some(outcome)).await
     }
 }
@@ -225,7 +226,7 @@ impl Drop for Pending {
     /// Nobody is there to be answered, and what was done is not known here.
     fn drop(&mut self) {
         let Some(call) = self.call.take() else { return };
-        let entry = Entry::new(call, self.target.take(), None);
+        let entry = Entry::new(call, std::mem::take(&mut self.target), None);
         let (done, _) = oneshot::channel();
         let entry = Some(entry);
         // A full queue counts the line as one that could not be written.

@@ -7,6 +7,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use buntime_http::{HeaderId, HeaderList};
 
+use crate::config::TrustedProxies;
+use crate::message::Peer;
+
+/// Who asks: the last address on the way that no trusted proxy has. What stands
+/// before it anybody could have written.
+pub(crate) fn client(proxies: &TrustedProxies, peer: &Peer, headers: &HeaderList) -> IpAddr {
+    if !peer.trusted_proxy {
+        return peer.address.to_canonical();
+    }
+    let way: Vec<Option<IpAddr>> = if headers.contains(HeaderId::XForwarded) {
+        let lines = headers.iter().filter(|header| {
+            header.id == HeaderId::XForwarded
+                && header.name.eq_ignore_ascii_case(b"x-forwarded-for")
+        });
+        let hops = lines.flat_map(|line| line.value.split(|&byte| byte == b','));
+        hops.map(|hop| hop_address(hop.trim_ascii())).collect()
+    } else {
+        way(headers).map(Some).collect()
+    };
+    let mut client = peer.address;
+    for hop in way.into_iter().rev() {
+        match hop {
+            Some(hop) if proxies.trusts(client) => client = hop,
+            // A trusted proxy that hides its client speaks for it.
+            _ => break,
+        }
+    }
+    client.to_canonical()
+}
+
 /// A parameter of the last element, which is the nearest proxy's own. The caller has
 /// made sure that the proxy is trusted.
 ///
@@ -63,6 +93,12 @@ fn unquoted(value: &[u8]) -> Option<&[u8]> {
     };
     let is_plain = !value.is_empty() && !value.iter().any(|byte| matches!(byte, b'"' | b'\\'));
     is_plain.then_some(value)
+}
+
+/// As [`address`]; here IPv6 may stand without its brackets.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?;
+    text.parse().ok().or_else(|| address(hop))
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80`.
@@ -135,5 +171,37 @@ mod tests {
         headers.push(b"X-Forwarded-Proto", b"https").unwrap();
         assert_eq!(said(&headers, b"host"), None);
         assert_eq!(way(&headers).count(), 0);
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_is_no_trusted_proxy() {
+        let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        for (lines, peer, client) in [
+            (&["6.6.6.6"][..], "9.9.9.9", "9.9.9.9"),
+            (&["6.6.6.6, 9.9.9.9"], "10.0.0.1", "9.9.9.9"),
+            (&["6.6.6.6, 9.9.9.9, 10.0.0.2"], "10.0.0.1", "9.9.9.9"),
+            (&["6.6.6.6", "9.9.9.9:80"], "10.0.0.1", "9.9.9.9"),
+            (&["2001:db8::1"], "10.0.0.1", "2001:db8::1"),
+            (&["[2001:db8::1]:443"], "10.0.0.1", "2001:db8::1"),
+            (&["::ffff:9.9.9.9"], "10.0.0.1", "9.9.9.9"),
+            (&["9.9.9.9, unknown"], "10.0.0.1", "10.0.0.1"),
+            (&["10.0.0.3"], "10.0.0.1", "10.0.0.3"),
+            (&[""], "10.0.0.1", "10.0.0.1"),
+            (&[], "10.0.0.1", "10.0.0.1"),
+        ] {
+            let mut headers = HeaderList::new();
+            for line in lines {
+                headers.push(b"X-Forwarded-For", line.as_bytes()).unwrap();
+            }
+            let address = peer.parse().unwrap();
+            let peer = Peer {
+                address,
+                listener: crate::message::Listener::Public,
+                scheme: crate::message::Scheme::Http,
+                trusted_proxy: proxies.trusts(address),
+            };
+            let found = super::client(&proxies, &peer, &headers);
+            assert_eq!(found.to_string(), client, "{lines:?} by {address}");
+        }
     }
 }

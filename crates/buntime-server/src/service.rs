@@ -14,6 +14,7 @@ use crate::config::{ApiPrefix, BodyLimits, Homepage, TrustedProxies};
 use crate::dispatch::{self, Base, Served};
 use crate::edge::Aborted;
 use crate::failure::{Failure, Form};
+use crate::forwarded;
 use crate::gate::{Gate, Reach, StateChange};
 use crate::health::Readiness;
 use crate::logging::{Level, Logger};
@@ -187,8 +188,14 @@ impl Service {
 
     async fn api(&self, request: Request, reach: Reach, asked: Asked) -> Result<Response, Answer> {
         let login = asked.is_login();
-        self.gate.check_api(&request, reach, login, &self.log)?;
-        self.api.answer(asked, request).await
+        let client = forwarded::client(&self.proxies, &request.peer, &request.headers);
+        if let Err(failure) = self.gate.check_api(&request, reach, login, &self.log) {
+            if failure.status != Failure::NOT_FOUND.status {
+                self.api.audit.refuse_stranger(client, failure.code);
+            }
+            return Err(failure.into());
+        }
+        self.api.answer(asked, request, client).await
     }
 
     fn well_known(&self, request: &Request, name: Option<&str>) -> Result<Response, Answer> {

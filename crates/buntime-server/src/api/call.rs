@@ -1,5 +1,7 @@
 //! A request to the API as its handler sees it.
 
+use std::net::IpAddr;
+
 use buntime_core::access::{Grant, Permit};
 use buntime_core::{Namespace, PackageName};
 use buntime_http::{BodyError, Frame};
@@ -24,14 +26,17 @@ pub(crate) struct Call {
     pub(crate) params: Params,
     /// What the audit log will say of it; handlers add what they learn.
     pub(crate) note: Note,
+    /// Who asks, as far as trusted proxies tell.
+    pub(crate) address: IpAddr,
 }
 
 impl Call {
-    pub(super) fn new(request: Request, params: Params, note: Note) -> Self {
+    pub(super) fn new(request: Request, params: Params, note: Note, address: IpAddr) -> Self {
         Self {
             request,
             params,
             note,
+            address,
         }
     }
 
@@ -102,7 +107,7 @@ impl Call {
 }
 
 /// What stands for the scope of units that have none.
-const UNSCOPED: &str = "_";
+pub(super) const UNSCOPED: &str = "_";
 
 /// What a client is told whose body does not arrive.
 pub(crate) fn body_failed(error: BodyError) -> Answer {

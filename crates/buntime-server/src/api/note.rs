@@ -1,13 +1,17 @@
 //! What the audit log is told of a call: filled while it is handled, told before it
 //! is answered.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use buntime_core::PackageName;
-use buntime_core::access::Principal;
+use buntime_core::access::{Namespaces, Principal};
+use buntime_core::{Namespace, PackageName};
 use parking_lot::Mutex;
 
-use super::route::{Params, Route};
+use super::call::UNSCOPED;
+use super::route::{Access, Params, Route};
+use crate::audit::{self, Actor, Audit, AuditUnavailable, Outcome, Pending, Target};
+use crate::failure::Failure;
 use crate::logging::Logger;
 use crate::message::{Request, Response};
 use crate::service::Answer;
@@ -20,47 +24,114 @@ pub(crate) struct Note(Arc<Known>);
 struct Known {
     route: &'static Route,
     request_id: Box<str>,
+    method: &'static str,
+    path: Box<str>,
+    address: IpAddr,
     learned: Mutex<Learned>,
 }
 
 #[derive(Debug, Default)]
 struct Learned {
     principal: Option<Arc<Principal>>,
-    /// What the call is about: a unit, a path, a key's id.
-    target: String,
-    /// The unit whose namespace decides who sees the line.
-    unit: Option<PackageName>,
+    target: Target,
 }
 
 impl Note {
-    pub(super) fn new(route: &'static Route, request: &Request, params: &Params) -> Self {
-        let target = params.iter().map(|(_, value)| value);
+    pub(super) fn new(
+        route: &'static Route,
+        request: &Request,
+        params: &Params,
+        address: IpAddr,
+    ) -> Self {
+        let named = params.iter().map(|(_, value)| value);
+        let mut target = Target::named(&named.collect::<Vec<_>>().join("/"));
+        match route.access {
+            Access::Server(..) => target.add_server(),
+            Access::Unit(..) => add_scope_in_path(&mut target, params),
+            Access::Public(_) | Access::AnyKey(_) | Access::Granted(..) => {}
+        }
         Self(Arc::new(Known {
             route,
             request_id: request.id.as_str().into(),
+            method: request.method.as_str(),
+            path: request.target.path().as_str().into(),
+            address,
             learned: Mutex::new(Learned {
-                target: target.collect::<Vec<_>>().join("/"),
-                ..Learned::default()
+                principal: None,
+                target,
             }),
         }))
     }
 
-    pub(super) fn by(&self, principal: &Arc<Principal>) {
+    /// Says whose key it is. The router knows, save for a login.
+    pub(crate) fn by(&self, principal: &Arc<Principal>) {
         self.0.learned.lock().principal = Some(Arc::clone(principal));
     }
 
-    /// Says what the call is about, where the path does not: `worker @a/x@1.0.0`.
-    pub(crate) fn target(&self, target: impl Into<String>) {
-        self.0.learned.lock().target = target.into();
+    /// Says what the call is about, where the path does not: `@a/x@1.0.0`, the paths of
+    /// a batch. No secret.
+    pub(crate) fn target(&self, target: impl AsRef<str>) {
+        self.0.learned.lock().target.rename(target.as_ref());
     }
 
-    /// Says which unit the call is about.
+    /// Says which unit the call is about, before it is asked whether the caller may
+    /// touch it. Of several units each is said.
     pub(crate) fn unit(&self, unit: &PackageName) {
-        self.0.learned.lock().unit = Some(unit.clone());
+        self.scope(unit.scope());
     }
 
-    /// Tells of the call, which has come to its end.
-    pub(super) fn finish(&self, log: &Logger, result: &Result<Response, Answer>) {
+    /// As [`Note::unit`], where only the namespace is known.
+    pub(crate) fn scope(&self, scope: Option<&Namespace>) {
+        self.0.learned.lock().target.add_scope(scope);
+    }
+
+    /// Says that the call is about a key that reaches these.
+    pub(crate) fn reach(&self, namespaces: &Namespaces) {
+        self.0.learned.lock().target.add_reach(namespaces);
+    }
+
+    /// Before a route that changes something is handled for somebody who is known.
+    pub(super) async fn begin(&self, audit: &Audit) -> Result<Begun, AuditUnavailable> {
+        let pending = audit.begin(self.call()).await?;
+        Ok(Begun {
+            note: self.clone(),
+            pending: Some(pending),
+        })
+    }
+
+    /// Tells of a call that has come to its end, if there is something to tell.
+    ///
+    /// # Errors
+    /// The line of something that may have been changed could not be written.
+    pub(super) async fn finish(
+        &self,
+        audit: &Audit,
+        begun: Option<Begun>,
+        outcome: Option<Outcome>,
+    ) -> Result<(), AuditUnavailable> {
+        // Nobody is there to be answered: what was begun says so when it is dropped.
+        let Some(outcome) = outcome else {
+            return Ok(());
+        };
+        if let Some(begun) = begun {
+            return begun.finish(outcome).await;
+        }
+        let changes = self.0.route.changes();
+        if !changes && !is_refusal(outcome.status) {
+            return Ok(());
+        }
+        if self.0.learned.lock().principal.is_none() {
+            audit.refuse_stranger(self.0.address, outcome.code.unwrap_or("NO_SESSION"));
+            return Ok(());
+        }
+        let target = self.0.learned.lock().target.clone();
+        let written = audit.record(self.call(), target, outcome).await;
+        // Reading goes on without the log, and so do its refusals.
+        if changes { written } else { Ok(()) }
+    }
+
+    /// A line of the server's own log for what was changed.
+    pub(super) fn log(&self, log: &Logger, outcome: Option<Outcome>) {
         if !self.0.route.changes() {
             return;
         }
@@ -70,14 +141,107 @@ impl Note {
             if let Some(principal) = &learned.principal {
                 fields.text("key", &principal.id);
             }
-            fields.text("target", &learned.target);
-            match result {
-                Ok(response) => fields.add("status", response.status),
-                Err(Answer::Failure(failure)) => fields
-                    .add("status", failure.status)
-                    .text("code", failure.code),
-                Err(Answer::Aborted) => fields.add("aborted", true),
+            fields.text("target", learned.target.name());
+            match outcome {
+                Some(outcome) => fields.add("status", outcome.status),
+                None => fields.add("aborted", true),
             };
+            if let Some(code) = outcome.and_then(|outcome| outcome.code) {
+                fields.text("code", code);
+            }
         });
+    }
+
+    fn call(&self) -> audit::Call {
+        let known = &self.0;
+        let principal = known.learned.lock().principal.clone();
+        let action = match known.route.action {
+            "" => "api.read",
+            action => action,
+        };
+        audit::Call {
+            request_id: known.request_id.clone(),
+            actor: principal.as_deref().map(Actor::from),
+            address: known.address,
+            method: known.method,
+            path: known.path.clone(),
+            action,
+        }
+    }
+}
+
+/// What the audit log knows to be under way. However it ends, it leaves a line.
+#[derive(Debug)]
+pub(super) struct Begun {
+    note: Note,
+    /// `None` once the line is made.
+    pending: Option<Pending>,
+}
+
+impl Begun {
+    async fn finish(mut self, outcome: Outcome) -> Result<(), AuditUnavailable> {
+        let Some(mut pending) = self.pending.take() else {
+            return Ok(());
+        };
+        pending.about(self.note.0.learned.lock().target.clone());
+        pending.finish(outcome).await
+    }
+}
+
+impl Drop for Begun {
+    /// The client went away, or the handler panicked.
+    fn drop(&mut self) {
+        if let Some(mut pending) = self.pending.take() {
+            pending.about(self.note.0.learned.lock().target.clone());
+        }
+    }
+}
+
+/// How a call ends; `None`: nobody is there to be answered.
+pub(super) fn outcome(result: &Result<Response, Answer>) -> Option<Outcome> {
+    match result {
+        Ok(response) => Some(Outcome {
+            status: response.status,
+            code: None,
+        }),
+        Err(Answer::Failure(failure)) => Some(Outcome {
+            status: failure.status,
+            code: Some(failure.code),
+        }),
+        Err(Answer::Aborted) => None,
+    }
+}
+
+/// Whether a reading call that ends so was refused.
+fn is_refusal(status: u16) -> bool {
+    matches!(status, 401 | 403 | 421 | 429)
+}
+
+/// What a call is answered that may not begin.
+pub(super) fn not_begun(_: AuditUnavailable) -> Failure {
+    UNAVAILABLE.saying("The audit log cannot be written: nothing was changed.".to_owned())
+}
+
+/// What a call is answered whose end could not be written.
+pub(super) fn not_told(_: AuditUnavailable) -> Failure {
+    UNAVAILABLE
+        .saying("The audit log cannot be written: it is not told what was changed.".to_owned())
+}
+
+const UNAVAILABLE: Failure =
+    Failure::new(503, "AUDIT_UNAVAILABLE", "The audit log cannot be written.");
+
+/// Of a route over a unit the path says the namespace, also where there is no permit
+/// for it.
+fn add_scope_in_path(target: &mut Target, params: &Params) {
+    let scope = match params.get("plugin") {
+        Some(plugin) => plugin.split_once('/').map(|(scope, _)| scope),
+        None => params.get("scope").filter(|scope| *scope != UNSCOPED),
+    };
+    match scope.map(Namespace::try_from) {
+        None => target.add_scope(None),
+        Some(Ok(scope)) => target.add_scope(Some(&scope)),
+        // What can be no namespace is in none.
+        Some(Err(_)) => {}
     }
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use buntime_core::Namespace;
 use buntime_core::access::{Namespaces, Principal};
-use buntime_core::{Namespace, PackageName};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
@@ -39,7 +39,7 @@ pub struct Line {
     /// The HTTP method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// The path below the API's base, without the query.
+    /// The path, without the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// What was done or refused, such as `worker.upload`.
@@ -84,8 +84,8 @@ impl From<&Principal> for Actor {
     }
 }
 
-/// What a call is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a call is about, and whose eyes that is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     name: String,
     /// Entries of [`Line::namespaces`].
@@ -93,56 +93,40 @@ pub struct Target {
 }
 
 impl Target {
-    /// All of the server.
+    /// Something of this name, of which it is not known yet where it belongs.
     #[must_use]
-    pub fn server(name: &str) -> Self {
-        Self::of(name, SERVER.into())
+    pub fn named(name: &str) -> Self {
+        let mut target = Self::default();
+        target.rename(name);
+        target
     }
 
-    /// A unit, or a version of one.
-    #[must_use]
-    pub fn unit(name: &PackageName, version: Option<&str>) -> Self {
-        let text = match version {
-            Some(version) => &format!("{name}@{version}"),
-            None => name.as_str(),
-        };
-        Self::within(text, name.scope())
+    /// Gives it another name.
+    pub fn rename(&mut self, name: &str) {
+        self.name = cut(name, TARGET_MAX);
     }
 
-    /// Something in the namespace `scope`, or in none: a path, say.
+    /// Its name; empty if it has none.
     #[must_use]
-    pub fn within(name: &str, scope: Option<&Namespace>) -> Self {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// It is, or lies in, a unit of this scope or of none.
+    pub fn add_scope(&mut self, scope: Option<&Namespace>) {
         let namespace = scope.map_or(UNSCOPED.into(), |scope| scope.as_str().to_owned().into());
-        Self::of(name, namespace)
+        self.namespaces.insert(namespace);
     }
 
-    /// Something that reaches all of `namespaces`: a key.
-    #[must_use]
-    pub fn reaching(name: &str, namespaces: &Namespaces) -> Self {
-        Self {
-            name: cut(name, TARGET_MAX),
-            namespaces: namespaces
-                .iter()
-                .map(|entry| entry.to_owned().into())
-                .collect(),
-        }
+    /// It reaches all of these: a key.
+    pub fn add_reach(&mut self, namespaces: &Namespaces) {
+        let entries = namespaces.iter().map(|entry| entry.to_owned().into());
+        self.namespaces.extend(entries);
     }
 
-    /// Both: the two ends of a move, the paths of a batch.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        if self.name.len() < TARGET_MAX {
-            self.name = cut(&format!("{}, {}", self.name, other.name), TARGET_MAX);
-        }
-        self.namespaces.extend(other.namespaces);
-        self
-    }
-
-    fn of(name: &str, namespace: Cow<'static, str>) -> Self {
-        Self {
-            name: cut(name, TARGET_MAX),
-            namespaces: BTreeSet::from([namespace]),
-        }
+    /// It is the server as a whole.
+    pub fn add_server(&mut self) {
+        self.namespaces.insert(SERVER.into());
     }
 }
 
@@ -161,8 +145,8 @@ pub struct Outcome {
 pub(super) struct Entry(Box<Line>);
 
 impl Entry {
-    pub(super) fn new(call: Call, target: Option<Target>, outcome: Option<Outcome>) -> Self {
-        let namespaces = seen_in(call.actor.as_ref(), target.as_ref());
+    pub(super) fn new(call: Call, target: Target, outcome: Option<Outcome>) -> Self {
+        let namespaces = seen_in(call.actor.as_ref(), &target);
         Self(Box::new(Line {
             time: String::new(),
             request_id: Some(cut(&call.request_id, NAME_MAX)),
@@ -171,7 +155,7 @@ impl Entry {
             method: Some(call.method.to_owned()),
             path: Some(cut(&call.path, PATH_MAX)),
             action: call.action.to_owned(),
-            target: target.map(|target| target.name),
+            target: (!target.name.is_empty()).then_some(target.name),
             namespaces,
             status: outcome.map(|outcome| outcome.status),
             code: match outcome {
@@ -215,20 +199,16 @@ impl Entry {
 
 /// Who may see the line: those who reach the target. Where the key reached out of
 /// its own namespaces, those who reach these too: neither side learns of the other.
-fn seen_in(actor: Option<&Actor>, target: Option<&Target>) -> Vec<String> {
+fn seen_in(actor: Option<&Actor>, target: &Target) -> Vec<String> {
     let reach = actor.and_then(|actor| actor.namespaces.as_ref());
-    let own = || reach.into_iter().flat_map(Namespaces::iter);
-    let Some(target) = target else {
-        let own: Vec<String> = own().map(str::to_owned).collect();
-        return if own.is_empty() {
-            vec![SERVER.to_owned()]
-        } else {
-            own
-        };
-    };
     let mut all: BTreeSet<&str> = target.namespaces.iter().map(|name| &**name).collect();
-    if !reach.is_some_and(|reach| all.iter().all(|name| reaches(reach, name))) {
-        all.extend(own());
+    let inside = reach.is_some_and(|reach| all.iter().all(|name| reaches(reach, name)));
+    // Of what is about nothing yet, its own namespaces are all that is known.
+    if all.is_empty() || !inside {
+        all.extend(reach.into_iter().flat_map(Namespaces::iter));
+    }
+    if all.is_empty() {
+        all.insert(SERVER);
     }
     all.into_iter().map(str::to_owned).collect()
 }

@@ -3,6 +3,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
 
+use buntime_core::PackageName;
 use buntime_core::access::Permissions;
 use buntime_core::access::{KeyId, Namespaces, Principal, Rights, Role};
 use proptest::prelude::*;
@@ -56,7 +57,23 @@ fn call(id: &str, action: &'static str, actor: Option<Actor>) -> Call {
 }
 
 fn unit(name: &str) -> Target {
-    Target::unit(&name.parse().unwrap(), Some("1.0.0"))
+    let mut target = Target::named(&format!("{name}@1.0.0"));
+    target.add_scope(name.parse::<PackageName>().unwrap().scope());
+    target
+}
+
+fn server(name: &str) -> Target {
+    let mut target = Target::named(name);
+    target.add_server();
+    target
+}
+
+fn units(names: &[&str]) -> Target {
+    let mut target = Target::named(&names.join(", "));
+    for name in names {
+        target.add_scope(name.parse::<PackageName>().unwrap().scope());
+    }
+    target
 }
 
 const DONE: Outcome = Outcome {
@@ -122,7 +139,7 @@ async fn a_call_that_is_cut_off_leaves_its_line_too() {
     let dir = tempfile::tempdir().unwrap();
     let (audit, _) = open(&dir, Limits::default());
     let mut pending = audit.begin(call("r", "key.revoke", None)).await.unwrap();
-    pending.about(Target::server("k"));
+    pending.about(server("k"));
     drop(pending);
     audit.flush().await.unwrap();
     let lines = lines(&dir);
@@ -142,8 +159,8 @@ async fn a2_whatever_a_name_holds_a_line_is_one_line_of_json() {
     for text in [nasty, &long] {
         let mut call = call(text, "x", Some(key(text, &["*"])));
         call.path = text.into();
-        let target = Target::within(text, None).and(Target::within(text, None));
-        audit.refuse(call, Some(target), DONE).await.unwrap();
+        let target = Target::named(text);
+        audit.record(call, target, DONE).await.unwrap();
     }
     let text = fs::read_to_string(dir.path().join("audit.log")).unwrap();
     assert_eq!(text.matches('\n').count(), 2);
@@ -155,7 +172,7 @@ async fn a2_whatever_a_name_holds_a_line_is_one_line_of_json() {
     assert!(text.lines().all(|line| line.len() < line::LONGEST));
     let lines = lines(&dir);
     assert_eq!(lines[0]["key"]["name"], nasty);
-    assert_eq!(lines[0]["target"], format!("{nasty}, {nasty}"));
+    assert_eq!(lines[0]["target"], nasty);
     assert!(lines[1]["target"].as_str().unwrap().ends_with('…'));
 }
 
@@ -212,7 +229,7 @@ async fn after_a_crash_the_next_line_is_a_line_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (audit, _) = open(&dir, Limits::default());
     audit
-        .refuse(call("r-1", "x", None), None, DONE)
+        .record(call("r-1", "x", None), Target::default(), DONE)
         .await
         .unwrap();
     drop(audit);
@@ -223,7 +240,7 @@ async fn after_a_crash_the_next_line_is_a_line_of_its_own() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let (audit, _) = open(&dir, Limits::default());
     audit
-        .refuse(call("r-2", "x", None), None, DONE)
+        .record(call("r-2", "x", None), Target::default(), DONE)
         .await
         .unwrap();
     let everything = reach(&["*"]);
@@ -322,27 +339,23 @@ async fn many_strangers_share_lines() {
 async fn lines_are_seen_within_the_readers_namespaces() {
     let dir = tempfile::tempdir().unwrap();
     let (audit, _) = open(&dir, Limits::default());
-    let write = |id: &'static str, actor: &[&str], target: Option<Target>| {
+    let write = |id: &'static str, actor: &[&str], target: Target| {
         let call = call(id, "x", Some(key("k", actor)));
-        audit.refuse(call, target, DONE)
+        audit.record(call, target, DONE)
     };
-    write("own", &["@a"], Some(unit("@a/x"))).await.unwrap();
-    write("by root", &["*"], Some(unit("@a/x"))).await.unwrap();
-    write("other", &["@b"], Some(unit("@b/x"))).await.unwrap();
-    write("unscoped", &["*"], Some(unit("x"))).await.unwrap();
-    write("server", &["*"], Some(Target::server("plugins")))
+    write("own", &["@a"], unit("@a/x")).await.unwrap();
+    write("by root", &["*"], unit("@a/x")).await.unwrap();
+    write("other", &["@b"], unit("@b/x")).await.unwrap();
+    write("unscoped", &["*"], unit("x")).await.unwrap();
+    write("server", &["*"], server("plugins")).await.unwrap();
+    // Reached out of its namespaces: neither side is told of the other.
+    write("a to b", &["@a"], unit("@b/x")).await.unwrap();
+    write("a and b", &["@a", "@b"], units(&["@a/x", "@b/x"]))
         .await
         .unwrap();
-    // Reached out of its namespaces: neither side is told of the other.
-    write("a to b", &["@a"], Some(unit("@b/x"))).await.unwrap();
-    write(
-        "a and b",
-        &["@a", "@b"],
-        Some(unit("@a/x").and(unit("@b/x"))),
-    )
-    .await
-    .unwrap();
-    write("of nothing", &["@a"], None).await.unwrap();
+    write("of nothing", &["@a"], Target::default())
+        .await
+        .unwrap();
     audit.refuse_stranger([1, 1, 1, 1].into(), "AUTH_REQUIRED");
     audit.flush().await.unwrap();
     let seen = |reader: &[&str]| {
@@ -377,7 +390,7 @@ async fn a_query_takes_what_it_names() {
         ("4", "key.create", "@b/x"),
     ] {
         let call = call(id, action, Some(key("k", &["*"])));
-        audit.refuse(call, Some(unit(target)), DONE).await.unwrap();
+        audit.record(call, unit(target), DONE).await.unwrap();
     }
     let everything = reach(&["*"]);
     let ids = |query: Query<'_>| {
@@ -493,8 +506,8 @@ fn times_and_cursors_are_read_strictly() {
 /// Lines of a file, of one length each so that the model knows where files end.
 fn some_line(n: u32, length: usize) -> Vec<u8> {
     let call = call(&n.to_string(), "x", None);
-    let target = Target::server(&"t".repeat(length));
-    let entry = Entry::new(call, Some(target), Some(DONE));
+    let target = server(&"t".repeat(length));
+    let entry = Entry::new(call, target, Some(DONE));
     entry.render(crate::logging::Timestamp::now())
 }
 

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use self::model::{Expected, Model, UNITS};
 use super::*;
 use crate::access::Access;
+use crate::audit::{self, Audit};
 use crate::catalog::{CatalogEvents, Entry, Problem, Unit};
 use crate::config::{AdminOrigin, ApiConfig};
 use crate::message::Protocol;
@@ -104,7 +105,9 @@ fn service(apps: &Path, model: &Model) -> Service {
     });
     let catalog = Catalog::open([&apps.to_path_buf()], sites);
     let log = Logger::capture().0;
+    let audit = Audit::open(apps, audit::Limits::default(), log.clone()).unwrap();
     let api = Arc::new(Management {
+        audit,
         access: Access::new(None),
         catalog: catalog.clone(),
         plugins: InstalledPlugins::new(Plugins::default(), Vec::new(), prefix.clone()),
