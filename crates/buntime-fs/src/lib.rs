@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod archive;
 mod rel_path;
 mod root;
 pub mod static_files;

@@ -5,7 +5,7 @@ pub(crate) mod walk;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -209,6 +209,11 @@ impl Root {
     fn from_handle(directory: OwnedFd) -> Result<Self, OpenError> {
         let info = FileInfo::new(&rustix::fs::fstat(&directory)?);
         Ok(Self { directory, info })
+    }
+
+    /// For calls beneath it that the crate's other modules make.
+    pub(crate) fn handle(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
     }
 
     /// What the system says about the directory, as of when it was opened.
