@@ -54,17 +54,30 @@ impl<S: Read + Write> Connection<S> {
         path: &str,
         body: &[u8],
     ) -> std::io::Result<u16> {
+        self.ask(method, path, "", body, &mut std::io::sink())
+    }
+
+    /// The same with further header lines, each with its end, and with the answer's body
+    /// copied to `into`.
+    pub(crate) fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+        into: &mut impl Write,
+    ) -> std::io::Result<u16> {
         let mut message = format!(
-            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n{headers}\r\n",
             body.len()
         )
         .into_bytes();
         message.extend_from_slice(body);
         self.stream.get_mut().write_all(&message)?;
-        self.response(method == "HEAD")
+        self.response(method == "HEAD", into)
     }
 
-    fn response(&mut self, head_only: bool) -> std::io::Result<u16> {
+    fn response(&mut self, head_only: bool, into: &mut impl Write) -> std::io::Result<u16> {
         let status = self
             .line()?
             .split(' ')
@@ -89,12 +102,12 @@ impl<S: Read + Write> Connection<S> {
             return Ok(status);
         }
         if !chunked {
-            self.skip(length)?;
+            self.copy(length, into)?;
             return Ok(status);
         }
         loop {
             let size = u64::from_str_radix(self.line()?.trim(), 16).map_err(|_| bad("chunk"))?;
-            self.skip(size)?;
+            self.copy(size, into)?;
             self.line()?;
             if size == 0 {
                 return Ok(status);
@@ -111,11 +124,11 @@ impl<S: Read + Write> Connection<S> {
         Ok(line)
     }
 
-    fn skip(&mut self, length: u64) -> std::io::Result<()> {
+    fn copy(&mut self, length: u64, into: &mut impl Write) -> std::io::Result<()> {
         if length > MAX_BODY {
             return Err(bad("length"));
         }
-        let copied = std::io::copy(&mut self.stream.by_ref().take(length), &mut std::io::sink())?;
+        let copied = std::io::copy(&mut self.stream.by_ref().take(length), into)?;
         if copied < length {
             Err(std::io::ErrorKind::UnexpectedEof.into())
         } else {

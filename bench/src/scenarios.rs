@@ -1,5 +1,6 @@
 //! What is measured, and in which order.
 
+mod api;
 mod cold;
 
 use std::time::Duration;
@@ -128,6 +129,9 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     if plan.wants("apps") {
         many_apps(plan, &servers, &mut report)?;
     }
+    if plan.wants("api") {
+        api::small_route(plan, &servers, &mut report)?;
+    }
     if plan.wants("ephemeral") {
         cold::ephemeral(plan, &mut servers, &mut report)?;
     }
@@ -139,6 +143,9 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         Goal::AtMost(30.0),
     );
     drop(servers);
+    if plan.wants("list") {
+        api::long_list(plan, &mut report)?;
+    }
     if plan.wants("memory") {
         idle_workers(plan, &mut report)?;
     }
@@ -163,6 +170,7 @@ fn warm_scenario(plan: &Plan, servers: &Servers, warm: &Warm, report: &mut Repor
         url: servers.url(system, warm.app, warm.path),
         connections: warm.connections,
         script: warm.script.map(str::to_owned),
+        header: None,
         argument: None,
     };
     let all = in_turns(plan, warm.name, warm.systems, |&system, each| {
@@ -291,6 +299,7 @@ fn many_apps(plan: &Plan, servers: &Servers, report: &mut Report) -> Result<()> 
         url: format!("http://127.0.0.1:{port}/app-00/"),
         connections: 50,
         script: Some("bench/wrk/apps.lua".to_owned()),
+        header: None,
         argument: Some(apps),
     };
     let targets = [

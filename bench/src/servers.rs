@@ -14,6 +14,9 @@ use crate::{BenchError, Context as _, Result, client};
 /// Apps that run behind all three.
 const PROXIED: [&str; 4] = ["noop", "echo", "wait", "download"];
 
+/// The root key of every server of ours here.
+pub(crate) const ROOT_KEY: &str = "root-key-of-the-benchmark";
+
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(client::loopback(0)).context(|| "no free port".to_owned())?;
@@ -84,6 +87,7 @@ impl Ours {
                 .env("RUNTIME_WORKER_DIRS", roots)
                 .env("RUNTIME_STATE_DIR", state.path().join("state"))
                 .env("RUNTIME_BUN", bun()?)
+                .env("RUNTIME_ROOT_KEY", ROOT_KEY)
                 .stdin(Stdio::null())
                 .stdout(stdout)
                 .stderr(stderr),

@@ -11,6 +11,8 @@ pub(crate) struct Load {
     pub(crate) url: String,
     pub(crate) connections: u32,
     pub(crate) script: Option<String>,
+    /// `Name: value`
+    pub(crate) header: Option<String>,
     /// For the script.
     pub(crate) argument: Option<&'static str>,
 }
@@ -36,6 +38,9 @@ pub(crate) fn run(load: &Load, duration: Duration) -> Result<Seen> {
         .stdin(Stdio::null());
     if let Some(script) = &load.script {
         command.arg(format!("--script={script}"));
+    }
+    if let Some(header) = &load.header {
+        command.args(["--header", header]);
     }
     command.arg(&load.url);
     if let Some(argument) = load.argument {
