@@ -26,7 +26,7 @@ use crate::catalog::{Problem, Source, Topic};
 use crate::config::ApiPrefix;
 use crate::logging::Logger;
 
-pub(crate) use self::installed::{InstalledPlugins, NotReloaded};
+pub(crate) use self::installed::{InstalledPlugins, NotReloaded, NotRemoved};
 
 /// What a look-alike login page would be served from; no app has this name either.
 const PANEL: &str = "cpanel";
@@ -134,6 +134,15 @@ impl Plugins {
             problems.push(plugin.refused(&format!("base \"{base}\" already belongs to {owner}")));
             false
         });
+    }
+
+    /// The same without one of them.
+    fn without(&self, name: &PackageName) -> Self {
+        let kept = self.accepted.iter().filter(|plugin| plugin.name != *name);
+        Self {
+            accepted: kept.cloned().collect(),
+            problems: self.problems.clone(),
+        }
     }
 
     /// The plugins that count, in the order of roots and paths.

@@ -10,12 +10,12 @@ use serde_json::json;
 
 use super::Api;
 use super::call::Call;
-use super::json::{reply, success};
+use super::json::{done, reply, success};
 use super::route::{Access, Route};
 use crate::catalog::Source;
 use crate::failure::Failure;
 use crate::message::Response;
-use crate::plugins::{NotReloaded, Plugin, tell_of};
+use crate::plugins::{NotReloaded, NotRemoved, Plugin, tell_of};
 use crate::service::Answer;
 
 pub(super) const ROUTES: &[Route] = &[
@@ -39,6 +39,15 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "plugin.reload",
         "Reads all plugins again and swaps the whole set, or leaves it as it is.",
+    ),
+    Route::change(
+        Method::Delete,
+        "/plugins/:plugin",
+        Access::Unit(Permission::PluginsRemove, |api, call, permit, name| {
+            Box::pin(remove(api, call, permit, name))
+        }),
+        "plugin.remove",
+        "Removes a plugin; its name is URL-encoded.",
     ),
 ];
 
@@ -113,6 +122,44 @@ async fn reload(api: Arc<Api>, _: Call, _: Permit) -> Result<Response, Answer> {
         }
     }
 }
+
+async fn remove(
+    api: Arc<Api>,
+    _: Call,
+    permit: Permit,
+    name: PackageName,
+) -> Result<Response, Answer> {
+    let removing = Arc::clone(&api);
+    let removed = tokio::task::spawn_blocking(move || removing.plugins.remove(&permit, &name));
+    match removed.await.map_err(|_| Failure::INTERNAL)? {
+        Ok(()) => Ok(done()),
+        Err(error) => Err(not_removed(error, &api).into()),
+    }
+}
+
+fn not_removed(error: NotRemoved, api: &Api) -> Failure {
+    match error {
+        NotRemoved::NotFound => PLUGIN_NOT_FOUND,
+        NotRemoved::BuiltIn => Failure::new(
+            403,
+            "BUILT_IN_PLUGIN_REMOVE_FORBIDDEN",
+            "Built-in plugins cannot be removed.",
+        ),
+        NotRemoved::Denied(denied) => denied.into(),
+        NotRemoved::Open(_) | NotRemoved::Write(_) => {
+            api.log.error("plugins", "A plugin stays", |fields| {
+                fields.error(&error);
+            });
+            Failure::new(
+                503,
+                "STORAGE_UNAVAILABLE",
+                "The plugin's folder cannot be removed. The server's log says why.",
+            )
+        }
+    }
+}
+
+const PLUGIN_NOT_FOUND: Failure = Failure::new(404, "PLUGIN_NOT_FOUND", "There is no such plugin.");
 
 fn not_reloaded(error: &NotReloaded, api: &Api) -> Failure {
     let failure = Failure::new(409, "PLUGIN_RELOAD_FAILED", "");

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use buntime_core::PackageName;
+use buntime_core::access::{Denied, Permission, Permit};
+use buntime_fs::{OpenError, RelPath, Staging, Tree, WriteError};
 use parking_lot::Mutex;
 
 use super::{BadBases, Plugins};
-use crate::catalog::{Problem, Severity};
+use crate::catalog::{Problem, Severity, Source};
 use crate::config::ApiPrefix;
 
 /// The set of plugins, replaced as a whole or not at all.
@@ -29,6 +32,26 @@ pub(crate) enum NotReloaded {
     /// At least one plugin would not be there.
     #[error("{} of the plugins cannot be loaded", .0.len())]
     Problems(Vec<Problem>),
+}
+
+/// Why a plugin stays.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotRemoved {
+    /// It is not there.
+    #[error("there is no such plugin")]
+    NotFound,
+    /// It belongs to the installation.
+    #[error("built-in plugins cannot be removed")]
+    BuiltIn,
+    /// The permit is for something else.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Its root cannot be opened.
+    #[error("the plugin's folder cannot be opened")]
+    Open(#[from] OpenError),
+    /// Its folder cannot be removed.
+    #[error("the plugin's folder cannot be removed")]
+    Write(#[from] WriteError),
 }
 
 impl InstalledPlugins {
@@ -71,5 +94,28 @@ impl InstalledPlugins {
         let plugins = Arc::new(plugins);
         self.current.store(Arc::clone(&plugins));
         Ok(plugins)
+    }
+
+    /// Removes a plugin: its folder in one step, and it from the set. Blocks.
+    ///
+    /// # Errors
+    /// It is not there, built-in, or its folder cannot be removed; then it stays.
+    pub(crate) fn remove(&self, permit: &Permit, name: &PackageName) -> Result<(), NotRemoved> {
+        permit.covers(Permission::PluginsRemove, name)?;
+        let _one_at_a_time = self.reloading.lock();
+        let current = self.current();
+        let mut accepted = current.accepted().iter();
+        let plugin = accepted
+            .find(|plugin| plugin.name == *name)
+            .ok_or(NotRemoved::NotFound)?;
+        if plugin.source == Source::BuiltIn {
+            return Err(NotRemoved::BuiltIn);
+        }
+        let below = plugin.dir.strip_prefix(&plugin.root).ok();
+        let below = below.and_then(|path| RelPath::try_from(path.to_str()?).ok());
+        let below = below.ok_or(NotRemoved::NotFound)?;
+        Staging::discard(&Tree::open(&plugin.root)?, &below)?;
+        self.current.store(Arc::new(current.without(name)));
+        Ok(())
     }
 }

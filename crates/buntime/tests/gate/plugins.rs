@@ -112,3 +112,35 @@ fn a_reload_takes_all_plugins_or_none() {
     assert_eq!(response.json()["data"]["plugins"], 3, "{}", response.text());
     assert_eq!(names(), ["plain", "@acme/auth", "good"]);
 }
+
+#[test]
+fn a_plugin_is_removed_at_once_and_a_built_in_one_never() {
+    let server = server();
+    for (path, status, code) in [
+        (
+            "/api/plugins/plain",
+            403,
+            "BUILT_IN_PLUGIN_REMOVE_FORBIDDEN",
+        ),
+        ("/api/plugins/nothing", 404, "PLUGIN_NOT_FOUND"),
+        ("/api/plugins/@acme%2fnothing", 404, "PLUGIN_NOT_FOUND"),
+        ("/api/plugins/@acme%2f..", 404, "NOT_FOUND"),
+        ("/api/plugins/%2e%2e", 400, "BAD_PATH"),
+    ] {
+        let response = ask(&server, "DELETE", path);
+        assert_eq!(
+            (response.status, response.error_code().as_str()),
+            (status, code),
+            "{path}"
+        );
+    }
+    let response = ask(&server, "DELETE", "/api/plugins/@acme%2Fauth");
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert!(!server.dir().join("plugins/@acme/auth").exists());
+    let list = ask(&server, "GET", "/api/plugins").json();
+    assert_eq!(list.as_array().unwrap().len(), 1);
+    assert_eq!(
+        ask(&server, "DELETE", "/api/plugins/@acme%2fauth").status,
+        404
+    );
+}
