@@ -3,6 +3,7 @@
 pub mod access;
 pub mod dotenv;
 
+mod address;
 mod diagnostic;
 mod duration;
 mod entrypoint;
@@ -18,6 +19,7 @@ mod size;
 mod version;
 mod yaml;
 
+pub use address::AddressKind;
 pub use diagnostic::{Diagnostic, DiagnosticKind, ManifestErrors, Parsed};
 pub use duration::{DurationError, HumanDuration, parse_duration};
 pub use entrypoint::{EntrypointError, normalize_entrypoint};
@@ -26,8 +28,8 @@ pub use glob::{GlobError, RouteGlob, RouteGlobs};
 pub use install_plan::{InstallPlan, InstallPlanError};
 pub use manifest::{
     BodyLimit, BundleMode, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS, DEFAULT_PLUGIN_ENTRIES,
-    HostPort, Instances, Limits, MANIFEST_MAX_BYTES, Manifest, Menu, NetPermission, Permissions,
-    PluginManifest, PluginManifestErrors, Visibility,
+    FreeLimits, Grants, HostPort, Instances, Limits, MANIFEST_MAX_BYTES, Manifest, Menu,
+    NetPermission, NotGranted, Permissions, PluginManifest, PluginManifestErrors, Visibility,
 };
 pub use name::{NameError, Namespace, PackageName};
 pub use origin::{Origin, OriginError};

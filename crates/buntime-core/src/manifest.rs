@@ -1,5 +1,6 @@
 //! What an app says of itself: `manifest.yaml` (contract §3).
 
+mod grants;
 mod plugin;
 mod reader;
 mod sections;
@@ -8,6 +9,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::grants::{FreeLimits, Grants, NotGranted};
 pub use self::plugin::{DEFAULT_PLUGIN_ENTRIES, Menu, PluginManifest, PluginManifestErrors};
 use crate::diagnostic::{ManifestErrors, Parsed};
 use crate::{ByteSize, Origin, PackageName, RouteGlobs, Version};
@@ -235,6 +237,10 @@ pub struct Limits {
     pub memory: Option<ByteSize>,
     /// Processors, as in `0.5` or `2`; above zero and finite.
     pub cpu: Option<f64>,
+    /// What its data directory may hold.
+    pub disk: Option<ByteSize>,
+    /// Standard output and errors that are kept, each second.
+    pub output: Option<ByteSize>,
     /// How many worker processes may serve the app at once.
     pub instances: Instances,
 }

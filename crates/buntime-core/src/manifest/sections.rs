@@ -218,13 +218,15 @@ fn net(field: &mut Field<'_, '_>) -> Option<NetPermission> {
 
 pub(super) fn limits(field: &mut Field<'_, '_>) -> Option<Limits> {
     let mut limits = Limits::default();
-    let accepted = "a mapping with `memory`, `cpu` and `instances`";
+    let accepted = "a mapping with `memory`, `cpu`, `disk`, `output` and `instances`";
     each_key(
         field,
         accepted,
-        &["memory", "cpu", "instances"],
+        &["memory", "cpu", "disk", "output", "instances"],
         |name, value| match name {
-            "memory" => memory(value).map(|memory| limits.memory = Some(memory)),
+            "memory" => some_size(value).map(|size| limits.memory = Some(size)),
+            "disk" => some_size(value).map(|size| limits.disk = Some(size)),
+            "output" => some_size(value).map(|size| limits.output = Some(size)),
             "cpu" => cpu(value).map(|cpu| limits.cpu = Some(cpu)),
             _ => instances(value).map(|instances| limits.instances = instances),
         },
@@ -232,7 +234,7 @@ pub(super) fn limits(field: &mut Field<'_, '_>) -> Option<Limits> {
     Some(limits)
 }
 
-fn memory(field: &mut Field<'_, '_>) -> Option<ByteSize> {
+fn some_size(field: &mut Field<'_, '_>) -> Option<ByteSize> {
     let size = field.size()?;
     if size.bytes() == 0 {
         return field.refuse("a size above zero, as in `256mb`");

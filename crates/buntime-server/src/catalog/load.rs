@@ -183,6 +183,8 @@ impl Loading<'_> {
             ),
             ("limits.memory", manifest.limits.memory.is_some()),
             ("limits.cpu", manifest.limits.cpu.is_some()),
+            ("limits.disk", manifest.limits.disk.is_some()),
+            ("limits.output", manifest.limits.output.is_some()),
             ("cron", !manifest.cron.is_empty()),
             ("publicRoutes", !manifest.public_routes.is_empty()),
             ("visibility", manifest.visibility != Visibility::default()),

@@ -1,0 +1,145 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::Manifest;
+
+fn asks(yaml: &str) -> Manifest {
+    Manifest::parse(yaml, "manifest.yaml").unwrap().value
+}
+
+fn refused(grants: &str, unit: &str, manifest: &str) -> Vec<String> {
+    let grants = Grants::parse(grants, "grants.yaml").unwrap().value;
+    let asked = asks(manifest);
+    let refused = grants.refused(
+        &unit.parse().unwrap(),
+        &asked.permissions,
+        &asked.limits,
+        &FreeLimits::default(),
+    );
+    refused.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_every_unit_may_have_needs_no_grant() {
+    for manifest in [
+        "",
+        "permissions: {net: none}\n",
+        "permissions: {net: public}\n",
+        "permissions: {net: ['api.example.com:443', '1.1.1.1:53']}\n",
+        "limits: {memory: 512mb, cpu: 1, disk: 1gb, output: 1mb, instances: 1..8}\n",
+        "limits: {memory: 64mb, cpu: 0.1}\n",
+    ] {
+        assert_eq!(refused("", "shop", manifest), [""; 0], "{manifest}");
+    }
+}
+
+#[test]
+fn all_that_was_not_granted_is_named() {
+    let manifest = "permissions: {read: [/srv/maps], write: [/srv/out], spawn: true, \
+        net: ['db.internal:5432', '10.0.0.1:80', 'localhost:8000', '169.254.169.254:80']}\n\
+        limits: {memory: 1gb, cpu: 2.5, disk: 2gb, output: 2mb, instances: 9}\n";
+    assert_eq!(
+        refused("", "shop", manifest),
+        [
+            "permissions.read: /srv/maps",
+            "permissions.write: /srv/out",
+            "permissions.spawn: true",
+            "permissions.net: db.internal:5432",
+            "permissions.net: 10.0.0.1:80",
+            "permissions.net: localhost:8000 (never granted)",
+            "permissions.net: 169.254.169.254:80 (never granted)",
+            "limits.memory: 1gb",
+            "limits.disk: 2gb",
+            "limits.output: 2mb",
+            "limits.cpu: 2.5",
+            "limits.instances: 9",
+        ]
+    );
+}
+
+#[test]
+fn what_is_granted_to_a_unit_its_scope_and_all_adds_up() {
+    let grants = "\
+        '@acme/shop': {permissions: {net: ['db.internal:5432'], spawn: true}}\n\
+        '@acme/*': {permissions: {read: [/srv]}, limits: {memory: 1gb}}\n\
+        '*': {limits: {cpu: 2}}\n";
+    let manifest = "permissions: {read: [/srv/maps], spawn: true, net: ['db.internal:5432']}\n\
+        limits: {memory: 1gb, cpu: 2}\n";
+    assert_eq!(refused(grants, "@acme/shop", manifest), [""; 0]);
+    assert_eq!(
+        refused(grants, "@acme/other", manifest),
+        [
+            "permissions.spawn: true",
+            "permissions.net: db.internal:5432"
+        ]
+    );
+    assert_eq!(refused(grants, "@acme.evil/shop", manifest).len(), 4);
+    assert_eq!(refused(grants, "shop", manifest).len(), 4);
+}
+
+#[test]
+fn a_granted_folder_holds_what_lies_below_it_and_nothing_beside_it() {
+    let grants = "shop: {permissions: {read: [/srv/maps], write: [/srv/out]}}\n";
+    let read = |path: &str| {
+        refused(
+            grants,
+            "shop",
+            &format!("permissions: {{read: ['{path}']}}\n"),
+        )
+    };
+    for granted in [
+        "/srv/maps",
+        "/srv/maps/",
+        "/srv/maps/eu/a.bin",
+        "/srv/out/x",
+    ] {
+        assert_eq!(read(granted), [""; 0], "{granted}");
+    }
+    for refused in ["/srv", "/", "/srv/mapsx", "srv/maps", "/srv/./map"] {
+        assert_eq!(read(refused).len(), 1, "{refused}");
+    }
+    let write = refused(grants, "shop", "permissions: {write: [/srv/maps/x]}\n");
+    assert_eq!(write, ["permissions.write: /srv/maps/x"]);
+}
+
+#[test]
+fn mistakes_in_the_file_are_told_together() {
+    let errors = Grants::parse(
+        "shop: yes\n'@acme': {limits: {memory: 1gb}}\n'a b': {}\nok: {limits: {memory: much, cpus: 2}}\n",
+        "grants.yaml",
+    )
+    .unwrap_err();
+    let text = errors.to_string();
+    for part in [
+        "grants.yaml:1:7: shop: `yes` is not accepted",
+        "grants.yaml:2:1: @acme: is no unit",
+        "grants.yaml:3:1: a b: is no unit",
+        "grants.yaml:4:23: ok.limits.memory: `much`",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(
+        errors.warnings[0]
+            .to_string()
+            .contains("did you mean `cpu`")
+    );
+    assert!(Grants::parse("", "g").unwrap().value == Grants::default());
+}
+
+proptest! {
+    /// Grants only ever take refusals away.
+    #[test]
+    fn granting_more_refuses_no_more(memory in 1_u64..4, granted in 1_u64..4, spawn: bool, may: bool) {
+        let manifest = format!("permissions: {{spawn: {spawn}}}\nlimits: {{memory: {memory}gb}}\n");
+        let grants = format!("shop: {{permissions: {{spawn: {may}}}, limits: {{memory: {granted}gb}}}}\n");
+        let before = refused("", "shop", &manifest);
+        let after = refused(&grants, "shop", &manifest);
+        prop_assert!(after.iter().all(|one| before.contains(one)));
+        prop_assert_eq!(after.is_empty(), (!spawn || may) && memory <= granted);
+    }
+
+    #[test]
+    fn reading_never_panics(text in "[ -~\n]{0,200}") {
+        let _ = Grants::parse(&text, "grants.yaml");
+    }
+}
