@@ -295,36 +295,13 @@ fn over_limits(
         let granted = granted.iter().filter_map(|one| of(&one.limits));
         granted.fold(free, ByteSize::max)
     };
-    let sizes: [(
-        _,
-        fn(&Limits) -> Option<ByteSize>,
-        _,
-        fn(ByteSize) -> NotGranted,
-    ); 3] = [
-        (
-            asked.memory,
-            |limits| limits.memory,
-            free.memory,
-            NotGranted::Memory,
-        ),
-        (
-            asked.disk,
-            |limits| limits.disk,
-            free.disk,
-            NotGranted::Disk,
-        ),
-        (
-            asked.output,
-            |limits| limits.output,
-            free.output,
-            NotGranted::Output,
-        ),
-    ];
-    for (asked, of, free, refuse) in sizes {
-        if let Some(asked) = asked.filter(|asked| *asked > most(of, free)) {
-            refused.push(refuse(asked));
-        }
-    }
+    let over = |asked: Option<ByteSize>, most| asked.filter(|asked| *asked > most);
+    let memory = over(asked.memory, most(|limits| limits.memory, free.memory));
+    let disk = over(asked.disk, most(|limits| limits.disk, free.disk));
+    let output = over(asked.output, most(|limits| limits.output, free.output));
+    refused.extend(memory.map(NotGranted::Memory));
+    refused.extend(disk.map(NotGranted::Disk));
+    refused.extend(output.map(NotGranted::Output));
     let cpus = granted.iter().filter_map(|one| one.limits.cpu);
     let cpus = cpus.fold(free.cpu, f64::max);
     if let Some(asked) = asked.cpu.filter(|asked| *asked > cpus) {
