@@ -12,6 +12,8 @@
 //! of the folder above it, with `O_NOFOLLOW` and `O_EXCL`, so that even somebody who
 //! writes into the folder meanwhile cannot lead anything outside of it.
 //!
+//! [`ZipStream`] is the other direction: folders as a `.zip`, made while it is sent.
+//!
 //! An unpacking that fails leaves what it wrote so far: the caller unpacks into a fresh
 //! folder and removes it.
 
@@ -25,6 +27,7 @@ mod sink;
 mod source;
 mod tar;
 mod zip;
+mod zip_stream;
 
 use std::fs::File;
 use std::io;
@@ -34,6 +37,7 @@ use crate::root::edit::Tree;
 
 pub use error::{ArchiveError, Clash, EntryLabel, Excess, Unsafe};
 pub use source::ReadAt;
+pub use zip_stream::{Keep, ZipPart, ZipStream};
 
 use builder::Builder;
 use sink::{Filling, Nowhere, Sink};

@@ -99,7 +99,7 @@ impl Index {
 /// The segment without what some file system ignores: letter case, and whether an accent
 /// is a character of its own. Upper case first brings more together than lower case alone
 /// (`ſ` and `s`, `ß` and `ss`), as case folding file systems do.
-fn fold(segment: &str) -> Cow<'_, str> {
+pub(super) fn fold(segment: &str) -> Cow<'_, str> {
     if segment.is_ascii() {
         return if segment.bytes().any(|byte| byte.is_ascii_uppercase()) {
             segment.to_ascii_lowercase().into()

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// What a folder holds: contents and modes of files by path, and folders with a slash.
-type Held = BTreeMap<String, (Vec<u8>, u32)>;
+pub(super) type Held = BTreeMap<String, (Vec<u8>, u32)>;
 
 pub(super) fn kind_of(format: Format) -> ArchiveKind {
     match format {
