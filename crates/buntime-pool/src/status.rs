@@ -83,7 +83,7 @@ pub struct AppStatus {
 }
 
 /// The whole pool.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolStatus {
     /// Most workers that belong to an app.

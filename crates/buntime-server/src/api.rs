@@ -9,6 +9,7 @@
 mod audit;
 mod call;
 mod json;
+mod metrics;
 mod multipart;
 mod note;
 mod plugins;
@@ -34,6 +35,7 @@ use crate::failure::Failure;
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Request, Response};
+use crate::metrics::Metrics;
 use crate::plugins::InstalledPlugins;
 use crate::service::Answer;
 
@@ -41,6 +43,7 @@ use crate::service::Answer;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) audit: Audit,
+    pub(crate) metrics: Metrics,
     pub(crate) access: Keys,
     pub(crate) catalog: Catalog<Served>,
     pub(crate) plugins: InstalledPlugins,

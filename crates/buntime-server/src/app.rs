@@ -32,6 +32,7 @@ use crate::gate::Gate;
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Listener, Scheme};
+use crate::metrics::Metrics;
 use crate::plugins::{self, BadBases, InstalledPlugins, Plugins};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
@@ -151,10 +152,18 @@ impl Server {
         let api_url = format!("http://{}", for_workers.local_addr()?);
 
         let kept_back = KeptBack::default();
-        let events = PoolLog::new(log.clone(), kept_back.clone());
+        let metrics = Metrics::default();
+        let events = PoolLog::new(log.clone(), kept_back.clone(), metrics.clone());
         let pool = Pool::start(pool_config(&config, &bun, &api_url, events)?)?;
         let files = Arc::new(FileCache::new(FILE_CACHE));
-        let deployer = Deployer::new(pool.clone(), files, config.bodies, kept_back, log.clone());
+        let deployer = Deployer::new(
+            pool.clone(),
+            files,
+            config.bodies,
+            kept_back,
+            metrics.clone(),
+            log.clone(),
+        );
         let roots = config.workers.clone();
         let catalog = tokio::task::spawn_blocking(move || Catalog::open(&roots, deployer))
             .await
@@ -171,6 +180,7 @@ impl Server {
         let audit = Audit::open(&config.state.dir, audit::Limits::default(), log.clone())?;
         let api = Arc::new(Api {
             audit: audit.clone(),
+            metrics: metrics.clone(),
             access: Access::new(config.state.root_key.clone()),
             catalog: catalog.clone(),
             plugins,
@@ -196,6 +206,7 @@ impl Server {
             tls
         });
         let edge = Edge::start(edge_settings(&config), tls.as_ref(), &service)?;
+        metrics.watch(pool.clone(), edge.connection_count());
         let stop_watching = watching.clone();
         tokio::spawn(async move {
             catalog.watch(stop_watching.cancelled_owned()).await;

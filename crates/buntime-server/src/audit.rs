@@ -22,6 +22,7 @@ mod strangers;
 mod tests;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -149,6 +150,12 @@ impl Audit {
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.shared.counts.failures()
+    }
+
+    /// How many refusals of strangers there were since the start, by code.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.strangers.lock().totals().clone()
     }
 
     /// Whether the last try to write was a success.

@@ -9,9 +9,20 @@ use std::sync::Arc;
 use buntime_fs::static_files::StaticSite;
 use buntime_pool::App;
 
-/// What answers for a deployment. Made once, when the catalog finds it.
+use crate::metrics::AppCounters;
+
+/// What the server keeps for a deployment. Made once, when the catalog finds it.
 #[derive(Debug)]
-pub enum Served {
+pub struct Served {
+    /// What answers.
+    pub answers: Answers,
+    /// What is counted of it.
+    pub(crate) counters: Arc<AppCounters>,
+}
+
+/// What answers for a deployment.
+#[derive(Debug)]
+pub enum Answers {
     /// Files, sent by the server itself.
     Site(StaticSite),
     /// A worker that runs code.

@@ -102,6 +102,17 @@ impl ConnectionLimit {
     }
 }
 
+/// How many connections there are, for whoever asks now and then.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionCount(Arc<ConnectionLimit>);
+
+impl ConnectionCount {
+    /// Now.
+    pub(crate) fn now(&self) -> usize {
+        self.0.live.load(Ordering::Relaxed)
+    }
+}
+
 /// One connection's place among those allowed; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPlace(Arc<ConnectionLimit>);
@@ -158,6 +169,11 @@ impl Edge {
             self.closing.clone(),
         ));
         Ok(address)
+    }
+
+    /// The same as [`Edge::connections`], beyond the edge itself.
+    pub(crate) fn connection_count(&self) -> ConnectionCount {
+        ConnectionCount(Arc::clone(&self.limits))
     }
 
     /// How many client connections there are.

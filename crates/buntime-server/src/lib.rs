@@ -18,6 +18,7 @@ pub mod health;
 pub mod html;
 pub mod logging;
 pub mod message;
+pub mod metrics;
 pub(crate) mod own;
 pub mod plugins;
 pub mod service;

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use buntime_http::{CanonicalPath, Method, RequestId, Target};
 use buntime_pool::ShardConnections;
@@ -11,7 +11,7 @@ use buntime_pool::ShardConnections;
 use crate::api::{Api as Management, Asked};
 use crate::catalog::{Broken, Catalog, Deployment, Snapshot, State};
 use crate::config::{ApiPrefix, BodyLimits, Homepage, TrustedProxies};
-use crate::dispatch::{self, Base, Served};
+use crate::dispatch::{self, Answers, Base, Served};
 use crate::edge::Aborted;
 use crate::failure::{Failure, Form};
 use crate::forwarded;
@@ -55,6 +55,7 @@ impl Service {
 
     /// Notes a request that was refused before it could be read.
     pub fn refused(&self, failure: &Failure, id: &RequestId, peer: Peer) {
+        self.count(failure.status);
         self.log.debug("http", &failure.message, |fields| {
             fields.request_id(id.as_str());
             fields.text("code", failure.code);
@@ -105,15 +106,25 @@ impl Service {
         let scheme = request.peer.scheme_of(&request.headers);
         let mut response = match self.route(workers, request).await {
             Ok(Routed::App(response)) => return Ok(response),
+            Ok(Routed::NoApp(failure)) => failure.respond(&id, form),
             Ok(Routed::Own(mut response)) => {
                 own::protect(&mut response);
+                self.count(response.status);
                 response
             }
-            Err(Answer::Failure(failure)) => failure.respond(&id, form),
+            Err(Answer::Failure(failure)) => {
+                self.count(failure.status);
+                failure.respond(&id, form)
+            }
             Err(Answer::Aborted) => return Err(Aborted),
         };
         own::ask_for_https(&mut response, scheme);
         Ok(response)
+    }
+
+    /// Counts what the server answers by itself.
+    fn count(&self, status: u16) {
+        self.api.metrics.own().answered(status, Duration::ZERO);
     }
 
     async fn route(&self, workers: &ShardConnections, request: Request) -> Result<Routed, Answer> {
@@ -270,26 +281,53 @@ impl Service {
         deployment: Arc<Deployment<Served>>,
         base: &Base,
     ) -> Result<Routed, Answer> {
+        let counters = Arc::clone(&deployment.slot().counters);
+        let begun = Instant::now();
+        let response = self.ask(workers, request, deployment, base).await;
+        let took = begun.elapsed();
+        match response {
+            Ok(response) => {
+                counters.answered(response.status, took);
+                Ok(Routed::App(response))
+            }
+            Err(Answer::Failure(failure)) => {
+                counters.answered(failure.status, took);
+                Ok(Routed::NoApp(failure))
+            }
+            Err(Answer::Aborted) => {
+                counters.aborted();
+                Err(Answer::Aborted)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        workers: &ShardConnections,
+        request: Request,
+        deployment: Arc<Deployment<Served>>,
+        base: &Base,
+    ) -> Result<Response, Answer> {
         let unit = deployment.unit();
         let change = StateChange::of(&request);
         if let (Some(change), Some(ready)) = (&change, unit.ready()) {
-            change.check_app(&ready.manifest.csrf, &unit.id, &self.log)?;
+            let checked = change.check_app(&ready.manifest.csrf, &unit.id, &self.log);
+            checked.inspect_err(|_| deployment.slot().counters.csrf_refused())?;
         }
-        let response = match deployment.slot() {
-            Served::Site(site) => {
+        match &deployment.slot().answers {
+            Answers::Site(site) => {
                 let pages = deployment
                     .unit()
                     .ready()
                     .and_then(|ready| ready.pages.as_ref());
                 dispatch::site::serve(site, pages, request, base).await
             }
-            Served::App(_) => {
+            Answers::App(_) => {
                 let deployment = Arc::clone(&deployment);
                 dispatch::worker::serve(self, workers, deployment, request, base, change).await
             }
-            Served::Nothing => Err(broken(&unit.state).into()),
-        };
-        response.map(Routed::App)
+            Answers::Nothing => Err(broken(&unit.state).into()),
+        }
     }
 }
 
@@ -351,6 +389,8 @@ enum Routed {
     Own(Response),
     /// An app's, or a static site's.
     App(Response),
+    /// The server's, for an app that did not answer.
+    NoApp(Failure),
 }
 
 /// What a route gives instead of a response.

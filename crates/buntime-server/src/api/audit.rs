@@ -4,7 +4,7 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use buntime_core::access::{Grant, Namespaces, Permission};
+use buntime_core::access::{Grant, Permission};
 use serde::Serialize;
 
 use super::Api;
@@ -55,10 +55,6 @@ async fn list(api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answe
     let principal = Arc::clone(grant.principal());
     let audit = api.audit.clone();
     let page = tokio::task::spawn_blocking(move || {
-        let reader = match principal.is_root {
-            true => &Namespaces::All,
-            false => &principal.rights.namespaces,
-        };
         audit.read(&Query {
             limit,
             cursor,
@@ -67,7 +63,7 @@ async fn list(api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answe
             target: target.as_deref(),
             since: since.as_ref(),
             until: until.as_ref(),
-            reader,
+            reader: &principal.rights.namespaces,
         })
     });
     let page = page.await.map_err(io::Error::other).and_then(|page| page);

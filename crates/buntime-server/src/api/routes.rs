@@ -7,6 +7,7 @@ pub(super) fn all() -> &'static [&'static [Route]] {
     const ALL: &[&[Route]] = &[
         super::system::ROUTES,
         super::audit::ROUTES,
+        super::metrics::ROUTES,
         super::plugins::ROUTES,
     ];
     ALL

@@ -10,8 +10,9 @@ use buntime_pool::{AppSpec, Pool, Retirement};
 use super::kept_back::KeptBack;
 use crate::catalog::{CatalogEvents, Deployment, Entry, Problem, State, Unit};
 use crate::config::BodyLimits;
-use crate::dispatch::Served;
+use crate::dispatch::{Answers, Served};
 use crate::logging::Logger;
+use crate::metrics::Metrics;
 
 /// Makes a site or an app of each unit, and logs what the catalog has to say.
 pub(super) struct Deployer {
@@ -19,6 +20,7 @@ pub(super) struct Deployer {
     files: Arc<FileCache>,
     bodies: BodyLimits,
     kept_back: KeptBack,
+    metrics: Metrics,
     log: Logger,
 }
 
@@ -28,6 +30,7 @@ impl Deployer {
         files: Arc<FileCache>,
         bodies: BodyLimits,
         kept_back: KeptBack,
+        metrics: Metrics,
         log: Logger,
     ) -> Self {
         Self {
@@ -35,6 +38,7 @@ impl Deployer {
             files,
             bodies,
             kept_back,
+            metrics,
             log,
         }
     }
@@ -58,6 +62,39 @@ impl Deployer {
         let files = Arc::clone(&self.files);
         StaticSite::of_app(open_unit(unit)?, page, SourceMaps::Hidden, files)
     }
+
+    fn answers(&self, unit: &Unit) -> Answers {
+        let Some(ready) = unit.ready() else {
+            return Answers::Nothing;
+        };
+        match &ready.entry {
+            Entry::Static(page) => match self.site(unit, page) {
+                Ok(site) => Answers::Site(site),
+                Err(error) => {
+                    self.log
+                        .error("catalog", "Cannot open the site's folder", |fields| {
+                            fields.text("app", &unit.id);
+                            fields.error(&error);
+                        });
+                    Answers::Nothing
+                }
+            },
+            Entry::Script(entrypoint) => {
+                let id = unit.id.to_string();
+                self.warn_of_cap(unit, &ready.manifest);
+                self.kept_back.begin(&id, &ready.blocked_env);
+                Answers::App(self.pool.app(AppSpec {
+                    id,
+                    name: unit.name.clone(),
+                    version: unit.version.clone(),
+                    dir: unit.dir.clone(),
+                    entrypoint: unit.dir.join(entrypoint.as_path()),
+                    manifest: Arc::clone(&ready.manifest),
+                    env: ready.env.clone(),
+                }))
+            }
+        }
+    }
 }
 
 /// Opens a unit's folder from its root: a folder on the way that became a link
@@ -70,40 +107,14 @@ fn open_unit(unit: &Unit) -> Result<Root, OpenError> {
 
 impl CatalogEvents<Served> for Deployer {
     fn deploy(&self, unit: &Unit) -> Served {
-        let Some(ready) = unit.ready() else {
-            return Served::Nothing;
-        };
-        match &ready.entry {
-            Entry::Static(page) => match self.site(unit, page) {
-                Ok(site) => Served::Site(site),
-                Err(error) => {
-                    self.log
-                        .error("catalog", "Cannot open the site's folder", |fields| {
-                            fields.text("app", &unit.id);
-                            fields.error(&error);
-                        });
-                    Served::Nothing
-                }
-            },
-            Entry::Script(entrypoint) => {
-                let id = unit.id.to_string();
-                self.warn_of_cap(unit, &ready.manifest);
-                self.kept_back.begin(&id, &ready.blocked_env);
-                Served::App(self.pool.app(AppSpec {
-                    id,
-                    name: unit.name.clone(),
-                    version: unit.version.clone(),
-                    dir: unit.dir.clone(),
-                    entrypoint: unit.dir.join(entrypoint.as_path()),
-                    manifest: Arc::clone(&ready.manifest),
-                    env: ready.env.clone(),
-                }))
-            }
+        Served {
+            answers: self.answers(unit),
+            counters: self.metrics.deployed(&unit.id, &unit.name),
         }
     }
 
     fn retire(&self, deployment: &Arc<Deployment<Served>>, next: Option<&Arc<Deployment<Served>>>) {
-        if let Served::App(app) = deployment.slot() {
+        if let Answers::App(app) = &deployment.slot().answers {
             app.retire(match next.map(|next| &next.unit().state) {
                 None | Some(State::Disabled) => Retirement::Removed,
                 Some(State::Ready(_) | State::Broken(_)) => Retirement::Replaced,

@@ -7,16 +7,22 @@ use uuid::Uuid;
 
 use super::kept_back::KeptBack;
 use crate::logging::Logger;
+use crate::metrics::Metrics;
 
 /// Logs what the pool tells.
 pub(super) struct PoolLog {
     log: Logger,
     kept_back: KeptBack,
+    metrics: Metrics,
 }
 
 impl PoolLog {
-    pub(super) fn new(log: Logger, kept_back: KeptBack) -> Self {
-        Self { log, kept_back }
+    pub(super) fn new(log: Logger, kept_back: KeptBack, metrics: Metrics) -> Self {
+        Self {
+            log,
+            kept_back,
+            metrics,
+        }
     }
 }
 
@@ -48,7 +54,10 @@ impl PoolEvents for PoolLog {
     }
 
     fn started(&self, app: &str, worker: Uuid, pid: u32, took: Duration) {
-        if let Some(names) = self.kept_back.of(app) {
+        let blocked = self.kept_back.of(app);
+        let count = blocked.as_ref().map_or(0, |names| names.len());
+        self.metrics.of(Some(app)).started(took, count);
+        if let Some(names) = blocked {
             self.log
                 .warn("pool", "Blocked sensitive env vars from worker", |fields| {
                     fields.add("blocked", &names[..]);
@@ -65,6 +74,7 @@ impl PoolEvents for PoolLog {
     }
 
     fn exited(&self, app: Option<&str>, worker: Uuid, pid: u32, reason: ExitReason) {
+        self.metrics.of(app).exited(reason);
         let level = match reason {
             ExitReason::Crashed(_) | ExitReason::Misbehaved | ExitReason::Timeout => {
                 crate::logging::Level::Warn
@@ -81,6 +91,7 @@ impl PoolEvents for PoolLog {
     }
 
     fn start_failed(&self, app: Option<&str>, message: &str) {
+        self.metrics.of(app).start_failed();
         self.log
             .error("pool", "Worker could not be started", |fields| {
                 fields.text("app", name(app)).text("reason", message);
@@ -88,6 +99,7 @@ impl PoolEvents for PoolLog {
     }
 
     fn crash_loop(&self, app: &str, pause: Duration) {
+        self.metrics.of(Some(app)).crash_loop();
         self.log
             .error("pool", "Worker failed to start too often", |fields| {
                 fields.text("app", app).add("pauseSeconds", pause.as_secs());

@@ -13,14 +13,13 @@ pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Bounds what strangers can write: 64 KB a minute.
 const MOST_ADDRESSES: usize = 256;
 
-/// Most codes that are told apart: there are a handful.
-const MOST_CODES: usize = 16;
-
 /// What was counted since the last lines.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     begun: Option<Instant>,
     by_address: HashMap<Bucket, BTreeMap<&'static str, u64>>,
+    /// Since the start.
+    totals: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,13 +60,18 @@ impl Strangers {
         if self.by_address.len() >= MOST_ADDRESSES && !self.by_address.contains_key(&bucket) {
             bucket = Bucket::Others;
         }
+        *self.totals.entry(code).or_default() += 1;
         let counts = self.by_address.entry(bucket).or_default();
-        if counts.len() < MOST_CODES || counts.contains_key(code) {
-            *counts.entry(code).or_default() += 1;
-        }
+        *counts.entry(code).or_default() += 1;
         let is_first = self.begun.is_none();
         self.begun.get_or_insert_with(Instant::now);
         is_first
+    }
+
+    /// How many there were since the start, by code: a handful, as they stand in the
+    /// program.
+    pub(super) fn totals(&self) -> &BTreeMap<&'static str, u64> {
+        &self.totals
     }
 
     /// Until the window ends; `None`: nothing was counted.

@@ -12,7 +12,7 @@ use buntime_http::{
 };
 use buntime_pool::{ExchangeError, ShardConnections, WorkerRequest, WorkerResponse};
 
-use super::{Base, Served, page};
+use super::{Answers, Base, Served, page};
 use crate::catalog::{Deployment, Unit};
 use crate::failure::Failure;
 use crate::forwarded;
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
     let mut tries = REPLACED_TRIES;
     loop {
         let unit = deployment.unit();
-        let (Served::App(app), Some(ready)) = (deployment.slot(), unit.ready()) else {
+        let (Answers::App(app), Some(ready)) = (&deployment.slot().answers, unit.ready()) else {
             return Err(Failure::NOT_FOUND.into());
         };
         limit_body(service, &ready.manifest, body.as_mut())?;
@@ -94,7 +94,8 @@ pub(crate) async fn serve(
                 // It may ask for more than the one before.
                 if let (Some(change), Some(ready)) = (&change, successor.unit().ready()) {
                     let app = &successor.unit().id;
-                    change.check_app(&ready.manifest.csrf, app, &service.log)?;
+                    let checked = change.check_app(&ready.manifest.csrf, app, &service.log);
+                    checked.inspect_err(|_| successor.slot().counters.csrf_refused())?;
                 }
                 deployment = successor;
             }

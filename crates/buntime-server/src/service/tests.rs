@@ -22,6 +22,7 @@ use crate::audit::{self, Audit};
 use crate::catalog::{CatalogEvents, Entry, Problem, Unit};
 use crate::config::{AdminOrigin, ApiConfig};
 use crate::message::Protocol;
+use crate::metrics::Metrics;
 use crate::plugins::{InstalledPlugins, Plugins};
 
 /// Of all settings together.
@@ -38,7 +39,10 @@ impl CatalogEvents<Served> for Sites {
         };
         let root = Root::open(&unit.dir).unwrap();
         let site = StaticSite::of_app(root, page, SourceMaps::Hidden, Arc::clone(&self.0));
-        Served::Site(site.unwrap())
+        Served {
+            answers: Answers::Site(site.unwrap()),
+            counters: Metrics::default().of(None),
+        }
     }
 
     fn retire(&self, _: &Arc<Deployment<Served>>, _: Option<&Arc<Deployment<Served>>>) {}
@@ -108,6 +112,7 @@ fn service(apps: &Path, model: &Model) -> Service {
     let audit = Audit::open(apps, audit::Limits::default(), log.clone()).unwrap();
     let api = Arc::new(Management {
         audit,
+        metrics: Metrics::default(),
         access: Access::new(None),
         catalog: catalog.clone(),
         plugins: InstalledPlugins::new(Plugins::default(), Vec::new(), prefix.clone()),

@@ -1,0 +1,38 @@
+//! `GET /metrics`: numbers for Prometheus (contract section 7).
+
+use std::sync::Arc;
+
+use buntime_core::access::{Grant, Permission};
+
+use super::Api;
+use super::route::{Access, Route};
+use crate::failure::Failure;
+use crate::message::Response;
+use crate::metrics::{self, Facts};
+use crate::service::Answer;
+
+pub(super) const ROUTES: &[Route] = &[Route::get(
+    "/metrics",
+    Access::Granted(Permission::WorkersRead, |api, _, grant| {
+        Box::pin(scrape(api, grant))
+    }),
+    "What happens, in numbers: the text format of Prometheus.",
+)];
+
+async fn scrape(api: Arc<Api>, grant: Grant) -> Result<Response, Answer> {
+    // Reads files of the system.
+    let report = tokio::task::spawn_blocking(move || {
+        let facts = Facts {
+            pool: &api.metrics.pool(),
+            audit: &api.audit,
+            reader: &grant.principal().rights.namespaces,
+        };
+        metrics::report(&api.metrics, &facts)
+    });
+    let report = report
+        .await
+        .map_err(|_| Failure::new(500, "INTERNAL_ERROR", "The metrics could not be gathered."))?;
+    let mut response = Response::with_bytes(200, metrics::CONTENT_TYPE, report);
+    response.set(b"cache-control", b"no-store");
+    Ok(response)
+}
