@@ -4,6 +4,7 @@ pub mod access;
 pub mod dotenv;
 
 mod address;
+mod api_key;
 mod diagnostic;
 mod duration;
 mod entrypoint;
@@ -20,6 +21,7 @@ mod version;
 mod yaml;
 
 pub use address::AddressKind;
+pub use api_key::{API_KEY_PATTERN, ApiKey};
 pub use diagnostic::{Diagnostic, DiagnosticKind, ManifestErrors, Parsed};
 pub use duration::{DurationError, HumanDuration, parse_duration};
 pub use entrypoint::{EntrypointError, normalize_entrypoint};

@@ -8,7 +8,9 @@
 
 mod audit;
 mod call;
+mod errors;
 mod json;
+mod keys;
 mod metrics;
 mod multipart;
 mod note;
@@ -16,7 +18,9 @@ mod plugins;
 mod query;
 mod route;
 mod routes;
+mod session;
 mod system;
+mod view;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -169,7 +173,7 @@ impl Api {
     }
 
     fn authenticate(&self, request: &Request, address: IpAddr) -> Result<Arc<Principal>, Failure> {
-        let principal = self.access.authenticate(&request.headers);
+        let principal = self.access.authenticate(request, address);
         principal.ok_or_else(|| {
             self.audit
                 .refuse_stranger(address, Failure::AUTH_REQUIRED.code);

@@ -5,7 +5,6 @@ mod deployer;
 mod kept_back;
 mod pool_events;
 
-use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,13 +15,14 @@ use std::time::Duration;
 use buntime_fs::static_files::FileCache;
 use buntime_pool::{CrashLoop, InstallConfig, InstallLimits, Pool, PoolConfig};
 use buntime_sandbox::{Launcher, ProcessLimits};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::deployer::Deployer;
 use self::kept_back::KeptBack;
 use self::pool_events::PoolLog;
-use crate::access::Access;
+use crate::access::{Access, AccessConfig, AccessError};
 use crate::api::Api;
 use crate::audit::{self, Audit};
 use crate::catalog::Catalog;
@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::plugins::{self, BadBases, InstalledPlugins, Plugins};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
+use crate::store::{LockError, OpenError, StateLock, Store};
 use crate::tls::Tls;
 
 /// Blank workers kept ready, so that a request seldom waits for Bun to start.
@@ -44,6 +45,8 @@ const BLANKS: usize = 3;
 const TERMINATE_GRACE: Duration = Duration::from_secs(5);
 /// How long stopping the workers may take once requests are done.
 const WORKERS_STOP: Duration = Duration::from_secs(6);
+/// How long the last write of what keys were last used may take.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 /// Memory for small static files, for the whole server.
 const FILE_CACHE: usize = 8 * 1024 * 1024;
 
@@ -54,11 +57,14 @@ pub enum RunError {
     #[error("{0}")]
     State(Problem),
     /// Another server uses the state directory.
-    #[error(
-        "another server uses the state directory {}; stop it, or set RUNTIME_STATE_DIR to another folder",
-        .0.display()
-    )]
-    Locked(PathBuf),
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// The database is not there, not whole, or not ours.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// There is no root key, or the keys cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// No usable Bun.
     #[error(transparent)]
     Bun(#[from] BunError),
@@ -124,8 +130,9 @@ struct Server {
     readiness: Readiness,
     watching: CancellationToken,
     audit: Audit,
-    /// Held for its lock.
-    _state_lock: File,
+    /// Writes what keys were last used, once more at the end.
+    keeping: JoinHandle<()>,
+    _state_lock: StateLock,
 }
 
 impl Server {
@@ -136,7 +143,8 @@ impl Server {
         if let Some(warning) = config.state.prepare().map_err(RunError::State)? {
             log.warn("config", warning, |_| {});
         }
-        let state_lock = lock_state(&config)?;
+        let state_lock = StateLock::take(&config.state.dir)?;
+        let access = open_state(&config, &log).await?;
         let (bun, passed_over) = find_bun(&config).await?;
         for problem in passed_over {
             log.warn("config", problem, |_| {});
@@ -181,7 +189,7 @@ impl Server {
         let api = Arc::new(Api {
             audit: audit.clone(),
             metrics: metrics.clone(),
-            access: Access::new(config.state.root_key.clone()),
+            access: access.clone(),
             catalog: catalog.clone(),
             plugins,
             readiness: readiness.clone(),
@@ -199,6 +207,7 @@ impl Server {
             log: log.clone(),
         });
         let watching = CancellationToken::new();
+        let keeping = tokio::spawn(access.keep(watching.clone()));
         let tls = config.listen.tls.clone().map(|pair| {
             let tls = Arc::new(Tls::new(&pair));
             let (watched, log, stop) = (Arc::clone(&tls), log.clone(), watching.clone());
@@ -240,6 +249,7 @@ impl Server {
             readiness,
             watching,
             audit,
+            keeping,
             _state_lock: state_lock,
         })
     }
@@ -263,6 +273,8 @@ impl Server {
         {
             self.pool.shutdown(Duration::ZERO).await;
         }
+        // A hung disk must not hold the exit.
+        let _ = tokio::time::timeout(LAST_WRITE, self.keeping).await;
         // What strangers were refused since the last minute is not told yet.
         if self.audit.flush().await.is_err() {
             self.log
@@ -301,19 +313,18 @@ fn raise_descriptor_limit(log: &Logger) {
     }
 }
 
-/// Two servers on one state directory would destroy each other's files.
-fn lock_state(config: &Config) -> Result<File, RunError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(config.state.dir.join("lock"))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| RunError::Locked(config.state.dir.clone()))?;
-    Ok(file)
+/// Opens the store, and reads from it who may come in.
+async fn open_state(config: &Config, log: &Logger) -> Result<Access, RunError> {
+    let dir = config.state.dir.clone();
+    let store = tokio::task::spawn_blocking(move || Store::open(&dir))
+        .await
+        .map_err(io::Error::other)??;
+    let access = AccessConfig {
+        state_dir: &config.state.dir,
+        root_key: config.state.root_key.as_ref(),
+        session_ttl: config.api.session_ttl,
+    };
+    Ok(Access::load(access, store, log.clone()).await?)
 }
 
 async fn read_plugins(config: &Config) -> Result<Plugins, RunError> {

@@ -1,7 +1,7 @@
 //! Edge, gate, dispatch, pages, catalog, plugins, configuration, logs: the server as a
 //! library. `docs/architecture.md` is the map.
 
-mod access;
+pub mod access;
 #[expect(dead_code, reason = "the routes that use the rest are on their way")]
 mod api;
 pub mod app;
@@ -23,4 +23,5 @@ pub(crate) mod own;
 pub mod plugins;
 pub mod service;
 pub mod shutdown;
+pub mod store;
 mod tls;

@@ -8,7 +8,7 @@ use buntime_http::{BodyError, Frame};
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 
-use super::json;
+use super::json::{self, Fields};
 use super::note::Note;
 use super::query::Query;
 use super::route::Params;
@@ -84,6 +84,14 @@ impl Call {
         json::check_type(&self.request.headers)?;
         let bytes = self.bytes(JSON_MAX).await?;
         Ok(json::parse(&bytes)?)
+    }
+
+    /// The body's fields, for a route that gives each its own code.
+    ///
+    /// # Errors
+    /// As [`Call::json`].
+    pub(crate) async fn fields(&mut self) -> Result<Fields, Answer> {
+        Ok(Fields::new(self.json().await?))
     }
 
     /// The whole body.

@@ -4,6 +4,7 @@ use buntime_http::{HeaderId, HeaderList};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::message::Response;
@@ -63,6 +64,36 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         Failure::new(400, code, "").saying(message)
     })
 }
+
+/// The fields of a JSON object, taken one by one, so that each refusal can have a code
+/// and a sentence of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    pub(super) fn new(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
+    /// The value of a field, if it is there; `null` is a value.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    /// # Errors
+    /// 400 if a field is left that nobody took: it would seem to count.
+    pub(super) fn nothing_else(self) -> Result<(), Failure> {
+        let Some(name) = self.0.keys().next() else {
+            return Ok(());
+        };
+        let shown: String = name.chars().take(FIELD_MAX).collect();
+        Err(Failure::new(400, "VALIDATION_ERROR", "")
+            .saying(format!("{shown}: there is no such field.")))
+    }
+}
+
+/// Longest field name that is repeated, in characters.
+const FIELD_MAX: usize = 64;
 
 /// An answer in JSON, which no cache keeps.
 pub(crate) fn reply(status: u16, value: &impl Serialize) -> Response {

@@ -6,6 +6,8 @@ use super::route::Route;
 pub(super) fn all() -> &'static [&'static [Route]] {
     const ALL: &[&[Route]] = &[
         super::system::ROUTES,
+        super::session::ROUTES,
+        super::keys::ROUTES,
         super::audit::ROUTES,
         super::metrics::ROUTES,
         super::plugins::ROUTES,

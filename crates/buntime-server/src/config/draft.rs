@@ -195,7 +195,7 @@ impl<'a> Draft<'a> {
         let tls = self.tls(problems);
         let bodies = self.bodies(problems);
         self.admin_port(problems);
-        self.weak_key(warnings);
+        self.weak_key(mode, problems, warnings);
         self.shared_origin(mode, warnings);
         self.not_built_yet(problems, warnings);
         let raw = self.raw;
@@ -415,16 +415,6 @@ impl<'a> Draft<'a> {
     fn not_built_yet(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
         for (name, is_set, part) in [
             (
-                "RUNTIME_ROOT_KEY",
-                self.raw.root_key.is_some(),
-                "the API has no keys",
-            ),
-            (
-                "RUNTIME_CPANEL_SESSION_TTL",
-                self.raw.session_ttl.is_some(),
-                "there are no sessions",
-            ),
-            (
                 "RUNTIME_GRANTS",
                 self.raw.grants.is_some(),
                 "there are no grants",
@@ -467,21 +457,27 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn weak_key(&self, warnings: &mut Vec<Problem>) {
-        if self
-            .raw
-            .root_key
-            .as_ref()
-            .is_some_and(|key| key.expose().len() < 16)
-        {
-            warnings.push(Problem::new(
-                self.setting("RUNTIME_ROOT_KEY"),
-                "is short enough to be guessed",
-                "use at least 16 random characters, or unset it and have one generated",
-            ));
+    /// Guessing a key in a header is slowed by nothing but its length.
+    fn weak_key(&self, mode: Mode, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+        let key = self.raw.root_key.as_ref();
+        if key.is_none_or(|key| key.expose().len() >= ROOT_KEY_SHORTEST) {
+            return;
+        }
+        let problem = Problem::new(
+            self.setting("RUNTIME_ROOT_KEY"),
+            "is short enough to be guessed",
+            "use at least 16 random characters, or unset it and have one generated",
+        );
+        if mode.is_deployed() {
+            problems.push(problem);
+        } else {
+            warnings.push(problem);
         }
     }
 }
+
+/// Shortest root key that staging and production accept, in characters.
+const ROOT_KEY_SHORTEST: usize = 16;
 
 /// The text of a setting: its flag, else its variable. An empty text is unset, so that a flag can take a variable back.
 fn given(sources: &Sources<'_>, variable: &Variable) -> Result<Option<Given>, Problem> {

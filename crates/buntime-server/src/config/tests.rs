@@ -615,17 +615,37 @@ fn secrets_are_not_shown() {
 }
 
 #[test]
+fn a_key_that_can_be_guessed_does_not_open_what_is_deployed() {
+    let place = Place::new();
+    for mode in ["staging", "production"] {
+        let vars = |key| {
+            [
+                ("RUNTIME_WORKER_DIRS", "apps"),
+                ("NODE_ENV", mode),
+                ("RUNTIME_ROOT_KEY", key),
+            ]
+        };
+        let errors = place.load(&vars("fifteen letters"), &[]).unwrap_err();
+        assert!(errors.to_string().contains("RUNTIME_ROOT_KEY"), "{errors}");
+        let errors = place.load(&vars("fifteen-letters"), &[]).unwrap_err();
+        assert!(errors.to_string().contains("guessed"), "{errors}");
+        assert!(!errors.to_string().contains("fifteen"), "{errors}");
+        assert!(place.load(&vars("sixteen--letters"), &[]).is_ok());
+    }
+}
+
+#[test]
 fn settings_that_do_nothing_yet_are_named() {
     let place = Place::new();
     let vars = [
         ("RUNTIME_WORKER_DIRS", "apps"),
-        ("RUNTIME_CPANEL_SESSION_TTL", "1h"),
+        ("RUNTIME_PLUGIN_ENV", "auth:AUTH_URL"),
     ];
     let warnings = place.load(&vars, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 1);
     let shown = warnings[0].to_string();
     assert!(
-        shown.contains("RUNTIME_CPANEL_SESSION_TTL") && shown.contains("has no effect"),
+        shown.contains("RUNTIME_PLUGIN_ENV") && shown.contains("has no effect"),
         "{shown}"
     );
 }

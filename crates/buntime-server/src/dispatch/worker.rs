@@ -52,6 +52,7 @@ pub(crate) async fn serve(
     }
     let prefix = target.path().as_str().get(..base.end).unwrap_or_default();
     let proxy_prefix = page::forwarded_prefix(&headers, &peer);
+    service.api.access.withhold(&mut headers);
     prepare_headers(&mut headers, &peer, prefix);
     page::ask_for_whole(deployment.unit(), method, &mut headers);
     let below = target_below(&target, base);

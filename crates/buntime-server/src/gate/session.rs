@@ -3,10 +3,55 @@
 //! Apps share a host with the server, so its cookie travels with requests to them.
 //! It is taken out before a worker sees one, and no app can set it.
 
+use std::time::Duration;
+
 use buntime_http::{HeaderId, HeaderList};
 
-/// Over HTTP, and over HTTPS.
-const COOKIES: [&[u8]; 2] = [b"buntime_session", b"__Host-buntime_session"];
+use crate::message::Scheme;
+
+/// Over HTTP, and over HTTPS: there a browser takes this name from nobody but the host
+/// itself, over HTTPS (RFC 6265bis section 4.1.3.2).
+const COOKIES: [&[u8]; 2] = [HTTP.as_bytes(), HTTPS.as_bytes()];
+const HTTP: &str = "buntime_session";
+const HTTPS: &str = "__Host-buntime_session";
+
+fn name_over(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => HTTP,
+        Scheme::Https => HTTPS,
+    }
+}
+
+/// The value of the server's cookie, if there is just one. Over HTTPS the other name
+/// does not count: a page of another host under the same domain could have set it.
+pub(crate) fn token(headers: &HeaderList, scheme: Scheme) -> Option<&[u8]> {
+    let ours = name_over(scheme).as_bytes();
+    let mut values = headers
+        .get_all(HeaderId::Cookie)
+        .flat_map(pairs)
+        .filter_map(|pair| {
+            let rest = pair.trim_ascii().strip_prefix(ours)?;
+            rest.strip_prefix(b"=")
+        });
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// A `Set-Cookie` that keeps `token` for as long as the session `lasts`; with an empty
+/// token and no time it is forgotten.
+pub(crate) fn set(token: &str, lasts: Duration, scheme: Scheme) -> String {
+    let secure = match scheme {
+        Scheme::Http => "",
+        Scheme::Https => "; Secure",
+    };
+    format!(
+        "{}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
+        name_over(scheme),
+        lasts.as_secs()
+    )
+}
 
 /// Whether the client sends the server's cookie.
 pub(crate) fn is_in(headers: &HeaderList) -> bool {

@@ -113,7 +113,7 @@ fn service(apps: &Path, model: &Model) -> Service {
     let api = Arc::new(Management {
         audit,
         metrics: Metrics::default(),
-        access: Access::new(None),
+        access: Access::for_tests("the root key of these tests"),
         catalog: catalog.clone(),
         plugins: InstalledPlugins::new(Plugins::default(), Vec::new(), prefix.clone()),
         readiness: readiness.clone(),

@@ -1,0 +1,238 @@
+//! Routes about keys.
+
+mod body;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use buntime_core::access::{Denied, Grant, KeyId, Permission, Permissions, Principal, Role};
+use buntime_http::Method;
+use serde::Serialize;
+
+use self::body::{new_key, rotation};
+use super::call::Call;
+use super::errors::store_failed;
+use super::json::{self, Fields};
+use super::route::{Access, Route};
+use super::{Api, view};
+use crate::access::{Created, KeyError};
+use crate::failure::Failure;
+use crate::message::Response;
+use crate::service::Answer;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::get(
+        "/keys",
+        Access::Granted(Permission::KeysRead, |api, _, grant| {
+            Box::pin(async move { Ok(list(&api, &grant)) })
+        }),
+        "The keys within the caller's namespaces, without their secrets.",
+    ),
+    Route::get(
+        "/keys/meta",
+        Access::Granted(Permission::KeysRead, |_, _, grant| {
+            Box::pin(async move { Ok(meta(&grant)) })
+        }),
+        "What a new key can be given: roles, permissions, namespaces, times.",
+    ),
+    Route::change(
+        Method::Post,
+        "/keys",
+        Access::Granted(Permission::KeysCreate, |api, call, grant| {
+            Box::pin(create(api, call, grant))
+        }),
+        "key.create",
+        "Makes a key no wider than the caller's. The answer holds its secret, this once.",
+    ),
+    Route::change(
+        Method::Delete,
+        "/keys/:id",
+        Access::Granted(Permission::KeysRevoke, |api, call, grant| {
+            Box::pin(revoke(api, call, grant))
+        }),
+        "key.revoke",
+        "Revokes a key, and ends its sessions.",
+    ),
+    Route::change(
+        Method::Post,
+        "/keys/:id/rotate",
+        Access::Granted(Permission::KeysCreate, |api, call, grant| {
+            Box::pin(rotate(api, call, grant))
+        }),
+        "key.rotate",
+        "Gives a key a new secret; the old one counts for the grace period asked, at most 7 days.",
+    ),
+];
+
+/// A key in a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    #[serde(flatten)]
+    principal: view::Principal<'a>,
+    created_by: &'a KeyId,
+}
+
+fn list(api: &Api, grant: &Grant) -> Response {
+    let keys = api.access.keys(grant);
+    let listed: Vec<Listed<'_>> = keys
+        .iter()
+        .map(|key| Listed {
+            principal: view::Principal::new(&key.principal, key.last_use),
+            created_by: &key.made_by,
+        })
+        .collect();
+    json::reply(200, &listed)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta<'a> {
+    roles: Vec<RoleView>,
+    permissions: Permissions,
+    /// What the caller can give at most.
+    grantable: Grantable<'a>,
+    expires_in: [&'static str; 5],
+}
+
+#[derive(Serialize)]
+struct RoleView {
+    name: Role,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Permissions>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Grantable<'a> {
+    permissions: Permissions,
+    namespaces: &'a buntime_core::access::Namespaces,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+}
+
+fn meta(grant: &Grant) -> Response {
+    let rights = &grant.principal().rights;
+    let meta = Meta {
+        roles: Role::ALL
+            .into_iter()
+            .map(|name| RoleView {
+                name,
+                permissions: name.permissions(),
+            })
+            .collect(),
+        permissions: Permissions::all(),
+        grantable: Grantable {
+            permissions: rights.permissions,
+            namespaces: &rights.namespaces,
+            expires_at: rights.expires_at.map(view::time),
+        },
+        expires_in: ["never", "Nd", "Nw", "Nm", "Ny"],
+    };
+    json::reply(200, &meta)
+}
+
+async fn create(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response, Answer> {
+    let now = SystemTime::now();
+    let fields = call.fields().await?;
+    let new = new_key(fields, now)?;
+    call.note.target(&*new.name);
+    call.note.reach(&new.namespaces);
+    let created = api.access.create(&grant, new, now).await;
+    let created = created.map_err(|error| failed(&api, &call, error))?;
+    call.note.target(created.principal.id.as_str());
+    Ok(secret(201, &created))
+}
+
+async fn rotate(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response, Answer> {
+    let fields = match call.request.body.is_end() {
+        true => Fields::default(),
+        false => call.fields().await?,
+    };
+    let grace = rotation(fields)?;
+    let id = id(&api, &call, &grant)?;
+    let rotated = api.access.rotate(&grant, &id, grace, SystemTime::now());
+    let rotated = rotated.await.map_err(|error| failed(&api, &call, error))?;
+    Ok(secret(200, &rotated))
+}
+
+async fn revoke(api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answer> {
+    let id = id(&api, &call, &grant)?;
+    let revoked = api.access.revoke(&grant, &id, SystemTime::now()).await;
+    revoked.map_err(|error| failed(&api, &call, error))?;
+    Ok(json::done())
+}
+
+/// The key that the path names. What cannot be an id is the id of no key.
+fn id(api: &Api, call: &Call, grant: &Grant) -> Result<KeyId, Failure> {
+    let text = call.params.get("id").unwrap_or_default();
+    let id = text.parse().map_err(|_| match grant.sees(None) {
+        true => NO_SUCH_KEY,
+        false => Failure::from(Denied::Namespace),
+    })?;
+    if let Some(namespaces) = api.access.namespaces_of(&id) {
+        call.note.reach(&namespaces);
+    }
+    Ok(id)
+}
+
+/// A key with its secret.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WithSecret<'a> {
+    key: &'a str,
+    #[serde(flatten)]
+    principal: view::Principal<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_key_until: Option<String>,
+}
+
+fn secret(status: u16, created: &Created) -> Response {
+    json::success(
+        status,
+        WithSecret {
+            key: created.secret.expose(),
+            principal: view::Principal::new(&created.principal, None),
+            old_key_until: created.old_until.map(view::time),
+        },
+    )
+}
+
+const NO_SUCH_KEY: Failure = Failure::new(404, "KEY_NOT_FOUND", "There is no such key.");
+
+fn failed(api: &Api, call: &Call, error: KeyError) -> Answer {
+    let failure = match error {
+        KeyError::Escalation(escalation) => {
+            Failure::new(403, "PRIVILEGE_ESCALATION", "").saying(sentence(&escalation))
+        }
+        KeyError::Denied(denied) => denied.into(),
+        KeyError::IsAbove => Failure::new(
+            403,
+            "PERMISSION_DENIED",
+            "The key was made by the root key, or may do more than this one.",
+        ),
+        KeyError::IsSelf => Failure::new(400, "CANNOT_REVOKE_SELF", "A key cannot revoke itself."),
+        KeyError::NotFound => NO_SUCH_KEY,
+        KeyError::Gone => Failure::AUTH_REQUIRED,
+        KeyError::TooMany => Failure::new(409, "TOO_MANY_KEYS", "").saying(sentence(&error)),
+        KeyError::Random(_) => super::errors::NO_RANDOM,
+        KeyError::Store(error) => store_failed(&error, &api.log, &call.request.id),
+    };
+    failure.into()
+}
+
+/// An error's text as a sentence.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
+}
+
+impl super::Api {
+    /// A principal with what is known of its last use.
+    pub(super) fn seen(&self, principal: &Principal) -> serde_json::Value {
+        let view = view::Principal::new(principal, self.access.last_use(principal));
+        serde_json::to_value(view).unwrap_or_default()
+    }
+}

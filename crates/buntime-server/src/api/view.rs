@@ -1,0 +1,54 @@
+//! What several routes show in one way.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use buntime_core::access::{self, KeyId, Namespaces, Permissions, Role};
+use serde::Serialize;
+
+use crate::logging::Timestamp;
+use crate::store::LastUse;
+
+/// A time, in UTC.
+pub(super) fn time(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::after_epoch(since).full().to_string()
+}
+
+/// Who a key is (contract section 7).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Principal<'a> {
+    id: &'a KeyId,
+    name: &'a str,
+    key_prefix: &'a str,
+    role: Role,
+    permissions: Permissions,
+    namespaces: &'a Namespaces,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_from: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_root: bool,
+}
+
+impl<'a> Principal<'a> {
+    pub(super) fn new(principal: &'a access::Principal, last_use: Option<LastUse>) -> Self {
+        Self {
+            id: &principal.id,
+            name: &principal.name,
+            key_prefix: &principal.key_prefix,
+            role: principal.role,
+            permissions: principal.rights.permissions,
+            namespaces: &principal.rights.namespaces,
+            created_at: time(principal.created_at),
+            expires_at: principal.rights.expires_at.map(time),
+            last_used_at: last_use.map(|used| time(used.at)),
+            last_used_from: last_use.map(|used| used.from.to_string()),
+            is_root: principal.is_root,
+        }
+    }
+}
