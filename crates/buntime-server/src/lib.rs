@@ -10,6 +10,11 @@ pub mod catalog;
 pub mod config;
 pub mod dispatch;
 pub mod edge;
+#[expect(
+    dead_code,
+    reason = "the sandbox, which leaves apps no other way out, is on its way"
+)]
+mod egress;
 pub mod failure;
 mod forwarded;
 pub mod fuzzing;

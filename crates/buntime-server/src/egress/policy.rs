@@ -1,0 +1,108 @@
+//! May this app reach that address?
+
+use std::fmt;
+use std::net::IpAddr;
+
+use buntime_core::{AddressKind, HostPort, NetPermission};
+
+/// What one app may reach.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    net: NetPermission,
+    /// Of what the manifest lists, that which the operator has granted: it may have a
+    /// private address.
+    granted: Vec<HostPort>,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The manifest says `net: none`.
+    NoNetwork,
+    /// The manifest lists hosts, and this one is not among them.
+    NotListed,
+    /// No address of the host is public, and it was not granted.
+    NotPublic,
+    /// It leads to this machine, its links, or a metadata service.
+    Forbidden,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoNetwork => "permissions.net is none",
+            Self::NotListed => "not listed in permissions.net",
+            Self::NotPublic => "not a public address, and not granted",
+            Self::Forbidden => "this machine's own and metadata addresses are never granted",
+        })
+    }
+}
+
+/// Proof that a host may be looked up for an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    private: bool,
+}
+
+impl Policy {
+    /// `granted`: what the operator grants the app in `permissions.net`.
+    pub(crate) fn new(net: NetPermission, granted: Vec<HostPort>) -> Self {
+        Self { net, granted }
+    }
+
+    /// Whether the name may be looked up at all: a look-up tells its servers something.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn name(&self, host: &str, port: u16) -> Result<Listed, Refusal> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let is = |known: &HostPort| known.port() == port && known.host().eq_ignore_ascii_case(host);
+        match &self.net {
+            NetPermission::None => Err(Refusal::NoNetwork),
+            NetPermission::Public => Ok(Listed { private: false }),
+            NetPermission::Hosts(hosts) if hosts.iter().any(is) => Ok(Listed {
+                private: self.granted.iter().any(is),
+            }),
+            NetPermission::Hosts(_) => Err(Refusal::NotListed),
+        }
+    }
+}
+
+impl Listed {
+    /// Whether a connection may be made to `address`. `kind` is the address's, as
+    /// this machine sees it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn address(self, kind: AddressKind) -> Result<(), Refusal> {
+        match kind {
+            AddressKind::Public => Ok(()),
+            AddressKind::Private if self.private => Ok(()),
+            AddressKind::Private => Err(Refusal::NotPublic),
+            AddressKind::Forbidden => Err(Refusal::Forbidden),
+        }
+    }
+}
+
+/// The kind of an address, for this machine: its own are forbidden, wherever they are.
+pub(super) fn kind_here(address: IpAddr) -> AddressKind {
+    match AddressKind::of(address) {
+        AddressKind::Forbidden => AddressKind::Forbidden,
+        _ if is_own(address) => AddressKind::Forbidden,
+        kind => kind,
+    }
+}
+
+/// Whether `address` is one of this machine's: then the kernel would send from it as
+/// well. Nothing is sent by asking.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address)
+}
