@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::config::AppSpec;
 use crate::error::ExitReason;
 
 /// Which of a worker's pipes a line came from.
@@ -36,7 +37,7 @@ pub trait PoolEvents: Send + Sync {
     }
 
     /// A worker serves its app, `took` after the start was asked for.
-    fn started(&self, app: &str, worker: Uuid, pid: u32, took: Duration) {
+    fn started(&self, app: &AppSpec, worker: Uuid, pid: u32, took: Duration) {
         let _ = (app, worker, pid, took);
     }
 

@@ -39,7 +39,7 @@ use self::throttle::Throttle;
 use crate::config::Secret;
 use crate::gate::session as cookie;
 use crate::logging::Logger;
-use crate::message::Request;
+use crate::message::{Request, Scheme};
 use crate::store::{Digest, LastUse, Store, StoreError};
 
 /// Longest secret that is looked at: that of a root key.
@@ -153,13 +153,24 @@ impl Access {
     /// Whose credential a request brings: a header's, else the session's.
     /// `from` is the client's address, which is noted.
     pub(crate) fn authenticate(&self, request: &Request, from: IpAddr) -> Option<Arc<Principal>> {
+        let scheme = request.peer.scheme_of(&request.headers);
+        self.authenticate_headers(&request.headers, scheme, from)
+    }
+
+    /// The same for the headers alone, of a request that is long answered and whose
+    /// response still goes on. `scheme`: by which the client asked.
+    pub(crate) fn authenticate_headers(
+        &self,
+        headers: &HeaderList,
+        scheme: Scheme,
+        from: IpAddr,
+    ) -> Option<Arc<Principal>> {
         let now = Now::read();
-        let key = match Credential::of(&request.headers) {
+        let key = match Credential::of(headers) {
             Credential::Secret(secret) => self.0.by_secret(secret, now.wall)?,
             Credential::Refused => return None,
             Credential::None => {
-                let scheme = request.peer.scheme_of(&request.headers);
-                let token = cookie::token(&request.headers, scheme)?;
+                let token = cookie::token(headers, scheme)?;
                 self.0.by_token(token, now)?
             }
         };

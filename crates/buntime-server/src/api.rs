@@ -11,6 +11,7 @@ mod call;
 mod errors;
 mod json;
 mod keys;
+mod logs;
 mod metrics;
 mod multipart;
 mod note;
@@ -21,6 +22,7 @@ mod routes;
 mod session;
 mod system;
 mod view;
+mod workers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use crate::message::{Request, Response};
 use crate::metrics::Metrics;
 use crate::plugins::InstalledPlugins;
 use crate::service::Answer;
+use crate::worker_logs::WorkerLogs;
 
 /// What handlers work with. One for the whole server.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ pub(crate) struct Api {
     pub(crate) catalog: Catalog<Served>,
     pub(crate) plugins: InstalledPlugins,
     pub(crate) readiness: Readiness,
+    pub(crate) worker_logs: WorkerLogs,
     pub(crate) log: Logger,
 }
 

@@ -38,6 +38,7 @@ use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::store::{LockError, OpenError, StateLock, Store};
 use crate::tls::Tls;
+use crate::worker_logs::WorkerLogs;
 
 /// Blank workers kept ready, so that a request seldom waits for Bun to start.
 const BLANKS: usize = 3;
@@ -161,7 +162,13 @@ impl Server {
 
         let kept_back = KeptBack::default();
         let metrics = Metrics::default();
-        let events = PoolLog::new(log.clone(), kept_back.clone(), metrics.clone());
+        let worker_logs = WorkerLogs::default();
+        let events = PoolLog::new(
+            log.clone(),
+            kept_back.clone(),
+            metrics.clone(),
+            worker_logs.clone(),
+        );
         let pool = Pool::start(pool_config(&config, &bun, &api_url, events)?)?;
         let files = Arc::new(FileCache::new(FILE_CACHE));
         let deployer = Deployer::new(
@@ -193,6 +200,7 @@ impl Server {
             catalog: catalog.clone(),
             plugins,
             readiness: readiness.clone(),
+            worker_logs,
             log: log.clone(),
         });
         let service = Arc::new(Service {

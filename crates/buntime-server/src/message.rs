@@ -3,6 +3,8 @@
 //! Both are the same for HTTP/1.1 and HTTP/2: the edge makes one and writes the
 //! other, everything between sees only these types.
 
+mod stream;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
@@ -16,6 +18,9 @@ use bytes::Bytes;
 
 use crate::forwarded;
 use crate::html::PageBody;
+
+pub use self::stream::ByteStream;
+pub(crate) use self::stream::{ByteSender, ReaderGone};
 
 /// Which of the server's listeners a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +171,8 @@ pub enum Body {
     Worker(Box<WorkerBody>),
     /// One of the others, with what the server puts into pages.
     Page(Box<PageBody>),
+    /// What the server makes while it is sent.
+    Stream(ByteStream),
 }
 
 /// Why a response's body ended before its end. The client can only be told by
@@ -178,6 +185,9 @@ pub enum BodyFault {
     /// The worker broke off.
     #[error("the worker broke off its response")]
     Worker(#[from] buntime_pool::WorkerBodyError),
+    /// What the server itself was making came to no end.
+    #[error("the response could not be finished")]
+    Own(#[source] io::Error),
 }
 
 impl Body {
@@ -195,6 +205,7 @@ impl Body {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyFault::from))),
             Self::Page(page) => page.poll_frame(cx),
+            Self::Stream(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -212,6 +223,7 @@ impl std::fmt::Debug for Body {
             Self::File(_) => "File",
             Self::Worker(_) => "Worker",
             Self::Page(_) => "Page",
+            Self::Stream(_) => "Stream",
         })
     }
 }

@@ -299,6 +299,19 @@ impl Tree {
         )?)
     }
 
+    /// Removes a directory if there is nothing in it.
+    ///
+    /// # Errors
+    /// [`WriteError::Exists`] if there is.
+    pub fn remove_empty_dir(&self, path: &RelPath) -> Result<(), WriteError> {
+        let parent = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(
+            &parent,
+            path.file_name(),
+            AtFlags::REMOVEDIR,
+        )?)
+    }
+
     /// Removes an entry and, if it is a directory, all that is in it. Links are
     /// removed, never followed. Not atomic: [`Staging::discard`] is.
     ///

@@ -341,7 +341,7 @@ impl App {
             Ok(lease) => {
                 self.within(group, |fleet| fleet.breaker.reset());
                 let instance = lease.instance();
-                events.started(id, instance.id(), instance.pid(), begun.elapsed());
+                events.started(&self.spec, instance.id(), instance.pid(), begun.elapsed());
                 return outcome;
             }
             Err(Verdict::Failed(failure)) => failure.message.as_str(),

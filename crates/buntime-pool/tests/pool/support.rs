@@ -125,8 +125,8 @@ impl PoolEvents for Recorder {
     fn log_dropped(&self, _: Option<&str>, _: Uuid, lines: u64) {
         self.note(Event::Dropped(lines));
     }
-    fn started(&self, app: &str, _: Uuid, pid: u32, _: Duration) {
-        self.note(Event::Started(app.to_owned(), pid));
+    fn started(&self, app: &AppSpec, _: Uuid, pid: u32, _: Duration) {
+        self.note(Event::Started(app.id.clone(), pid));
     }
     fn exited(&self, app: Option<&str>, _: Uuid, pid: u32, reason: ExitReason) {
         self.note(Event::Exited(app.map(str::to_owned), pid, reason));

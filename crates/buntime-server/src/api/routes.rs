@@ -10,6 +10,8 @@ pub(super) fn all() -> &'static [&'static [Route]] {
         super::keys::ROUTES,
         super::audit::ROUTES,
         super::metrics::ROUTES,
+        super::workers::ROUTES,
+        super::logs::ROUTES,
         super::plugins::ROUTES,
     ];
     ALL

@@ -2,27 +2,52 @@
 
 use std::time::Duration;
 
-use buntime_pool::{ExitReason, LogStream, PoolEvents};
+use buntime_pool::{AppSpec, ExitReason, LogStream, PoolEvents};
 use uuid::Uuid;
 
 use super::kept_back::KeptBack;
 use crate::logging::Logger;
 use crate::metrics::Metrics;
+use crate::worker_logs::{Line, Stream, WorkerLogs};
 
 /// Logs what the pool tells.
 pub(super) struct PoolLog {
     log: Logger,
     kept_back: KeptBack,
     metrics: Metrics,
+    worker_logs: WorkerLogs,
 }
 
 impl PoolLog {
-    pub(super) fn new(log: Logger, kept_back: KeptBack, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        log: Logger,
+        kept_back: KeptBack,
+        metrics: Metrics,
+        worker_logs: WorkerLogs,
+    ) -> Self {
         Self {
             log,
             kept_back,
             metrics,
+            worker_logs,
         }
+    }
+
+    /// Tells a worker's own log what became of it.
+    fn note(&self, app: &str, worker: Option<Uuid>, text: impl std::fmt::Display) {
+        let line = Line::new(Stream::Server, text.to_string());
+        let line = match worker {
+            Some(worker) => line.of(worker),
+            None => line,
+        };
+        self.worker_logs.add(app, line);
+    }
+}
+
+fn of_pipe(pipe: LogStream) -> Stream {
+    match pipe {
+        LogStream::Stdout => Stream::Stdout,
+        LogStream::Stderr => Stream::Stderr,
     }
 }
 
@@ -36,6 +61,10 @@ impl PoolEvents for PoolLog {
         let say = |fields: &mut crate::logging::Fields| {
             fields.text("worker", worker);
         };
+        if let Some(app) = app {
+            let line = Line::new(of_pipe(stream), line);
+            self.worker_logs.add(app, line.of(worker));
+        }
         let context = name(app);
         match stream {
             LogStream::Stdout => self.log.info(context, line, say),
@@ -44,6 +73,10 @@ impl PoolEvents for PoolLog {
     }
 
     fn log_dropped(&self, app: Option<&str>, worker: Uuid, lines: u64) {
+        if let Some(app) = app {
+            let text = format!("{lines} lines dropped: the app writes too fast");
+            self.note(app, Some(worker), text);
+        }
         self.log.warn(
             name(app),
             "Log lines dropped: the app writes too fast",
@@ -53,7 +86,13 @@ impl PoolEvents for PoolLog {
         );
     }
 
-    fn started(&self, app: &str, worker: Uuid, pid: u32, took: Duration) {
+    fn started(&self, app: &AppSpec, worker: Uuid, pid: u32, took: Duration) {
+        // A worker for one request is no news: its log is for what it writes.
+        if !app.manifest.is_ephemeral() {
+            let text = format!("worker started in {} ms", took.as_millis());
+            self.note(&app.id, Some(worker), text);
+        }
+        let app = app.id.as_str();
         let blocked = self.kept_back.of(app);
         let count = blocked.as_ref().map_or(0, |names| names.len());
         self.metrics.of(Some(app)).started(took, count);
@@ -75,6 +114,9 @@ impl PoolEvents for PoolLog {
 
     fn exited(&self, app: Option<&str>, worker: Uuid, pid: u32, reason: ExitReason) {
         self.metrics.of(app).exited(reason);
+        if let Some(app) = app.filter(|_| reason != ExitReason::EphemeralDone) {
+            self.note(app, Some(worker), format_args!("worker ended: {reason}"));
+        }
         let level = match reason {
             ExitReason::Crashed(_) | ExitReason::Misbehaved | ExitReason::Timeout => {
                 crate::logging::Level::Warn
@@ -92,6 +134,13 @@ impl PoolEvents for PoolLog {
 
     fn start_failed(&self, app: Option<&str>, message: &str) {
         self.metrics.of(app).start_failed();
+        if let Some(app) = app {
+            self.note(
+                app,
+                None,
+                format_args!("worker could not be started: {message}"),
+            );
+        }
         self.log
             .error("pool", "Worker could not be started", |fields| {
                 fields.text("app", name(app)).text("reason", message);
@@ -100,6 +149,9 @@ impl PoolEvents for PoolLog {
 
     fn crash_loop(&self, app: &str, pause: Duration) {
         self.metrics.of(Some(app)).crash_loop();
+        let pause_s = pause.as_secs();
+        let text = format!("failed to start too often; the next try is in {pause_s} s");
+        self.note(app, None, text);
         self.log
             .error("pool", "Worker failed to start too often", |fields| {
                 fields.text("app", app).add("pauseSeconds", pause.as_secs());
@@ -114,6 +166,9 @@ impl PoolEvents for PoolLog {
         request_id: Option<&str>,
         detail: &str,
     ) {
+        let line = Line::new(Stream::Error, detail);
+        self.worker_logs
+            .add(app, line.of(worker).during(request_id));
         self.log.error(app, detail, |fields| {
             fields.text("source", source).text("worker", worker);
             if let Some(id) = request_id {
@@ -133,6 +188,7 @@ impl PoolEvents for PoolLog {
     }
 
     fn install_line(&self, app: &str, stream: LogStream, line: &str) {
+        self.worker_logs.add(app, Line::new(Stream::Install, line));
         let say = |fields: &mut crate::logging::Fields| {
             fields.text("app", app);
         };
@@ -143,12 +199,16 @@ impl PoolEvents for PoolLog {
     }
 
     fn installed(&self, app: &str, took: Duration) {
+        let text = format!("packages installed in {} ms", took.as_millis());
+        self.note(app, None, text);
         self.log.info("install", "Packages installed", |fields| {
             fields.text("app", app).add("ms", took.as_secs_f64() * 1e3);
         });
     }
 
     fn install_failed(&self, app: &str, took: Duration, message: &str) {
+        let text = format!("packages could not be installed: {message}");
+        self.note(app, None, text);
         self.log
             .error("install", "Packages could not be installed", |fields| {
                 fields.text("app", app).text("reason", message);

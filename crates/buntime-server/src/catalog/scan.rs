@@ -109,8 +109,12 @@ impl Scanner {
             .map(|CatalogRoot { path: root, only }| {
                 let root = std::path::absolute(&root).unwrap_or(root);
                 ScannedRoot {
+                    // A single folder is a developer's own, and not the server's to change.
+                    source: match only {
+                        Some(_) => Source::BuiltIn,
+                        None => Source::of_root(&root),
+                    },
                     only: only.map(|only| root.join(only)),
-                    source: Source::of_root(&root),
                     path: Arc::from(root),
                 }
             })

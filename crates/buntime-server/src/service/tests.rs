@@ -116,6 +116,7 @@ fn service(apps: &Path, model: &Model) -> Service {
         access: Access::for_tests("the root key of these tests"),
         catalog: catalog.clone(),
         plugins: InstalledPlugins::new(Plugins::default(), Vec::new(), prefix.clone()),
+        worker_logs: crate::worker_logs::WorkerLogs::default(),
         readiness: readiness.clone(),
         log: log.clone(),
     });

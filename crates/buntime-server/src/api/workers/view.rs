@@ -1,0 +1,237 @@
+//! A worker as lists show it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use buntime_core::PackageName;
+use buntime_pool::{AppStatus, ExitReason, InstanceState, InstanceStatus};
+use serde::Serialize;
+
+use crate::catalog::{Deployment, Source, State, Unit, Versions};
+use crate::dispatch::{Answers, Served};
+use crate::logging::Timestamp;
+
+/// A worker with all its versions.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WorkerView<'a> {
+    name: &'a PackageName,
+    /// Of the version that answers when none is asked for, as in the file browser.
+    path: String,
+    source: &'static str,
+    removable: bool,
+    /// All of them, the highest first.
+    versions: Vec<&'a str>,
+    /// Those of them that answer 404.
+    disabled_versions: Vec<&'a str>,
+    live: LiveView<'a>,
+}
+
+/// What its processes do.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LiveView<'a> {
+    status: Status,
+    instances: Vec<InstanceView<'a>>,
+    requests: u64,
+    queued: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crash_loop: Option<CrashLoopView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_exit: Option<LastExitView<'a>>,
+}
+
+/// What can be said of a worker in a word: of the version that answers when none is asked
+/// for.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Status {
+    /// Every version is disabled.
+    Disabled,
+    /// Its manifest or its entrypoint cannot be used.
+    Broken,
+    /// Its files are served by the server itself.
+    Static,
+    /// It failed to start too often and is left alone for a while.
+    CrashLoop,
+    /// Its first process is being started.
+    Starting,
+    /// It has a process.
+    Running,
+    /// It has none, until a request comes.
+    Idle,
+}
+
+/// One process.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InstanceView<'a> {
+    version: &'a str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    state: InstanceState,
+    in_flight: u32,
+    requests: u64,
+    started_at: String,
+    idle_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CrashLoopView {
+    failures: u32,
+    retry_after_ms: u64,
+}
+
+#[derive(Serialize)]
+struct LastExitView<'a> {
+    version: &'a str,
+    reason: ExitReason,
+    at: String,
+    #[serde(skip)]
+    ago: Duration,
+}
+
+impl<'a> WorkerView<'a> {
+    pub(super) fn of(worker: &'a Versions<Served>, shows_pids: bool, now: SystemTime) -> Self {
+        let mut all: Vec<&Unit> = worker
+            .enabled()
+            .iter()
+            .chain(worker.disabled())
+            .map(|deployment| deployment.unit())
+            .collect();
+        let path = all
+            .first()
+            .map_or_else(String::new, |unit| shown_path(unit));
+        all.sort_by(|a, b| b.version.cmp(&a.version));
+        let is_built_in = all.iter().any(|unit| unit.source == Source::BuiltIn);
+        let source = if is_built_in {
+            Source::BuiltIn
+        } else {
+            Source::Uploaded
+        };
+        Self {
+            name: worker.name(),
+            path,
+            source: source.as_str(),
+            removable: !is_built_in,
+            versions: all.iter().map(|unit| unit.version.as_str()).collect(),
+            disabled_versions: worker
+                .disabled()
+                .iter()
+                .map(|deployment| deployment.unit().version.as_str())
+                .collect(),
+            live: LiveView::of(worker.enabled(), shows_pids, now),
+        }
+    }
+}
+
+impl<'a> LiveView<'a> {
+    fn of(versions: &'a [Arc<Deployment<Served>>], shows_pids: bool, now: SystemTime) -> Self {
+        let mut live = Self {
+            status: Status::Disabled,
+            instances: Vec::new(),
+            requests: 0,
+            queued: 0,
+            crash_loop: None,
+            last_exit: None,
+        };
+        for (index, deployment) in versions.iter().enumerate() {
+            let unit = deployment.unit();
+            let status = match &deployment.slot().answers {
+                Answers::App(app) => live.add(unit, &app.status(), shows_pids, now),
+                Answers::Site(_) => Status::Static,
+                Answers::Nothing if matches!(unit.state, State::Disabled) => Status::Disabled,
+                Answers::Nothing => Status::Broken,
+            };
+            // The first is the one that answers when no version is asked for.
+            if index == 0 {
+                live.status = status;
+            }
+        }
+        live
+    }
+
+    fn add(
+        &mut self,
+        unit: &'a Unit,
+        status: &AppStatus,
+        shows_pids: bool,
+        now: SystemTime,
+    ) -> Status {
+        let version = unit.version.as_str();
+        let ago = |ago: Duration| now.checked_sub(ago).unwrap_or(now);
+        let view = |instance: &InstanceStatus| InstanceView {
+            version,
+            id: instance.id.to_string(),
+            pid: shows_pids.then_some(instance.pid),
+            state: instance.state,
+            in_flight: instance.in_flight,
+            requests: instance.requests,
+            started_at: time(ago(instance.age)),
+            idle_ms: millis(instance.idle),
+            memory_bytes: instance.memory,
+        };
+        self.instances.extend(status.instances.iter().map(view));
+        self.requests += status.requests;
+        self.queued += status.queued;
+        if let Some(pause) = status.crash_loop
+            && self.crash_loop.is_none()
+        {
+            self.crash_loop = Some(CrashLoopView {
+                failures: status.start_failures,
+                retry_after_ms: millis(pause),
+            });
+        }
+        if let Some(exit) = status.last_exit
+            && self
+                .last_exit
+                .as_ref()
+                .is_none_or(|known| exit.ago < known.ago)
+        {
+            self.last_exit = Some(LastExitView {
+                version,
+                reason: exit.reason,
+                at: time(ago(exit.ago)),
+                ago: exit.ago,
+            });
+        }
+        Status::of(status)
+    }
+}
+
+impl Status {
+    fn of(app: &AppStatus) -> Self {
+        let has = |wanted: &[InstanceState]| {
+            let mut instances = app.instances.iter();
+            instances.any(|instance| wanted.contains(&instance.state))
+        };
+        match () {
+            () if app.crash_loop.is_some() => Self::CrashLoop,
+            () if has(&[InstanceState::Ready, InstanceState::Busy]) => Self::Running,
+            () if has(&[InstanceState::Starting]) => Self::Starting,
+            () => Self::Idle,
+        }
+    }
+}
+
+/// The folder of a unit as the file browser has it: below the name of its root.
+fn shown_path(unit: &Unit) -> String {
+    let root = unit.root.file_name().unwrap_or_default();
+    let below = unit.dir.strip_prefix(&unit.root).unwrap_or(&unit.dir);
+    Path::new(root).join(below).to_string_lossy().into_owned()
+}
+
+fn time(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    let at = Timestamp::after_epoch(since.unwrap_or_default());
+    at.full().to_string()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,9 @@
+//! What an operator does through the API, by the real program on the real Bun.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod manage {
+    mod logs;
+    mod support;
+    mod workers;
+}
