@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod child;
+mod environment;
 mod error;
 mod launch;
 mod launcher;
@@ -9,6 +10,7 @@ mod layers;
 mod plan;
 mod process;
 
+pub use environment::erase_variable;
 pub use error::{SpawnError, Step};
 pub use launch::{Launch, ProcessLimits};
 pub use launcher::Launcher;

@@ -10,6 +10,7 @@
 //! it. So whoever keeps a copy in memory changes it *in* the job, after the write:
 //! a client that goes away in between cannot part the two.
 
+mod backup;
 mod lock;
 mod open;
 mod records;
@@ -26,6 +27,7 @@ use buntime_core::access::KeyId;
 use buntime_core::{PackageName, Version};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::backup::{BackupError, Contents, back_up, check, restore};
 pub use self::lock::{LockError, StateLock};
 pub use self::open::{DATABASE_FILE, OpenError};
 pub use self::records::{
@@ -178,15 +180,4 @@ impl Store {
         }));
         told.await.map_err(|_| StoreError::Closed)?
     }
-}
-
-/// Looks at a database without changing anything: opens it, checks every page, reads
-/// every row. For `buntime state check`.
-///
-/// # Errors
-/// It cannot be opened at all.
-pub fn check(state_dir: &Path) -> Result<Vec<String>, OpenError> {
-    open::open_beside(state_dir)?
-        .check()
-        .map_err(|error| open::failed(state_dir, &error))
 }

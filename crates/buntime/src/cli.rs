@@ -6,6 +6,7 @@ mod doctor;
 mod output;
 mod serve;
 mod settings;
+mod state;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("dev", matches)) => dev::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
+        Some(("state", matches)) => state::run(matches),
         // clap has refused anything else.
         _ => Outcome::Usage,
     }
@@ -70,6 +72,7 @@ fn command() -> Command {
         .subcommand(dev::command())
         .subcommand(check::command())
         .subcommand(doctor::command())
+        .subcommand(state::command())
 }
 
 #[cfg(test)]
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn every_help_is_there_and_narrow() {
-        for name in ["serve", "dev", "check", "doctor"] {
+        for name in ["serve", "dev", "check", "doctor", "state"] {
             let mut command = command().term_width(100);
             command.build();
             let help = command
@@ -103,6 +106,6 @@ mod tests {
             .get_subcommands()
             .map(|command| command.get_name().to_owned())
             .collect();
-        assert_eq!(listed, ["serve", "dev", "check", "doctor"]);
+        assert_eq!(listed, ["serve", "dev", "check", "doctor", "state"]);
     }
 }

@@ -2,15 +2,18 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 /// A secret text. It has no `Display` and no `Serialize`, and its `Debug` says nothing, so that no log line can hold it.
+/// It is overwritten when it is dropped.
 #[derive(Clone)]
-pub struct Secret(Box<str>);
+pub struct Secret(Zeroizing<Box<str>>);
 
 impl Secret {
     /// Wraps a secret.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The secret itself. Each caller is a place to review.

@@ -30,6 +30,19 @@ impl Vars for ProcessVars {
     }
 }
 
+impl ProcessVars {
+    /// Overwrites the secrets among the settings in the process's environment, once they
+    /// were read: `/proc/PID/environ` shows them no more. To be called while the process
+    /// has one thread; `false` if it was not.
+    #[must_use]
+    pub fn forget_secrets(self) -> bool {
+        let secrets = VARIABLES.iter().filter(|variable| variable.secret);
+        secrets.fold(true, |all, variable| {
+            buntime_sandbox::erase_variable(variable.name) && all
+        })
+    }
+}
+
 impl Vars for HashMap<String, String> {
     fn get(&self, name: &str) -> Option<OsString> {
         self.get(name).map(OsString::from)

@@ -22,7 +22,7 @@ const MARKER_TEXT: &str = "This folder has a database, buntime.db. While this fi
 pub enum OpenError {
     /// There was one, and it is gone.
     #[error(
-        "the database {} is missing; {}, or begin anew with `rm {}`, which forgets all keys, releases and disabled apps",
+        "the database {} is missing; {}, or begin anew by removing {}, which forgets all keys, releases and disabled apps",
         .path.display(), restore(.path), .path.with_file_name(MARKER_FILE).display()
     )]
     Missing {
@@ -88,10 +88,7 @@ pub(super) fn open(state_dir: &Path) -> Result<Sqlite, OpenError> {
     match length {
         None if was_made => return Err(OpenError::Missing { path }),
         Some(0) if was_made => {
-            return Err(OpenError::Damaged {
-                path,
-                reason: "the file is empty".to_owned(),
-            });
+            return Err(empty(&path));
         }
         None => {
             // SQLite gives its other files the mode of this one.
@@ -109,31 +106,42 @@ pub(super) fn open(state_dir: &Path) -> Result<Sqlite, OpenError> {
 
 /// Opens an existing database beside a server that may be using it, to read.
 pub(super) fn open_beside(state_dir: &Path) -> Result<Sqlite, OpenError> {
-    let path = state_dir.join(DATABASE_FILE);
-    if !path.exists() {
-        return Err(OpenError::Missing { path });
-    }
-    Sqlite::open_beside(&path).map_err(|fault| because(&path, fault))
+    beside_at(&state_dir.join(DATABASE_FILE))
 }
 
-pub(super) fn because(path: &Path, fault: Fault) -> OpenError {
+/// The same of a database under another name.
+pub(super) fn beside_at(path: &Path) -> Result<Sqlite, OpenError> {
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::Missing { path: path.into() });
+        }
+        Ok(found) if found.len() == 0 => return Err(empty(path)),
+        _ => {}
+    }
+    Sqlite::open_beside(path).map_err(|fault| because(path, fault))
+}
+
+/// Opens a database that nobody else uses, and brings it up to date.
+pub(super) fn at(path: &Path) -> Result<Sqlite, OpenError> {
+    if path.metadata().is_ok_and(|found| found.len() == 0) {
+        return Err(empty(path));
+    }
+    Sqlite::open(path).map_err(|fault| because(path, fault))
+}
+
+fn empty(path: &Path) -> OpenError {
+    OpenError::Damaged {
+        path: path.to_owned(),
+        reason: "the file is empty".to_owned(),
+    }
+}
+
+fn because(path: &Path, fault: Fault) -> OpenError {
     let path = path.to_owned();
     match fault {
         Fault::Damaged(reason) => OpenError::Damaged { path, reason },
         Fault::Newer { found, known } => OpenError::Newer { path, found, known },
         Fault::Unusable(reason) => OpenError::Unusable { path, reason },
-    }
-}
-
-/// A failure after the database was opened.
-pub(super) fn failed(state_dir: &Path, error: &dyn std::error::Error) -> OpenError {
-    let mut reason = error.to_string();
-    if let Some(source) = error.source() {
-        reason = format!("{reason}: {source}");
-    }
-    OpenError::Unusable {
-        path: state_dir.join(DATABASE_FILE),
-        reason,
     }
 }
 

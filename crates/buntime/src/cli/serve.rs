@@ -53,6 +53,8 @@ pub(super) fn run_with(flags: &Flags, adapt: impl FnOnce(&mut Config)) -> Outcom
         }
     };
     adapt(&mut config);
+    // Before there is another thread.
+    let forgotten = ProcessVars.forget_secrets();
     let (logger, _guard) = match Logger::start(config.log, std::io::stdout()) {
         Ok(started) => started,
         Err(error) => {
@@ -63,6 +65,10 @@ pub(super) fn run_with(flags: &Flags, adapt: impl FnOnce(&mut Config)) -> Outcom
         }
     };
     log_panics(&logger);
+    if !forgotten {
+        let message = "Secrets in the environment could not be overwritten";
+        logger.warn("config", message, |_| {});
+    }
     for warning in &warnings {
         logger.warn("config", warning, |_| {});
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use buntime_testkit::TestServer;
 use buntime_testkit::sample::SAMPLE;
+use buntime_testkit::{Response, TestServer};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
@@ -122,6 +122,54 @@ fn a_full_state_directory_stops_no_worker_that_runs() {
         });
     }
     probe.finish();
+}
+
+/// Asks with a key.
+fn ask(server: &TestServer, key: &str, method: &str, target: &str, body: &str) -> Response {
+    let headers = [("X-API-Key", key)];
+    let mut connection = server.connect();
+    connection.request(method, target, &headers, body.as_bytes())
+}
+
+#[test]
+fn d14_with_a_full_disk_keys_are_verified_and_not_changed() {
+    let Some(disk) = SmallDisk::mount("8m,nr_inodes=2000") else {
+        return;
+    };
+    let state = disk.path().join("state");
+    let root = "the-root-key-of-this-test";
+    let server = server()
+        .env("RUNTIME_STATE_DIR", state.to_str().unwrap())
+        .env("RUNTIME_ROOT_KEY", root)
+        .start();
+    let viewer = r#"{"name":"a","role":"viewer"}"#;
+    let made = ask(&server, root, "POST", "/api/keys", viewer);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made = made.json();
+    let (id, key) = (made["data"]["id"].as_str(), made["data"]["key"].as_str());
+    let (id, key) = (id.unwrap(), key.unwrap());
+    disk.fill();
+    let of_key = format!("/api/keys/{id}");
+    for (method, target, body) in [
+        ("POST", "/api/keys", viewer),
+        ("POST", &format!("{of_key}/rotate"), ""),
+        ("DELETE", &of_key, ""),
+    ] {
+        let response = ask(&server, root, method, target, body);
+        assert_eq!(response.status, 507, "{}", response.text());
+        assert_eq!(response.error_code(), "STORAGE_FULL");
+    }
+    for _ in 0..3 {
+        assert_eq!(ask(&server, key, "GET", "/api/keys", "").status, 200);
+    }
+    assert_eq!(
+        ask(&server, root, "GET", "/api/keys", "").json()[0]["id"],
+        id
+    );
+    disk.clear();
+    assert_eq!(ask(&server, root, "POST", "/api/keys", viewer).status, 201);
+    assert_eq!(ask(&server, root, "DELETE", &of_key, "").status, 200);
+    assert_eq!(ask(&server, key, "GET", "/api/keys", "").status, 401);
 }
 
 #[test]

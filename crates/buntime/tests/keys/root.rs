@@ -121,3 +121,27 @@ fn another_root_key_ends_the_one_before_and_its_sessions() {
     failed(&get(&server, ROOT, "/api/keys"), 401, "AUTH_REQUIRED");
     assert_eq!(get(&server, "another-root-key", "/api/keys").status, 200);
 }
+
+/// T1: whoever may read the environment of this user's processes finds no key in it.
+#[test]
+fn the_root_key_does_not_stay_in_the_environment() {
+    let server = builder().start();
+    let environment = |pid| fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let holds = |bytes: &[u8], text: &str| {
+        let mut windows = bytes.windows(text.len());
+        windows.any(|window| window == text.as_bytes())
+    };
+    let own = environment(server.pid());
+    assert!(holds(&own, "RUNTIME_ROOT_KEY=") && holds(&own, "RUNTIME_STATE_DIR=/"));
+    assert!(!holds(&own, ROOT));
+    let family = server.family();
+    assert!(!family.is_empty());
+    for process in family {
+        assert!(
+            !holds(&environment(process.pid), ROOT),
+            "{}",
+            process.command()
+        );
+    }
+    assert_eq!(get(&server, ROOT, "/api/keys").status, 200);
+}

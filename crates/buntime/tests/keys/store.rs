@@ -113,3 +113,124 @@ fn d13_a_damaged_database_stops_the_start_and_names_the_way_back() {
     let server = on(state.path()).start();
     assert_eq!(get(&server, &key.secret, "/api/keys").status, 200);
 }
+
+/// `buntime state …` on this state directory.
+fn state(state: &Path, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_buntime"))
+        .arg("state")
+        .args(args)
+        .env_clear()
+        .env("RUNTIME_STATE_DIR", state)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn a_backup_is_made_beside_the_server_and_restored_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (live, backup) = (dir.path().join("live"), dir.path().join("backup"));
+    let text = backup.to_str().unwrap();
+    let (kept, lost, cookie) = {
+        let server = on(&live).start();
+        let kept = make(&server, ROOT, &viewer("kept"));
+        let cookie = super::session::log_in(&server, &kept.secret);
+        let (code, said) = state(&live, &["backup", text]);
+        assert_eq!(
+            (code, &*said),
+            (
+                Some(0),
+                &*format!("backed up to {text}: 1 keys, 0 releases\n")
+            )
+        );
+        assert_eq!(
+            state(&live, &["backup", text]).0,
+            Some(1),
+            "nothing is overwritten"
+        );
+        assert_eq!(state(&live, &["check"]).0, Some(0));
+        let (code, said) = state(&live, &["restore", text]);
+        assert_eq!(code, Some(1));
+        assert!(said.contains("another server uses"), "{said}");
+        let lost = make(&server, ROOT, &viewer("lost"));
+        super::support::revoke(&server, ROOT, &kept.id);
+        (kept, lost, cookie)
+    };
+    // K11: one private file, no secret in it, nor the sessions.
+    let token = cookie.split_once('=').unwrap().1;
+    let names: Vec<_> = files(&backup);
+    assert_eq!(names, [backup.join("buntime.db")]);
+    for secret in [ROOT, &kept.secret, token] {
+        assert!(!holds(&names[0], secret));
+    }
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&names[0]), mode(&backup)), (0o600, 0o700));
+
+    let (code, said) = state(&live, &["restore", text]);
+    assert_eq!(
+        (code, &*said),
+        (
+            Some(0),
+            &*format!("restored from {text}: 1 keys, 0 releases\n")
+        )
+    );
+    {
+        let server = on(&live).start();
+        assert_eq!(get(&server, &kept.secret, "/api/keys").status, 200);
+        assert_eq!(get(&server, &lost.secret, "/api/keys").status, 401);
+        let headers = [("Host", "localhost"), ("Cookie", cookie.as_str())];
+        let mut connection = server.connect();
+        let session = connection.request("GET", "/api/admin/session", &headers, b"");
+        assert_eq!(session.status, 401, "a restore logs nobody in");
+    }
+    // Onto another machine.
+    let fresh = dir.path().join("fresh");
+    assert_eq!(state(&fresh, &["restore", text]).0, Some(0));
+    let server = on(&fresh).start();
+    assert_eq!(get(&server, &kept.secret, "/api/keys").status, 200);
+}
+
+#[test]
+fn a_damaged_state_is_found_and_a_damaged_backup_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (live, backup) = (dir.path().join("live"), dir.path().join("backup"));
+    let text = backup.to_str().unwrap();
+    let key = {
+        let server = on(&live).start();
+        make(&server, ROOT, &viewer("kept"))
+    };
+    assert_eq!(state(&live, &["backup", text]).0, Some(0));
+    let good = fs::read(backup.join("buntime.db")).unwrap();
+    let mut torn = good.clone();
+    torn[4096..].fill(0x5a);
+    for (bytes, word) in [
+        (&torn[..], "damaged"),
+        (b"no database", "damaged"),
+        (b"", "empty"),
+    ] {
+        fs::write(backup.join("buntime.db"), bytes).unwrap();
+        let (code, said) = state(&live, &["restore", text]);
+        assert_eq!(code, Some(1));
+        assert!(said.contains(word) && said.lines().count() == 1, "{said}");
+    }
+    fs::remove_file(backup.join("buntime.db")).unwrap();
+    let (code, said) = state(&live, &["restore", text]);
+    assert!(code == Some(1) && said.contains("is no backup"), "{said}");
+    {
+        let server = on(&live).start();
+        assert_eq!(get(&server, &key.secret, "/api/keys").status, 200);
+    }
+    // The way back that the refusal names, from a database that cannot be opened.
+    fs::write(backup.join("buntime.db"), good).unwrap();
+    fs::write(live.join("buntime.db"), torn).unwrap();
+    let (code, said) = state(&live, &["check"]);
+    assert!(code == Some(1) && said.contains("damaged"), "{said}");
+    assert_eq!(state(&live, &["restore", text]).0, Some(0));
+    assert_eq!(
+        state(&live, &["check"]),
+        (Some(0), format!("{} is sound\n", live.display()))
+    );
+    let server = on(&live).start();
+    assert_eq!(get(&server, &key.secret, "/api/keys").status, 200);
+}
