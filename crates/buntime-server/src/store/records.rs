@@ -168,3 +168,22 @@ pub struct Release {
     /// What it is.
     pub what: NewRelease,
 }
+
+#[cfg(test)]
+impl NewRelease {
+    /// One with something in every field.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            name: PackageName::try_from("x").unwrap(),
+            version: Version::try_from("1.0.0").unwrap(),
+            created_at: SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000),
+            key: KeyId::root(),
+            key_name: "root".into(),
+            message: Some("why".into()),
+            sha256: [7; 32],
+            size: 42,
+            kind: "tgz".into(),
+            rollback_of: Some(1),
+        }
+    }
+}
