@@ -8,6 +8,7 @@
 
 mod audit;
 mod call;
+mod docs;
 mod errors;
 mod json;
 mod keys;
@@ -15,6 +16,7 @@ mod logs;
 mod metrics;
 mod multipart;
 mod note;
+mod openapi;
 mod plugins;
 mod query;
 mod route;
@@ -32,6 +34,7 @@ use buntime_http::{CanonicalPath, Method};
 
 pub(crate) use self::call::Call;
 pub(crate) use self::note::Note;
+pub(crate) use self::openapi::Description;
 use self::route::{Access, Found, Handled, Route};
 use crate::access::Access as Keys;
 use crate::audit::Audit;
@@ -50,6 +53,7 @@ use crate::worker_logs::WorkerLogs;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) audit: Audit,
+    pub(crate) description: Description,
     pub(crate) metrics: Metrics,
     pub(crate) access: Keys,
     pub(crate) catalog: Catalog<Served>,

@@ -23,7 +23,7 @@ use self::deployer::Deployer;
 use self::kept_back::KeptBack;
 use self::pool_events::PoolLog;
 use crate::access::{Access, AccessConfig, AccessError};
-use crate::api::Api;
+use crate::api::{Api, Description};
 use crate::audit::{self, Audit};
 use crate::catalog::Catalog;
 use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
@@ -195,6 +195,7 @@ impl Server {
         let audit = Audit::open(&config.state.dir, audit::Limits::default(), log.clone())?;
         let api = Arc::new(Api {
             audit: audit.clone(),
+            description: Description::new(&format!("{}/api", config.api.prefix.as_str())),
             metrics: metrics.clone(),
             access: access.clone(),
             catalog: catalog.clone(),

@@ -5,11 +5,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use buntime_core::access::{Grant, Permission};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
 use super::call::Call;
-use super::json;
+use super::json::{self, Success};
+use super::openapi::Param;
 use super::route::{Access, Route};
 use crate::audit::{Cursor, Line, Query};
 use crate::failure::Failure;
@@ -22,14 +24,30 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
         Box::pin(list(api, call, grant))
     }),
     "Who did what, to what, when, from where, with what outcome; newest first.",
-)];
+)
+.reads(&[
+    Param::new("limit", "Most entries of the page: 1 to 1000, else 100."),
+    Param::new("cursor", "The `nextCursor` of the page before."),
+    Param::new(
+        "action",
+        "An action, as `worker.upload`, or the first part of some: `worker`.",
+    ),
+    Param::new("key", "The id of the key that was used."),
+    Param::new("target", "How the target begins."),
+    Param::new(
+        "since",
+        "Not before this time of UTC, as 2026-11-22T12:34:56Z, or this day.",
+    ),
+    Param::new("until", "Before this time."),
+])
+.gives::<Success<Entries>>(200)];
 
 /// Lines of a page where nobody says how many, and at most.
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
 /// One page.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Entries {
     entries: Vec<Line>,

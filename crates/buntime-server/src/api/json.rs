@@ -1,6 +1,7 @@
 //! JSON in and out.
 
 use buntime_http::{HeaderId, HeaderList};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -110,25 +111,25 @@ pub(crate) fn success(status: u16, data: impl Serialize) -> Response {
         status,
         &Success {
             success: true,
-            data: Some(data),
+            data,
         },
     )
 }
 
 /// `{"success":true}`
 pub(crate) fn done() -> Response {
-    reply(
-        200,
-        &Success {
-            success: true,
-            data: None::<()>,
-        },
-    )
+    reply(200, &Done { success: true })
 }
 
-#[derive(Serialize)]
-struct Success<T> {
+/// What is answered where there is nothing to tell.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Done {
     success: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<T>,
+}
+
+/// What most routes answer with.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Success<T> {
+    success: bool,
+    data: T,
 }

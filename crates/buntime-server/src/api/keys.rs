@@ -7,12 +7,13 @@ use std::time::SystemTime;
 
 use buntime_core::access::{Denied, Grant, KeyId, Permission, Permissions, Principal, Role};
 use buntime_http::Method;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use self::body::{new_key, rotation};
+use self::body::{NewKeyBody, RotationBody, new_key, rotation};
 use super::call::Call;
 use super::errors::store_failed;
-use super::json::{self, Fields};
+use super::json::{self, Done, Fields, Success};
 use super::route::{Access, Route};
 use super::{Api, view};
 use crate::access::{Created, KeyError};
@@ -27,14 +28,16 @@ pub(super) const ROUTES: &[Route] = &[
             Box::pin(async move { Ok(list(&api, &grant)) })
         }),
         "The keys within the caller's namespaces, without their secrets.",
-    ),
+    )
+    .gives::<Vec<Listed<'static>>>(200),
     Route::get(
         "/keys/meta",
         Access::Granted(Permission::KeysRead, |_, _, grant| {
             Box::pin(async move { Ok(meta(&grant)) })
         }),
         "What a new key can be given: roles, permissions, namespaces, times.",
-    ),
+    )
+    .gives::<Meta<'static>>(200),
     Route::change(
         Method::Post,
         "/keys",
@@ -43,7 +46,22 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "key.create",
         "Makes a key no wider than the caller's. The answer holds its secret, this once.",
-    ),
+    )
+    .takes::<NewKeyBody>()
+    .gives::<Success<WithSecret<'static>>>(201)
+    .fails(&[
+        (400, "INVALID_KEY_ROLE"),
+        (400, "MISSING_PERMISSIONS"),
+        (400, "INVALID_PERMISSION"),
+        (400, "INVALID_NAMESPACE"),
+        (400, "INVALID_EXPIRATION"),
+        (403, "PRIVILEGE_ESCALATION"),
+        (409, "TOO_MANY_KEYS"),
+        (500, "STORE_FAILED"),
+        (503, "STORE_UNAVAILABLE"),
+        (503, "NO_RANDOM_NUMBERS"),
+        (507, "STORAGE_FULL"),
+    ]),
     Route::change(
         Method::Delete,
         "/keys/:id",
@@ -52,7 +70,15 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "key.revoke",
         "Revokes a key, and ends its sessions.",
-    ),
+    )
+    .gives::<Done>(200)
+    .fails(&[
+        (400, "CANNOT_REVOKE_SELF"),
+        (404, "KEY_NOT_FOUND"),
+        (500, "STORE_FAILED"),
+        (503, "STORE_UNAVAILABLE"),
+        (507, "STORAGE_FULL"),
+    ]),
     Route::change(
         Method::Post,
         "/keys/:id/rotate",
@@ -61,15 +87,26 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "key.rotate",
         "Gives a key a new secret; the old one counts for the grace period asked, at most 7 days.",
-    ),
+    )
+    .may_take::<RotationBody>()
+    .gives::<Success<WithSecret<'static>>>(200)
+    .fails(&[
+        (403, "PRIVILEGE_ESCALATION"),
+        (404, "KEY_NOT_FOUND"),
+        (500, "STORE_FAILED"),
+        (503, "STORE_UNAVAILABLE"),
+        (503, "NO_RANDOM_NUMBERS"),
+        (507, "STORAGE_FULL"),
+    ]),
 ];
 
 /// A key in a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Listed<'a> {
     #[serde(flatten)]
     principal: view::Principal<'a>,
+    #[schemars(with = "String")]
     created_by: &'a KeyId,
 }
 
@@ -85,27 +122,32 @@ fn list(api: &Api, grant: &Grant) -> Response {
     json::reply(200, &listed)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Meta<'a> {
     roles: Vec<RoleView>,
+    #[schemars(with = "Vec<String>")]
     permissions: Permissions,
     /// What the caller can give at most.
     grantable: Grantable<'a>,
     expires_in: [&'static str; 5],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RoleView {
+    #[schemars(with = "String")]
     name: Role,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     permissions: Option<Permissions>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Grantable<'a> {
+    #[schemars(with = "Vec<String>")]
     permissions: Permissions,
+    #[schemars(with = "Vec<String>")]
     namespaces: &'a buntime_core::access::Namespaces,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
@@ -177,7 +219,7 @@ fn id(api: &Api, call: &Call, grant: &Grant) -> Result<KeyId, Failure> {
 }
 
 /// A key with its secret.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct WithSecret<'a> {
     key: &'a str,

@@ -17,7 +17,8 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
         Box::pin(scrape(api, grant))
     }),
     "What happens, in numbers: the text format of Prometheus.",
-)];
+)
+.gives_files(&["text/plain"])];
 
 async fn scrape(api: Arc<Api>, grant: Grant) -> Result<Response, Answer> {
     // Reads files of the system.

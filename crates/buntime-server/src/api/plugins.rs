@@ -5,12 +5,12 @@ use std::sync::Arc;
 use buntime_core::access::{Grant, Permission, Permit, Principal};
 use buntime_core::{Menu, PackageName};
 use buntime_http::Method;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use super::Api;
 use super::call::Call;
-use super::json::{done, reply, success};
+use super::json::{Done, Success, done, reply, success};
 use super::route::{Access, Route};
 use crate::catalog::Source;
 use crate::failure::Failure;
@@ -25,12 +25,14 @@ pub(super) const ROUTES: &[Route] = &[
             Box::pin(list(api, call, grant))
         }),
         "The plugins that are installed.",
-    ),
+    )
+    .gives::<Vec<PluginView<'static>>>(200),
     Route::get(
         "/plugins/loaded",
         Access::AnyKey(|api, call, principal| Box::pin(loaded(api, call, principal))),
         "The plugins that are enabled, with what they add to the panel's menu.",
-    ),
+    )
+    .gives::<Vec<LoadedView<'static>>>(200),
     Route::change(
         Method::Post,
         "/plugins/reload",
@@ -39,7 +41,9 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "plugin.reload",
         "Reads all plugins again and swaps the whole set, or leaves it as it is.",
-    ),
+    )
+    .gives::<Success<Reloaded>>(200)
+    .fails(&[(409, "PLUGIN_RELOAD_FAILED"), (500, "INTERNAL_ERROR")]),
     Route::change(
         Method::Delete,
         "/plugins/:plugin",
@@ -48,12 +52,20 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "plugin.remove",
         "Removes a plugin; its name is URL-encoded.",
-    ),
+    )
+    .gives::<Done>(200)
+    .fails(&[
+        (403, "BUILT_IN_PLUGIN_REMOVE_FORBIDDEN"),
+        (404, "PLUGIN_NOT_FOUND"),
+        (500, "INTERNAL_ERROR"),
+        (503, "STORAGE_UNAVAILABLE"),
+    ]),
 ];
 
 /// A plugin as lists show it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PluginView<'a> {
+    #[schemars(with = "String")]
     name: &'a PackageName,
     /// As in the file browser.
     path: String,
@@ -65,17 +77,20 @@ struct PluginView<'a> {
 }
 
 /// An enabled plugin.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LoadedView<'a> {
+    #[schemars(with = "String")]
     name: &'a PackageName,
     base: Option<&'a str>,
+    #[schemars(with = "Vec<String>")]
     dependencies: &'a [PackageName],
     #[serde(rename = "optionalDependencies")]
+    #[schemars(with = "Vec<String>")]
     optional_dependencies: &'a [PackageName],
     menus: Vec<MenuView<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct MenuView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     icon: Option<&'a str>,
@@ -83,6 +98,12 @@ struct MenuView<'a> {
     title: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<MenuView<'a>>,
+}
+
+/// How many plugins there are after a reload.
+#[derive(Serialize, JsonSchema)]
+struct Reloaded {
+    plugins: usize,
 }
 
 async fn list(api: Arc<Api>, _: Call, grant: Grant) -> Result<Response, Answer> {
@@ -111,7 +132,8 @@ async fn reload(api: Arc<Api>, _: Call, _: Permit) -> Result<Response, Answer> {
     match reloaded.await.map_err(|_| Failure::INTERNAL)? {
         Ok(plugins) => {
             tell_of(&plugins, &api.log);
-            Ok(success(200, json!({ "plugins": plugins.accepted().len() })))
+            let plugins = plugins.accepted().len();
+            Ok(success(200, Reloaded { plugins }))
         }
         Err(error) => {
             api.log

@@ -10,6 +10,7 @@ use buntime_http::{CanonicalPath, Method};
 
 use super::Api;
 use super::call::Call;
+use super::openapi::Shape;
 use crate::failure::Failure;
 use crate::message::Response;
 use crate::service::Answer;
@@ -29,6 +30,8 @@ pub(crate) struct Route {
     pub(crate) action: &'static str,
     /// What it does, in one sentence, for the API's description.
     pub(crate) summary: &'static str,
+    /// What it takes and gives, for the same.
+    pub(crate) shape: Shape,
 }
 
 /// Who may call a route. Each handler is given the proof of what was checked.
@@ -82,6 +85,7 @@ impl Route {
             access,
             action: "",
             summary,
+            shape: Shape::UNKNOWN,
         }
     }
 
@@ -99,6 +103,7 @@ impl Route {
             access,
             action,
             summary,
+            shape: Shape::UNKNOWN,
         }
     }
 

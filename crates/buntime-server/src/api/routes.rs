@@ -6,6 +6,8 @@ use super::route::Route;
 pub(super) fn all() -> &'static [&'static [Route]] {
     const ALL: &[&[Route]] = &[
         super::system::ROUTES,
+        super::openapi::ROUTES,
+        super::docs::ROUTES,
         super::session::ROUTES,
         super::keys::ROUTES,
         super::audit::ROUTES,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use buntime_core::access::Principal;
 use buntime_http::Method;
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -12,6 +13,7 @@ use super::call::Call;
 use super::errors::{NO_RANDOM, store_failed};
 use super::json;
 use super::route::{Access, Route};
+use super::view;
 use crate::access::{LoginError, Now};
 use crate::failure::Failure;
 use crate::gate::session;
@@ -27,22 +29,60 @@ pub(super) const ROUTES: &[Route] = &[
             Box::pin(async move { Ok(authenticated(&api, &principal)) })
         }),
         "Who the caller is.",
-    ),
+    )
+    .gives::<Authenticated>(200),
     Route::change(
         Method::Post,
         PATTERN,
         Access::Public(|api, call| Box::pin(log_in(api, call))),
         "session.create",
         "Begins a session with a key and sets its cookie.",
-    ),
+    )
+    .takes::<Login>()
+    .gives::<Authenticated>(200)
+    .fails(&[
+        (401, "INVALID_KEY"),
+        (421, "HOST_NOT_ALLOWED"),
+        (429, "TOO_MANY_ATTEMPTS"),
+        (500, "STORE_FAILED"),
+        (503, "STORE_UNAVAILABLE"),
+        (503, "NO_RANDOM_NUMBERS"),
+        (507, "STORAGE_FULL"),
+    ]),
     Route::change(
         Method::Delete,
         PATTERN,
         Access::Public(|api, call| Box::pin(log_out(api, call))),
         "session.end",
         "Ends the session of the cookie.",
-    ),
+    )
+    .gives_nothing()
+    .fails(&[
+        (421, "HOST_NOT_ALLOWED"),
+        (500, "STORE_FAILED"),
+        (503, "STORE_UNAVAILABLE"),
+        (507, "STORAGE_FULL"),
+    ]),
 ];
+
+/// Who the caller is.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "stands for the shape of what is written by hand")]
+struct Authenticated {
+    authenticated: bool,
+    principal: view::Principal<'static>,
+}
+
+/// A key, once.
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "stands for the shape of what is read field by field"
+)]
+struct Login {
+    #[schemars(length(min = 1))]
+    key: String,
+}
 
 fn authenticated(api: &Api, principal: &Principal) -> Response {
     let body = json!({"authenticated": true, "principal": api.seen(principal)});

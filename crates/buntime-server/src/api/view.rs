@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use buntime_core::access::{self, KeyId, Namespaces, Permissions, Role};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::logging::Timestamp;
@@ -15,14 +16,21 @@ pub(super) fn time(time: SystemTime) -> String {
 }
 
 /// Who a key is (contract section 7).
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Principal")]
 pub(super) struct Principal<'a> {
+    #[schemars(with = "String")]
     id: &'a KeyId,
     name: &'a str,
     key_prefix: &'a str,
+    /// `admin`, `editor`, `viewer` or `custom`.
+    #[schemars(with = "String")]
     role: Role,
+    #[schemars(with = "Vec<String>")]
     permissions: Permissions,
+    /// `*` is all of them, and units without one.
+    #[schemars(with = "Vec<String>")]
     namespaces: &'a Namespaces,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use buntime_core::Namespace;
 use buntime_core::access::{Namespaces, Principal};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Call;
@@ -24,8 +25,9 @@ const SERVER: &str = "*";
 const UNSCOPED: &str = "_";
 
 /// One call, or one address's refusals of one minute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AuditEntry")]
 pub struct Line {
     /// When the call was over: UTC, RFC 3339, milliseconds.
     pub time: String,
@@ -60,7 +62,8 @@ pub struct Line {
 }
 
 /// The key with which a call was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditKey")]
 pub struct Actor {
     /// Its id.
     pub id: String,

@@ -112,6 +112,7 @@ fn service(apps: &Path, model: &Model) -> Service {
     let audit = Audit::open(apps, audit::Limits::default(), log.clone()).unwrap();
     let api = Arc::new(Management {
         audit,
+        description: crate::api::Description::new("/api"),
         metrics: Metrics::default(),
         access: Access::for_tests("the root key of these tests"),
         catalog: catalog.clone(),

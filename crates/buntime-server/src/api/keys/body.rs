@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use buntime_core::access::{Namespaces, Permission, Permissions, Role};
 use buntime_core::parse_duration;
+use schemars::JsonSchema;
 use serde_json::Value;
 
 use crate::access::NewKey;
@@ -17,6 +18,43 @@ const GRACE_MAX: Duration = Duration::from_secs(7 * DAY);
 /// Farthest expiry.
 const EXPIRES_MAX: u64 = 100 * 365;
 const DAY: u64 = 24 * 60 * 60;
+
+/// A key to be made.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(
+    dead_code,
+    reason = "stands for the shape of what is read field by field"
+)]
+pub(super) struct NewKeyBody {
+    /// 1 to 100 characters, no control characters.
+    #[schemars(length(min = 1, max = 100))]
+    name: String,
+    /// `admin`, `editor`, `viewer` or `custom`.
+    #[schemars(extend("enum" = ["admin", "editor", "viewer", "custom"]))]
+    role: String,
+    /// Of a `custom` key, and of no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Vec<String>>,
+    /// `@scope` each, or `*` for all, which is what a key has that does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<Vec<String>>,
+    /// `never`, or a number and `d`, `w`, `m` or `y`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<String>,
+}
+
+/// What a rotation may say.
+#[derive(JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "stands for the shape of what is read field by field"
+)]
+pub(super) struct RotationBody {
+    /// How long the old secret still counts, such as `1h`; at most `7d`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace: Option<String>,
+}
 
 /// Reads `{name, role, permissions?, namespaces?, expiresIn?}`.
 pub(super) fn new_key(mut fields: Fields, now: SystemTime) -> Result<NewKey, Failure> {
