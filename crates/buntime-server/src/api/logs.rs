@@ -8,12 +8,14 @@ use buntime_core::access::{KeyId, Permission, Permit};
 use buntime_core::{PackageName, Version};
 use buntime_http::{HeaderList, Method};
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Api;
 use super::call::Call;
 use super::json::reply;
+use super::openapi::Param;
 use super::query::Query;
 use super::route::{Access, Route};
 use super::workers::WORKER_NOT_FOUND;
@@ -28,7 +30,35 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
         Box::pin(logs(api, call, permit, name))
     }),
     "The last lines of a worker; with `follow=1` those that come, as server-sent events.",
-)];
+)
+.reads(&[
+    Param::new("lines", "How many of the last lines; else 100."),
+    Param::new("version", "Of this version alone."),
+    Param::new("follow", "1: go on with the lines that come."),
+])
+.gives::<Vec<WorkerLogLine>>(200)
+.gives_also(&["text/event-stream"])
+.fails(&[(404, "WORKER_NOT_FOUND"), (429, "TOO_MANY_FOLLOWERS")])];
+
+/// A line of a worker.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "stands for the shape of what serializes itself")]
+struct WorkerLogLine {
+    /// For `Last-Event-ID`.
+    id: String,
+    /// UTC, RFC 3339.
+    time: String,
+    version: String,
+    /// `stdout`, `stderr`, `error`, `install` or `server`.
+    stream: String,
+    /// The process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    message: String,
+}
 
 /// Lines without `?lines=`.
 const LINES: usize = 100;

@@ -114,6 +114,9 @@ async fn log_out(api: Arc<Api>, call: Call) -> Result<Response, Answer> {
     if let Some(token) =
         session::token(headers, scheme).filter(|_| !session::has_credential(headers))
     {
+        if let Some(principal) = api.access.authenticate(&call.request, call.address) {
+            call.note.by(&principal);
+        }
         let ended = api.access.log_out(token).await;
         ended.map_err(|error| store_failed(&error, &api.log, &call.request.id))?;
     }

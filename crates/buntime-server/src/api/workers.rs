@@ -6,12 +6,13 @@ use std::time::SystemTime;
 use buntime_core::access::{Grant, Permission, Permit};
 use buntime_core::{PackageName, Version};
 use buntime_http::Method;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use self::view::WorkerView;
 use super::Api;
 use super::call::Call;
-use super::json::{done, reply, success};
+use super::json::{Done, Success, done, reply, success};
 use super::route::{Access, Route};
 use crate::catalog::{Deployment, State};
 use crate::dispatch::{Answers, Served};
@@ -29,7 +30,8 @@ pub(super) const ROUTES: &[Route] = &[
             Box::pin(list(api, call, grant))
         }),
         "The workers that are installed, with what their processes do.",
-    ),
+    )
+    .gives::<Vec<WorkerView<'static>>>(200),
     Route::change(
         Method::Post,
         "/workers/:scope/:name/:version/enable",
@@ -38,7 +40,13 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "worker.enable",
         "Enables a version, whatever its manifest says.",
-    ),
+    )
+    .gives::<Done>(200)
+    .fails(&[
+        (404, "WORKER_NOT_FOUND"),
+        (500, "INTERNAL_ERROR"),
+        (503, "STORAGE_UNAVAILABLE"),
+    ]),
     Route::change(
         Method::Post,
         "/workers/:scope/:name/:version/disable",
@@ -47,7 +55,13 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "worker.disable",
         "Disables a version: it answers 404 from the next request on.",
-    ),
+    )
+    .gives::<Done>(200)
+    .fails(&[
+        (404, "WORKER_NOT_FOUND"),
+        (500, "INTERNAL_ERROR"),
+        (503, "STORAGE_UNAVAILABLE"),
+    ]),
     Route::change(
         Method::Post,
         "/workers/:scope/:name/:version/restart",
@@ -56,7 +70,13 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "worker.restart",
         "Gives every later request a new process; those under way are finished.",
-    ),
+    )
+    .gives::<Done>(200)
+    .fails(&[
+        (404, "WORKER_NOT_FOUND"),
+        (409, "WORKER_DISABLED"),
+        (409, "WORKER_BROKEN"),
+    ]),
     Route::change(
         Method::Delete,
         "/workers/:scope/:name",
@@ -65,7 +85,15 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "worker.remove",
         "Removes a worker with all its versions.",
-    ),
+    )
+    .gives::<Success<Removed>>(200)
+    .fails(&[
+        (403, "BUILT_IN_WORKER_REMOVE_FORBIDDEN"),
+        (404, "WORKER_NOT_FOUND"),
+        (500, "INTERNAL_ERROR"),
+        (409, "WORKER_HOLDS_VERSIONS"),
+        (503, "STORAGE_UNAVAILABLE"),
+    ]),
     Route::change(
         Method::Delete,
         "/workers/:scope/:name/:version",
@@ -74,7 +102,15 @@ pub(super) const ROUTES: &[Route] = &[
         }),
         "worker.remove",
         "Removes one version of a worker.",
-    ),
+    )
+    .gives::<Success<Removed>>(200)
+    .fails(&[
+        (403, "BUILT_IN_WORKER_REMOVE_FORBIDDEN"),
+        (404, "WORKER_NOT_FOUND"),
+        (500, "INTERNAL_ERROR"),
+        (409, "WORKER_HOLDS_VERSIONS"),
+        (503, "STORAGE_UNAVAILABLE"),
+    ]),
 ];
 
 /// 404 for a worker, or a version of one, that is not there.
@@ -83,6 +119,13 @@ pub(super) const WORKER_NOT_FOUND: Failure = Failure::new(
     "WORKER_NOT_FOUND",
     "There is no such worker, or no such version of it.",
 );
+
+/// What was removed.
+#[derive(Serialize, JsonSchema)]
+struct Removed {
+    name: String,
+    versions: Vec<String>,
+}
 
 async fn list(api: Arc<Api>, _: Call, grant: Grant) -> Result<Response, Answer> {
     let snapshot = api.catalog.snapshot().clone();
@@ -178,11 +221,9 @@ async fn remove(
     });
     match removal.await.map_err(|_| Failure::INTERNAL)? {
         Ok(removed) => {
-            let versions: Vec<_> = removed.iter().map(Version::as_str).collect();
-            Ok(success(
-                200,
-                json!({ "name": shown.as_str(), "versions": versions }),
-            ))
+            let versions = removed.iter().map(Version::to_string).collect();
+            let name = shown.to_string();
+            Ok(success(200, Removed { name, versions }))
         }
         Err(error) => Err(not_removed(&api, &call, &error)),
     }

@@ -217,7 +217,10 @@ fn responses(route: &Route, schemas: &mut SchemaGenerator, error: &Value) -> Val
             responses.insert("204".to_owned(), json!({"description": "Done."}));
         }
         Gives::Json(status, schema) => {
-            let content = json!({"application/json": {"schema": schema(schemas)}});
+            let mut content = json!({"application/json": {"schema": schema(schemas)}});
+            for kind in route.shape.also {
+                content[*kind] = json!({});
+            }
             responses.insert(status.to_string(), done(content));
         }
         Gives::Files(types) => {

@@ -13,6 +13,8 @@ pub(crate) struct Shape {
     pub(super) query: &'static [Param],
     pub(super) takes: Takes,
     pub(super) gives: Gives,
+    /// Other types that it can give, if it is asked to.
+    pub(super) also: &'static [&'static str],
     /// Failures of this route alone: status and code.
     pub(super) fails: &'static [(u16, &'static str)],
 }
@@ -76,6 +78,7 @@ impl Shape {
         query: &[],
         takes: Takes::Nothing,
         gives: Gives::Unknown,
+        also: &[],
         fails: &[],
     };
 
@@ -132,6 +135,12 @@ impl Route {
     /// It gives bytes of this type.
     pub(crate) const fn gives_files(mut self, types: &'static [&'static str]) -> Self {
         self.shape.gives = Gives::Files(types);
+        self
+    }
+
+    /// If it is asked to, it gives bytes of these types.
+    pub(crate) const fn gives_also(mut self, types: &'static [&'static str]) -> Self {
+        self.shape.also = types;
         self
     }
 

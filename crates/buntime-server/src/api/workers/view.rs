@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use buntime_core::PackageName;
 use buntime_pool::{AppStatus, ExitReason, InstanceState, InstanceStatus};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::catalog::{Deployment, Source, State, Unit, Versions};
@@ -13,9 +14,10 @@ use crate::dispatch::{Answers, Served};
 use crate::logging::Timestamp;
 
 /// A worker with all its versions.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WorkerView<'a> {
+    #[schemars(with = "String")]
     name: &'a PackageName,
     /// Of the version that answers when none is asked for, as in the file browser.
     path: String,
@@ -29,7 +31,7 @@ pub(super) struct WorkerView<'a> {
 }
 
 /// What its processes do.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct LiveView<'a> {
     status: Status,
@@ -44,8 +46,9 @@ struct LiveView<'a> {
 
 /// What can be said of a worker in a word: of the version that answers when none is asked
 /// for.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "WorkerStatus")]
 enum Status {
     /// Every version is disabled.
     Disabled,
@@ -64,13 +67,15 @@ enum Status {
 }
 
 /// One process.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct InstanceView<'a> {
     version: &'a str,
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
+    /// `starting`, `ready`, `busy`, `draining` or `exited`.
+    #[schemars(with = "String")]
     state: InstanceState,
     in_flight: u32,
     requests: u64,
@@ -80,16 +85,17 @@ struct InstanceView<'a> {
     memory_bytes: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct CrashLoopView {
     failures: u32,
     retry_after_ms: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LastExitView<'a> {
     version: &'a str,
+    #[schemars(with = "String")]
     reason: ExitReason,
     at: String,
     #[serde(skip)]
