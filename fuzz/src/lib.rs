@@ -10,6 +10,7 @@
     reason = "a target fails by panicking, as a test does"
 )]
 
+mod archives;
 mod files;
 mod forms;
 mod frames;
@@ -40,7 +41,7 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     new("canonical_path", paths::canonical_path),
     new("request_head", heads::request_head),
     new("response_head", heads::response_head),
@@ -58,6 +59,8 @@ pub const TARGETS: [Target; 17] = [
     new("install_plan", files::install_plan),
     new("entrypoint", paths::entrypoint),
     new("version_range", names::version_range),
+    new("archive_tar", archives::archive_tar),
+    new("archive_zip", archives::archive_zip),
 ];
 
 const fn new(name: &'static str, check: fn(&[u8])) -> Target {
