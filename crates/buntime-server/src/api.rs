@@ -8,6 +8,7 @@
 
 mod audit;
 mod call;
+mod decision;
 mod docs;
 mod errors;
 mod json;
@@ -35,7 +36,7 @@ use buntime_http::{CanonicalPath, Method};
 pub(crate) use self::call::Call;
 pub(crate) use self::note::Note;
 pub(crate) use self::openapi::Description;
-use self::route::{Access, Found, Handled, Route};
+use self::route::{Access, Found};
 use crate::access::Access as Keys;
 use crate::audit::Audit;
 use crate::catalog::Catalog;
@@ -47,6 +48,7 @@ use crate::message::{Request, Response};
 use crate::metrics::Metrics;
 use crate::plugins::InstalledPlugins;
 use crate::service::Answer;
+use crate::unit_states::UnitStates;
 use crate::worker_logs::WorkerLogs;
 
 /// What handlers work with. One for the whole server.
@@ -59,6 +61,7 @@ pub(crate) struct Api {
     pub(crate) catalog: Catalog<Served>,
     pub(crate) plugins: InstalledPlugins,
     pub(crate) readiness: Readiness,
+    pub(crate) units: UnitStates,
     pub(crate) worker_logs: WorkerLogs,
     pub(crate) log: Logger,
 }
@@ -132,52 +135,18 @@ impl Api {
                 begun = Some(note.begin(&self.audit).await.map_err(note::not_begun)?);
             }
         }
-        let call = Call::new(request, params, note.clone(), address);
-        let result = self.handle(route, call, principal).await;
+        let result = match decision::decide(route, &params, principal.as_ref()) {
+            Ok(allowed) => {
+                let call = Call::new(request, params, note.clone(), address);
+                allowed.answer(Arc::clone(self), call).await
+            }
+            Err(failure) => Err(failure.into()),
+        };
         let outcome = note::outcome(&result);
         note.log(&self.log, outcome);
         let told = note.finish(&self.audit, begun, outcome).await;
         told.map_err(note::not_told)?;
         result
-    }
-
-    /// Permission and namespace, then the handler.
-    fn handle(
-        self: &Arc<Self>,
-        route: &'static Route,
-        call: Call,
-        principal: Option<Arc<Principal>>,
-    ) -> Handled {
-        let refuse = |failure: Failure| -> Handled { Box::pin(async { Err(failure.into()) }) };
-        let api = Arc::clone(self);
-        let Some(principal) = principal else {
-            return match route.access {
-                Access::Public(handler) => handler(api, call),
-                _ => refuse(Failure::AUTH_REQUIRED),
-            };
-        };
-        let grant = |permission| principal.grant(permission).map_err(Failure::from);
-        match route.access {
-            Access::Public(handler) => handler(api, call),
-            Access::AnyKey(handler) => handler(api, call, principal),
-            Access::Granted(permission, handler) => match grant(permission) {
-                Ok(grant) => handler(api, call, grant),
-                Err(failure) => refuse(failure),
-            },
-            Access::Server(permission, handler) => {
-                match grant(permission).and_then(|grant| Ok(grant.everywhere()?)) {
-                    Ok(permit) => handler(api, call, permit),
-                    Err(failure) => refuse(failure),
-                }
-            }
-            Access::Unit(permission, handler) => {
-                let permit = grant(permission).and_then(|grant| call.unit(&grant));
-                match permit {
-                    Ok((permit, unit)) => handler(api, call, permit, unit),
-                    Err(failure) => refuse(failure),
-                }
-            }
-        }
     }
 
     fn authenticate(&self, request: &Request, address: IpAddr) -> Result<Arc<Principal>, Failure> {

@@ -36,8 +36,9 @@ use crate::metrics::Metrics;
 use crate::plugins::{self, BadBases, InstalledPlugins, Plugins};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
-use crate::store::{LockError, OpenError, StateLock, Store};
+use crate::store::{LockError, OpenError, StateLock, Store, StoreError};
 use crate::tls::Tls;
+use crate::unit_states::{self, UnitStates};
 use crate::worker_logs::WorkerLogs;
 
 /// Blank workers kept ready, so that a request seldom waits for Bun to start.
@@ -63,6 +64,9 @@ pub enum RunError {
     /// The database is not there, not whole, or not ours.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// What the operator said of workers cannot be read.
+    #[error("the database cannot be read: {0}")]
+    UnitStates(#[from] StoreError),
     /// There is no root key, or the keys cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -145,7 +149,8 @@ impl Server {
             log.warn("config", warning, |_| {});
         }
         let state_lock = StateLock::take(&config.state.dir)?;
-        let access = open_state(&config, &log).await?;
+        let (store, access) = open_state(&config, &log).await?;
+        let overrides = unit_states::load(&store, &log).await?;
         let (bun, passed_over) = find_bun(&config).await?;
         for problem in passed_over {
             log.warn("config", problem, |_| {});
@@ -180,9 +185,10 @@ impl Server {
             log.clone(),
         );
         let roots = config.workers.clone();
-        let catalog = tokio::task::spawn_blocking(move || Catalog::open(&roots, deployer))
-            .await
-            .map_err(io::Error::other)?;
+        let catalog =
+            tokio::task::spawn_blocking(move || Catalog::open_with(&roots, overrides, deployer))
+                .await
+                .map_err(io::Error::other)?;
         plugins.refuse_shadows(|name| catalog.snapshot().versions(name).is_some());
         plugins::tell_of(&plugins, &log);
         let plugins = InstalledPlugins::new(
@@ -201,6 +207,7 @@ impl Server {
             catalog: catalog.clone(),
             plugins,
             readiness: readiness.clone(),
+            units: UnitStates::new(store, catalog.clone(), log.clone()),
             worker_logs,
             log: log.clone(),
         });
@@ -323,7 +330,7 @@ fn raise_descriptor_limit(log: &Logger) {
 }
 
 /// Opens the store, and reads from it who may come in.
-async fn open_state(config: &Config, log: &Logger) -> Result<Access, RunError> {
+async fn open_state(config: &Config, log: &Logger) -> Result<(Store, Access), RunError> {
     let dir = config.state.dir.clone();
     let store = tokio::task::spawn_blocking(move || Store::open(&dir))
         .await
@@ -333,7 +340,8 @@ async fn open_state(config: &Config, log: &Logger) -> Result<Access, RunError> {
         root_key: config.state.root_key.as_ref(),
         session_ttl: config.api.session_ttl,
     };
-    Ok(Access::load(access, store, log.clone()).await?)
+    let access = Access::load(access, store.clone(), log.clone()).await?;
+    Ok((store, access))
 }
 
 async fn read_plugins(config: &Config) -> Result<Plugins, RunError> {

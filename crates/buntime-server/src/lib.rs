@@ -31,4 +31,5 @@ pub mod service;
 pub mod shutdown;
 pub mod store;
 mod tls;
+mod unit_states;
 mod worker_logs;

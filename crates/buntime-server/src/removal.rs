@@ -32,6 +32,9 @@ pub(crate) enum RemovalError {
     /// The disk does not let it go.
     #[error("a worker's folder cannot be removed")]
     Write(#[from] WriteError),
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
 }
 
 /// Removes one version of a worker, or all of it, in every root. Returns the versions that

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use buntime_core::access::{Grant, Permit};
-use buntime_core::{Namespace, PackageName};
 use buntime_http::{BodyError, Frame};
 use bytes::{Bytes, BytesMut};
 use serde::de::DeserializeOwned;
@@ -46,33 +44,6 @@ impl Call {
     /// 400 where it is no text, or says a thing twice.
     pub(crate) fn query(&self) -> Result<Query, Failure> {
         Query::parse(self.request.target.query().unwrap_or_default())
-    }
-
-    /// The unit that the path names, with the permit for it. Whether there is such a
-    /// unit is not looked at: who may not touch it does not learn that either.
-    pub(super) fn unit(&self, grant: &Grant) -> Result<(Permit, PackageName), Failure> {
-        let of_plugin = self.params.get("plugin");
-        let (scope, name) = match of_plugin {
-            Some(plugin) => match plugin.split_once('/') {
-                Some((scope, name)) => (Some(scope), name),
-                None => (None, plugin),
-            },
-            None => {
-                let scope = self.params.get("scope").unwrap_or_default();
-                let name = self.params.get("name").unwrap_or_default();
-                ((scope != UNSCOPED).then_some(scope), name)
-            }
-        };
-        let namespace = scope.map(Namespace::try_from).transpose();
-        // What cannot be a namespace is nobody's: there is nothing to be told of it.
-        let namespace = namespace.map_err(|_| Failure::NOT_FOUND)?;
-        let permit = grant.over(namespace.as_ref())?;
-        let full = match scope {
-            Some(scope) => format!("{scope}/{name}"),
-            None => name.to_owned(),
-        };
-        let unit = PackageName::try_from(full.as_str()).map_err(|_| Failure::NOT_FOUND)?;
-        Ok((permit, unit))
     }
 
     /// The body as `T`.

@@ -3,7 +3,10 @@ use std::collections::HashSet;
 use buntime_http::{Method, Target};
 use proptest::prelude::*;
 
+use super::route::Route;
 use super::*;
+
+mod model;
 
 fn find(method: Method, path: &str) -> Result<Found, Failure> {
     let target = Target::parse(path.as_bytes()).map_err(|_| Failure::BAD_PATH)?;

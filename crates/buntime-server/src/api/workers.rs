@@ -12,14 +12,16 @@ use serde::Serialize;
 use self::view::WorkerView;
 use super::Api;
 use super::call::Call;
+use super::errors::store_failed;
 use super::json::{Done, Success, done, reply, success};
 use super::route::{Access, Route};
 use crate::catalog::{Deployment, State};
 use crate::dispatch::{Answers, Served};
 use crate::failure::Failure;
 use crate::message::Response;
-use crate::removal::{self, RemovalError};
+use crate::removal::RemovalError;
 use crate::service::Answer;
+use crate::unit_states::StateError;
 
 mod view;
 
@@ -127,6 +129,9 @@ struct Removed {
     versions: Vec<String>,
 }
 
+/// 503 while the server ends.
+const STOPPING: Failure = Failure::new(503, "STOPPING", "The server is stopping.");
+
 async fn list(api: Arc<Api>, _: Call, grant: Grant) -> Result<Response, Answer> {
     let snapshot = api.catalog.snapshot().clone();
     let workers = snapshot.workers();
@@ -152,23 +157,27 @@ async fn enable(
     name: PackageName,
     wanted: bool,
 ) -> Result<Response, Answer> {
-    permit.covers(Permission::WorkersInstall, &name)?;
     let version = version_in_path(&call)?.ok_or(WORKER_NOT_FOUND)?;
-    let id = note_version(&call, &name, &version);
+    note_version(&call, &name, &version);
     find(&api, &name, &version)?;
-    let catalog = api.catalog.clone();
-    let set = tokio::task::spawn_blocking(move || catalog.set_enabled(&id, Some(wanted)));
-    if set.await.map_err(|_| Failure::INTERNAL)? {
-        return Ok(done());
+    let set = api
+        .units
+        .set(&permit, name.clone(), version.clone(), wanted)
+        .await;
+    match set {
+        Ok(()) => Ok(done()),
+        Err(StateError::Denied(denied)) => Err(denied.into()),
+        Err(StateError::Store(error)) => {
+            Err(store_failed(&error, &api.log, &call.request.id).into())
+        }
+        Err(StateError::Unreadable) => {
+            // Removed by hand in this moment, or its disk fails.
+            find(&api, &name, &version)?;
+            let message = "The worker's files cannot be read now. The server's log says why.";
+            Err(Failure::new(503, "STORAGE_UNAVAILABLE", message).into())
+        }
+        Err(StateError::Stopping) => Err(STOPPING.into()),
     }
-    // Removed by hand in this moment, or its disk fails.
-    find(&api, &name, &version)?;
-    Err(Failure::new(
-        503,
-        "STORAGE_UNAVAILABLE",
-        "The worker's files cannot be read now. The server's log says why.",
-    )
-    .into())
 }
 
 async fn restart(
@@ -210,19 +219,10 @@ async fn remove(
     if let Some(version) = &version {
         note_version(&call, &name, version);
     }
-    let catalog = api.catalog.clone();
-    let shown = name.clone();
-    let removal = tokio::task::spawn_blocking(move || {
-        let removed = removal::remove(&catalog, &permit, &name, version.as_ref())?;
-        for version in &removed {
-            catalog.set_enabled(&format!("{name}@{version}"), None);
-        }
-        Ok(removed)
-    });
-    match removal.await.map_err(|_| Failure::INTERNAL)? {
+    match api.units.remove(permit, name.clone(), version).await {
         Ok(removed) => {
             let versions = removed.iter().map(Version::to_string).collect();
-            let name = shown.to_string();
+            let name = name.to_string();
             Ok(success(200, Removed { name, versions }))
         }
         Err(error) => Err(not_removed(&api, &call, &error)),
@@ -243,6 +243,7 @@ fn not_removed(api: &Api, call: &Call, error: &RemovalError) -> Answer {
             "WORKER_HOLDS_VERSIONS",
             "The folder of this version holds other versions. Remove those first, or the whole worker.",
         ),
+        RemovalError::Stopping => STOPPING,
         RemovalError::Open(_) | RemovalError::Write(_) => {
             api.log
                 .error("api", "A worker cannot be removed", |fields| {
@@ -267,10 +268,8 @@ fn version_in_path(call: &Call) -> Result<Option<Version>, Failure> {
 }
 
 /// Tells the audit log what the call is about.
-fn note_version(call: &Call, name: &PackageName, version: &Version) -> String {
-    let id = format!("{name}@{version}");
-    call.note.target(&id);
-    id
+fn note_version(call: &Call, name: &PackageName, version: &Version) {
+    call.note.target(format!("{name}@{version}"));
 }
 
 /// The unit of exactly this version.

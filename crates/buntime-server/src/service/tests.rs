@@ -24,6 +24,9 @@ use crate::config::{AdminOrigin, ApiConfig};
 use crate::message::Protocol;
 use crate::metrics::Metrics;
 use crate::plugins::{InstalledPlugins, Plugins};
+use crate::store::Store;
+use crate::unit_states::UnitStates;
+use crate::worker_logs::WorkerLogs;
 
 /// Of all settings together.
 const PATHS: usize = 100_000;
@@ -117,7 +120,8 @@ fn service(apps: &Path, model: &Model) -> Service {
         access: Access::for_tests("the root key of these tests"),
         catalog: catalog.clone(),
         plugins: InstalledPlugins::new(Plugins::default(), Vec::new(), prefix.clone()),
-        worker_logs: crate::worker_logs::WorkerLogs::default(),
+        units: UnitStates::new(Store::in_memory(), catalog.clone(), log.clone()),
+        worker_logs: WorkerLogs::default(),
         readiness: readiness.clone(),
         log: log.clone(),
     });
