@@ -68,6 +68,7 @@ function nameOf(value) {
 
 // src/protocol.ts
 var ASSIGN = "x-buntime-assign";
+var GIVEN = "BUNTIME_APP";
 function parseAssignment(text) {
   const { dir, entry, env } = parseObject(text);
   if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env))
@@ -364,6 +365,14 @@ function serveBlank(replies, become) {
   return server;
 }
 function serveApp(server, app, replies) {
+  const options = optionsOf(app, replies);
+  asBunWantsIt(() => server.reload(options));
+}
+function serveAppAt(socket, app, replies) {
+  const options = { ...optionsOf(app, replies), unix: socket };
+  asBunWantsIt(() => replies.watchUpgrades(Bun.serve(options)));
+}
+function optionsOf(app, replies) {
   const options = {
     ...OPTIONS,
     fetch: replies.guard(app.fetch ?? (() => new Response(null, { status: 404 }))),
@@ -373,8 +382,11 @@ function serveApp(server, app, replies) {
     options["routes"] = guardRoutes(app.routes, replies);
   if (app.websocket !== undefined)
     options["websocket"] = websocketOf(app.websocket);
+  return options;
+}
+function asBunWantsIt(serve) {
   try {
-    server.reload(options);
+    serve();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ExportError(`\`routes\` or \`websocket\` is not as Bun wants it: ${reason}`);
@@ -435,13 +447,23 @@ var LISTEN_LATER_MS = 1000;
 var HOOKS = ["onIdle", "onTerminate"];
 var exit = process.exit.bind(process);
 var state = { is: "blank" };
+var listening = false;
 var control = new Control;
 var send = (notice) => control.send(notice);
 var replies = new Replies(send);
-var server = serveBlank(replies, become);
-process.on("uncaughtException", (error) => logged("uncaught", error));
-process.on("unhandledRejection", (error) => logged("unhandled", error));
-send({ t: "up" });
+var server;
+process.once("beforeExit", start);
+function start() {
+  process.on("uncaughtException", (error) => logged("uncaught", error));
+  process.on("unhandledRejection", (error) => logged("unhandled", error));
+  const given = process.env[GIVEN];
+  if (given === undefined) {
+    server = serveBlank(replies, become);
+    send({ t: "up" });
+  } else {
+    serveGiven(given);
+  }
+}
 function obey(order) {
   switch (order.t) {
     case "idle":
@@ -455,22 +477,30 @@ function obey(order) {
   }
 }
 function become(order) {
-  return state.is === "blank" ? load(order) : undefined;
+  if (state.is !== "blank")
+    return;
+  return load(order, (app) => serveApp(server, app, replies));
 }
-async function load(order) {
+async function serveGiven(text) {
+  const socket = `${process.cwd()}/${SOCKET}`;
+  const order = parseAssignment(text);
+  if (order !== undefined) {
+    send(await load(order, (app) => serveAppAt(socket, app, replies)));
+  }
+}
+async function load(order, serve) {
   state = { is: "loading" };
+  setTimeout(listen, LISTEN_LATER_MS);
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
     const app = appOf(await moduleOf(order.entry));
-    serveApp(server, app, replies);
+    serve(app);
     state = { is: "serving", app };
     const hooks = HOOKS.filter((name) => app.hooks[name]);
     if (hooks.length > 0)
       listen();
-    else
-      setTimeout(listen, LISTEN_LATER_MS);
     return { t: "ready", hooks, websocket: app.websocket !== undefined };
   } catch (error) {
     const kind = error instanceof ExportError ? "export" : "import";
@@ -478,6 +508,9 @@ async function load(order) {
   }
 }
 function listen() {
+  if (listening)
+    return;
+  listening = true;
   control.listen(obey).then(() => exit(0), () => exit(1));
 }
 async function terminate(graceMs) {

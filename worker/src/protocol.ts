@@ -7,13 +7,17 @@
  * in JSON. Clients' headers of this kind never reach a worker. */
 export const ASSIGN = "x-buntime-assign";
 
+/** The variable that holds the same for a worker that is started for its app. */
+export const GIVEN = "BUNTIME_APP";
+
 export interface Assignment {
   dir: string;
   entry: string;
   env: Record<string, string>;
 }
 
-/** What comes of an assignment. */
+/** What comes of an assignment: the answer to a blank's request, and a notice of a worker
+ * that was started for its app. */
 export type Outcome =
   | { t: "ready"; hooks: Hook[]; websocket: boolean }
   | { t: "failed"; kind: "import" | "export"; message: string; stack: string };
@@ -29,6 +33,7 @@ export type ErrorSource = "handler" | "bad-response" | "uncaught" | "unhandled" 
 
 /** To the server, on the control channel. */
 export type Notice =
+  | Outcome
   | { t: "up" }
   | { t: "terminated" }
   | { t: "error"; source: ErrorSource; requestId?: string; message: string; stack: string };

@@ -5,7 +5,7 @@ import { ASSIGN, type Assignment, type Outcome, parseAssignment } from "./protoc
 import { type Replies, wrongWith } from "./reply.ts";
 
 /** Relative to the directory in which the worker starts. */
-const SOCKET = "w.sock";
+export const SOCKET = "w.sock";
 const LARGEST_WEBSOCKET_MESSAGE = 16 * 1024 * 1024;
 
 /** Limits belong to the server, which alone talks to us: here is none. */
@@ -41,6 +41,17 @@ export function serveBlank(
 
 /** Hands all requests from now on to the app. */
 export function serveApp(server: Bun.Server<unknown>, app: App, replies: Replies): void {
+  const options = optionsOf(app, replies);
+  asBunWantsIt(() => server.reload(options as unknown as Options));
+}
+
+/** Serves the app from the first request on. */
+export function serveAppAt(socket: string, app: App, replies: Replies): void {
+  const options = { ...optionsOf(app, replies), unix: socket };
+  asBunWantsIt(() => replies.watchUpgrades(Bun.serve(options as unknown as Options)));
+}
+
+function optionsOf(app: App, replies: Replies): Record<string, unknown> {
   const options: Record<string, unknown> = {
     ...OPTIONS,
     fetch: replies.guard(app.fetch ?? (() => new Response(null, { status: 404 }))),
@@ -48,10 +59,14 @@ export function serveApp(server: Bun.Server<unknown>, app: App, replies: Replies
   };
   if (app.routes !== undefined) options["routes"] = guardRoutes(app.routes, replies);
   if (app.websocket !== undefined) options["websocket"] = websocketOf(app.websocket);
+  return options;
+}
+
+/** Bun knows best what a route or a WebSocket handler may be. */
+function asBunWantsIt(serve: () => void): void {
   try {
-    server.reload(options as unknown as Options);
+    serve();
   } catch (error) {
-    // Bun knows best what a route or a WebSocket handler may be.
     const reason = error instanceof Error ? error.message : String(error);
     throw new ExportError(`\`routes\` or \`websocket\` is not as Bun wants it: ${reason}`);
   }

@@ -1,14 +1,23 @@
-// What runs inside a worker's Bun: it starts blank, is given one app, and
-// serves it until it is told to stop. Nothing here imports a `node:` module or
+// What runs inside a worker's Bun: it starts blank and is given one app, or starts
+// with one, and serves it until it is told to stop. Nothing here imports a `node:` module or
 // touches process.stdout: each costs milliseconds of every start.
 
 import { type App, appOf, ExportError } from "./app.ts";
 import { Control } from "./control.ts";
 import { describe } from "./describe.ts";
 import { moduleOf } from "./load.ts";
-import type { Assignment, ErrorSource, Hook, Notice, Order, Outcome } from "./protocol.ts";
+import {
+  type Assignment,
+  type ErrorSource,
+  GIVEN,
+  type Hook,
+  type Notice,
+  type Order,
+  type Outcome,
+  parseAssignment,
+} from "./protocol.ts";
 import { Replies } from "./reply.ts";
-import { serveApp, serveBlank } from "./serve.ts";
+import { serveApp, serveAppAt, serveBlank, SOCKET } from "./serve.ts";
 
 /** All orders are for hooks, and to listen costs a start a millisecond: a worker
  * without one begins when most ephemeral ones are gone. */
@@ -25,18 +34,31 @@ type State =
   | { is: "stopping" };
 
 let state: State = { is: "blank" };
+let listening = false;
 
 const control = new Control();
 const send = (notice: Notice): void => control.send(notice);
 const replies = new Replies(send);
-const server = serveBlank(replies, become);
+// A blank's, from its start on.
+let server: Bun.Server<unknown>;
 
-// Late errors are the app's bug, and one request's at most. Bun would end the
-// process, and with it all requests under way.
-process.on("uncaughtException", (error) => logged("uncaught", error));
-process.on("unhandledRejection", (error) => logged("unhandled", error));
+// Bun collects garbage when its main script has ended and left something to wait for. There
+// is none yet: a worker begins once Bun has found that out, which saves half a millisecond.
+process.once("beforeExit", start);
 
-send({ t: "up" });
+function start(): void {
+  // Late errors are the app's bug, and one request's at most. Bun would end the
+  // process, and with it all requests under way.
+  process.on("uncaughtException", (error) => logged("uncaught", error));
+  process.on("unhandledRejection", (error) => logged("unhandled", error));
+  const given = process.env[GIVEN];
+  if (given === undefined) {
+    server = serveBlank(replies, become);
+    send({ t: "up" });
+  } else {
+    void serveGiven(given);
+  }
+}
 
 function obey(order: Order): void {
   switch (order.t) {
@@ -51,21 +73,32 @@ function obey(order: Order): void {
 
 /** Loads an app, once. Undefined if there is one already. */
 function become(order: Assignment): Promise<Outcome> | undefined {
-  return state.is === "blank" ? load(order) : undefined;
+  if (state.is !== "blank") return undefined;
+  return load(order, (app) => serveApp(server, app, replies));
 }
 
-async function load(order: Assignment): Promise<Outcome> {
+/** Serves the app that the worker was started for; there is nobody to ask it for another. */
+async function serveGiven(text: string): Promise<void> {
+  const socket = `${process.cwd()}/${SOCKET}`;
+  const order = parseAssignment(text);
+  if (order !== undefined) {
+    send(await load(order, (app) => serveAppAt(socket, app, replies)));
+  }
+}
+
+async function load(order: Assignment, serve: (app: App) => void): Promise<Outcome> {
   state = { is: "loading" };
+  // Also keeps the process when the app waits for what never comes.
+  setTimeout(listen, LISTEN_LATER_MS);
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
     const app = appOf(await moduleOf(order.entry));
-    serveApp(server, app, replies);
+    serve(app);
     state = { is: "serving", app };
     const hooks = HOOKS.filter((name) => app.hooks[name]);
     if (hooks.length > 0) listen();
-    else setTimeout(listen, LISTEN_LATER_MS);
     return { t: "ready", hooks, websocket: app.websocket !== undefined };
   } catch (error) {
     const kind = error instanceof ExportError ? "export" : "import";
@@ -75,6 +108,8 @@ async function load(order: Assignment): Promise<Outcome> {
 
 /** Once the channel closes, the server is gone and a worker has no purpose. */
 function listen(): void {
+  if (listening) return;
+  listening = true;
   control.listen(obey).then(
     () => exit(0),
     () => exit(1),

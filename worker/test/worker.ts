@@ -34,10 +34,23 @@ export class Worker {
     return worker;
   }
 
-  private constructor() {
+  /** A worker that is started for an app of this source. */
+  static async given(source: string, env: Record<string, string> = {}): Promise<Worker> {
+    const worker = new Worker({ source, env });
+    await worker.open();
+    return worker;
+  }
+
+  private constructor(app?: { source: string; env: Record<string, string> }) {
+    const given: Record<string, string> = {};
+    if (app !== undefined) {
+      const entry = join(this.slot, "app.ts");
+      writeFileSync(entry, app.source);
+      given["BUNTIME_APP"] = JSON.stringify({ dir: this.slot, entry, env: app.env });
+    }
     this.child = Bun.spawn([process.execPath, ...FLAGS, WRAPPER], {
       cwd: this.slot,
-      env: { BLANK: "only", PATH: "/usr/bin:/bin" },
+      env: { BLANK: "only", PATH: "/usr/bin:/bin", ...given },
       stdio: ["ignore", "pipe", "pipe", "pipe"],
     }) as typeof this.child;
   }

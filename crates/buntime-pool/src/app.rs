@@ -80,6 +80,10 @@ impl App {
         })
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -176,7 +180,7 @@ impl App {
     }
 
     /// A worker was given this app.
-    fn joined(&self, instance: &Arc<Instance>) {
+    pub(crate) fn joined(&self, instance: &Arc<Instance>) {
         self.members.lock().alive.push(Arc::clone(instance));
     }
 

@@ -1,12 +1,14 @@
 //! Blank workers, started ahead.
 
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::error::StartFailure;
 use crate::instance::{Blank, Flavor, boot};
@@ -19,6 +21,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// what a short request takes.
 const REFILL_DELAY: Duration = Duration::from_millis(15);
 
+/// More than the time of one processor that a start takes with its request.
+const START_COST: Duration = Duration::from_millis(20);
+
 type Outcome = Result<Blank, StartFailure>;
 
 /// Keeps `target` blanks ready. Who finds none waits for the next one that
@@ -26,6 +31,9 @@ type Outcome = Result<Blank, StartFailure>;
 #[derive(Debug)]
 pub(crate) struct Blanks {
     target: usize,
+    /// How long none is started ahead after a request found none: as long as such
+    /// requests keep all processors busy.
+    calm: Duration,
     state: Mutex<State>,
 }
 
@@ -42,15 +50,40 @@ struct State {
     pausing: bool,
     /// Whether a delayed fill is under way.
     filling_soon: bool,
+    /// When a worker was last started because no blank was ready.
+    overtaken: Option<Instant>,
     closed: bool,
 }
 
 impl Blanks {
     pub(crate) fn new(target: usize) -> Self {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let processors = u32::try_from(processors).unwrap_or(u32::MAX);
         Self {
             target,
+            calm: START_COST / processors,
             state: Mutex::new(State::default()),
         }
+    }
+
+    /// A blank that is ready. If there is none, the caller is about to start a worker
+    /// by itself, and none is started ahead while that goes on.
+    pub(crate) fn take_ready(&self, shared: &Arc<Shared>) -> Option<Blank> {
+        let (blank, soon) = {
+            let mut state = self.state.lock();
+            let blank = next_alive(&mut state.ready);
+            if blank.is_none() {
+                state.overtaken = Some(Instant::now());
+            }
+            let soon = blank.is_none() || !state.ready.is_empty();
+            (blank, soon)
+        };
+        if soon {
+            self.fill_soon(shared);
+        } else {
+            self.fill(shared);
+        }
+        blank
     }
 
     /// A blank: one that is ready, else the next one that is.
@@ -112,12 +145,18 @@ impl Blanks {
     /// once even after failures, for they bring their own limit, the app's
     /// breaker; blanks for later wait for the pause.
     pub(crate) fn fill(&self, shared: &Arc<Shared>) {
-        let missing = {
+        let (missing, is_behind) = {
             let mut state = self.state.lock();
             let (alive, gone): (VecDeque<_>, VecDeque<_>) =
                 state.ready.drain(..).partition(Blank::is_alive);
             state.ready = alive;
-            let ahead = if state.pausing { 0 } else { self.target };
+            let overtaken = state.overtaken.map(|at| at.elapsed());
+            let is_behind = overtaken.is_some_and(|ago| ago < self.calm);
+            let ahead = if state.pausing || is_behind {
+                0
+            } else {
+                self.target
+            };
             let wanted = if state.closed {
                 0
             } else {
@@ -126,8 +165,11 @@ impl Blanks {
             let missing = wanted.saturating_sub(state.ready.len() + state.starting);
             state.starting += missing;
             drop(gone);
-            missing
+            (missing, is_behind && !state.closed)
         };
+        if is_behind {
+            self.fill_soon(shared);
+        }
         for _ in 0..missing {
             let weak = Arc::downgrade(shared);
             let start = start_one(weak);

@@ -4,6 +4,7 @@
 mod boot;
 mod control;
 mod door;
+mod given;
 mod logs;
 mod memory;
 mod slot;
@@ -11,6 +12,7 @@ mod supervisor;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -21,8 +23,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use boot::{Blank, Flavor, boot};
+pub(crate) use given::{Answer, Given, start_given};
 pub(crate) use supervisor::{Assignment, StartProblem};
 
+use self::slot::Slot;
 use crate::app::App;
 use crate::config::AppSpec;
 use crate::connections::{Shelf, Shelves};
@@ -44,7 +48,15 @@ pub(crate) enum Order {
     Kill(ExitReason),
 }
 
-/// A worker whose Bun is up.
+/// A worker's socket, opened as a path: its name is gone, so only who has this
+/// descriptor can connect.
+#[derive(Debug)]
+struct Socket {
+    _descriptor: OwnedFd,
+    path: String,
+}
+
+/// A worker whose process runs.
 #[derive(Debug)]
 pub(crate) struct Instance {
     id: Uuid,
@@ -52,10 +64,8 @@ pub(crate) struct Instance {
     number: u64,
     pid: u32,
     born: Instant,
-    /// The worker's socket, opened as a path: its name is gone, so only who has
-    /// this descriptor can connect.
-    _socket: OwnedFd,
-    socket_path: String,
+    /// Set before the worker is ready.
+    socket: OnceLock<Socket>,
     /// The connection over which the worker got its app, for the first request.
     first: Mutex<Option<StdUnixStream>>,
     /// Requests inside, and whether the gate is closed. One word, so that nobody
@@ -90,9 +100,10 @@ impl Instance {
         self.pid
     }
 
-    /// Where to connect to: no path in the file system, so of any depth.
+    /// Where to connect to: no path in the file system, so of any depth. Empty
+    /// before the worker is ready.
     pub(crate) fn socket_path(&self) -> &str {
-        &self.socket_path
+        self.socket.get().map_or("", |socket| &socket.path)
     }
 
     /// A connection that is open already; there is at most one.
@@ -219,9 +230,9 @@ impl Instance {
         self.ready.get().is_some() && self.gate.load(Ordering::Acquire) == 0
     }
 
-    /// The name of its directory among the slots.
-    pub(crate) fn slot_name(&self) -> String {
-        self.id.simple().to_string()
+    /// Its own directory, among all.
+    pub(crate) fn home(&self, slots: &Path) -> PathBuf {
+        Slot::path_of(slots, self.id)
     }
 
     pub(crate) fn state(&self) -> InstanceState {

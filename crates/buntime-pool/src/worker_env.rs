@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::config::AppSpec;
 use crate::error::StartFailure;
-use crate::instance::Instance;
 use crate::pool::Shared;
 
 /// All variables of the worker. What the server sets wins over what the app sets.
 ///
-/// The app's data directory is made if it is missing.
+/// `home` is the worker's own directory. The app's data directory is made if it is missing.
 pub(crate) fn worker_env(
     shared: &Shared,
     spec: &AppSpec,
-    instance: &Instance,
+    worker: Uuid,
+    home: &Path,
 ) -> Result<BTreeMap<String, String>, StartFailure> {
     let data = shared.config.data_dir.join(spec.name.as_str());
     DirBuilder::new()
@@ -25,18 +27,17 @@ pub(crate) fn worker_env(
         .mode(0o700)
         .create(&data)
         .map_err(|error| StartFailure::new(format!("cannot make the data directory: {error}")))?;
-    let slot = shared.slots_dir.join(instance.slot_name());
-    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut env = spec.env.clone();
     env.extend(shared.config.base_env.iter().cloned());
     env.extend(
         [
             ("APP_DIR", path(&spec.dir)),
             ("ENTRYPOINT", path(&spec.entrypoint)),
-            ("WORKER_ID", instance.id().to_string()),
+            ("WORKER_ID", worker.to_string()),
             ("WORKER_CONFIG", worker_config(spec)),
-            ("HOME", path(&slot)),
-            ("TMPDIR", path(&slot)),
+            ("HOME", path(home)),
+            ("TMPDIR", path(home)),
             ("DATA_DIR", path(&data)),
         ]
         .map(|(name, value)| (name.to_owned(), value)),

@@ -1,6 +1,7 @@
 //! How an app comes by its workers.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,10 @@ use crate::breaker::Breaker;
 use crate::config::CrashLoop;
 use crate::entry::entry_to_run;
 use crate::error::{ExchangeError, ExitReason, StartFailure};
-use crate::instance::{Assignment, Blank, Flavor, Instance, Lease, Order, StartProblem, boot};
+use crate::instance::{
+    Answer, Assignment, Blank, Flavor, Given, Instance, Lease, Order, StartProblem, boot,
+    start_given,
+};
 use crate::scheduler::GroupId;
 use crate::slots::Permit;
 use crate::worker_env::worker_env;
@@ -368,42 +372,20 @@ impl App {
         deadline: Instant,
     ) -> Result<Lease, Verdict> {
         for _ in 0..BLANK_TRIES {
-            let blank = timeout_at(deadline, self.blank())
-                .await
-                .map_err(|_| Verdict::Timeout)?
-                .map_err(Verdict::Failed)?;
-            // Entered before it is assigned: if this future is dropped, an
-            // ephemeral worker ends.
-            let Some(lease) = blank.instance.enter() else {
-                continue;
-            };
             let entry = entry_to_run(&self.shared, &self.spec, &self.bundle)
                 .await
                 .map_err(Verdict::Failed)?;
             let is_bundle = entry.is_bundle();
-            blank.instance.dedicate(&self.spec, self, permit.take());
-            self.joined(&blank.instance);
-            let env =
-                worker_env(&self.shared, &self.spec, &blank.instance).map_err(Verdict::Failed)?;
-            let (reply, answer) = oneshot::channel();
-            let assignment = Assignment {
-                entry: entry.into_path(),
-                env,
-                deadline,
-                reply,
-            };
-            if blank.assign.send(assignment).is_err() {
-                // It died as a blank; its place goes to the next one.
-                self.parted(&blank.instance, None);
-                permit = blank.instance.take_permit();
+            let entry = entry.into_path();
+            let Some((lease, answer)) = self.load(entry, &mut permit, deadline).await? else {
                 continue;
-            }
+            };
             return match answer.await {
                 Ok(Ok(())) => Ok(lease),
                 // Whether it is the bundle's fault shows when the source has run.
                 Ok(Err(StartProblem::Failed(_))) if is_bundle => {
                     self.bundle.give_up();
-                    permit = blank.instance.take_permit();
+                    permit = lease.instance().take_permit();
                     continue;
                 }
                 Ok(Err(StartProblem::Failed(failure))) => Err(Verdict::Failed(failure)),
@@ -414,6 +396,88 @@ impl App {
         Err(Verdict::Failed(StartFailure::new(
             "blank workers keep dying",
         )))
+    }
+
+    /// Has some worker load `entry`. `None` if it died before it was told to; the
+    /// permit is there again then.
+    ///
+    /// The lease is there from the beginning: if it is dropped, an ephemeral worker
+    /// ends.
+    async fn load(
+        self: &Arc<Self>,
+        entry: PathBuf,
+        permit: &mut Option<Permit>,
+        deadline: Instant,
+    ) -> Result<Option<(Lease, Answer)>, Verdict> {
+        let manifest = &self.spec.manifest;
+        if manifest.is_ephemeral() {
+            // While requests come faster than blanks can be started, a worker that
+            // is started for its app costs less.
+            let ready = (!manifest.low_memory)
+                .then(|| self.shared.blanks.take_ready(&self.shared))
+                .flatten();
+            if let Some(blank) = ready {
+                return self.load_in(blank, entry, permit, deadline);
+            }
+            let given = Given::new(&self.shared, &self.spec, &entry, deadline);
+            if let Some(given) = given.map_err(Verdict::Failed)? {
+                return self.load_given(given, permit.take()).await.map(Some);
+            }
+        }
+        let blank = timeout_at(deadline, self.blank())
+            .await
+            .map_err(|_| Verdict::Timeout)?
+            .map_err(Verdict::Failed)?;
+        self.load_in(blank, entry, permit, deadline)
+    }
+
+    /// Has a blank load `entry`.
+    fn load_in(
+        self: &Arc<Self>,
+        blank: Blank,
+        entry: PathBuf,
+        permit: &mut Option<Permit>,
+        deadline: Instant,
+    ) -> Result<Option<(Lease, Answer)>, Verdict> {
+        let instance = &blank.instance;
+        let Some(lease) = instance.enter() else {
+            return Ok(None);
+        };
+        let home = instance.home(&self.shared.slots_dir);
+        let env =
+            worker_env(&self.shared, &self.spec, instance.id(), &home).map_err(Verdict::Failed)?;
+        instance.dedicate(&self.spec, self, permit.take());
+        self.joined(instance);
+        let (reply, answer) = oneshot::channel();
+        let assignment = Assignment {
+            entry,
+            env,
+            deadline,
+            reply,
+        };
+        if blank.assign.send(assignment).is_err() {
+            // It died as a blank; its place goes to the next one.
+            self.parted(instance, None);
+            *permit = instance.take_permit();
+            return Ok(None);
+        }
+        Ok(Some((lease, answer)))
+    }
+
+    /// Starts a worker for the app: as a task of its own, because it belongs to the
+    /// control runtime and must not be cut short.
+    async fn load_given(
+        self: &Arc<Self>,
+        given: Given,
+        permit: Option<Permit>,
+    ) -> Result<(Lease, Answer), Verdict> {
+        let app = Arc::clone(self);
+        let control = &self.shared.config.control;
+        let start = async move { start_given(&app, permit, given).await };
+        let started = self.shared.tracker.spawn_on(start, control).await;
+        started
+            .map_err(|_| Verdict::Retired)?
+            .map_err(Verdict::Failed)
     }
 
     async fn blank(self: &Arc<Self>) -> Result<Blank, StartFailure> {

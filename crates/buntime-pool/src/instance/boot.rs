@@ -1,4 +1,4 @@
-//! From nothing to a blank: Bun up, wrapper loaded, no app.
+//! From nothing to a process, and to a blank: Bun up, wrapper loaded, no app.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -20,8 +20,9 @@ use super::door::Door;
 use super::logs;
 use super::memory::Memory;
 use super::slot::Slot;
-use super::supervisor::{Assignment, Supervisor};
-use super::{Instance, Order};
+use super::supervisor::{Assignment, Birth, Supervisor};
+use super::{Instance, Order, Socket};
+use crate::config::AppSpec;
 use crate::connections::Shelves;
 use crate::error::{ExitReason, StartFailure};
 use crate::events::LogStream;
@@ -42,6 +43,10 @@ const TECHNICAL: [(&str, &str); 3] = [
     ("BUN_RUNTIME_TRANSPILER_CACHE_PATH", "0"),
     ("DO_NOT_TRACK", "1"),
 ];
+
+/// The variable that holds the app of a worker that is started for one
+/// (`worker/src/protocol.ts`).
+const GIVEN: &str = "BUNTIME_APP";
 
 /// How Bun is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +74,13 @@ impl Blank {
 /// runtime, on which this must run.
 pub(crate) async fn boot(shared: &Arc<Shared>, flavor: Flavor) -> Result<Blank, StartFailure> {
     let id = Uuid::new_v4();
-    let slot = Slot::create(&shared.slots_dir, &id.simple().to_string()).map_err(|error| {
-        StartFailure::new(format!("cannot make the worker's directory: {error}"))
-    })?;
+    let slot = make_slot(shared, id)?;
     let started = tokio::select! {
         started = timeout(BOOT_LIMIT, start(shared, flavor, id, &slot)) => started,
         () = shared.stopped() => Ok(Err(StartFailure::new("the pool is stopping"))),
     };
     match started.unwrap_or_else(|_| Err(StartFailure::new("Bun did not come up in time"))) {
-        Ok(parts) => Ok(supervise(shared, id, slot, parts)),
+        Ok(up) => Ok(supervise_blank(shared, id, slot, up)),
         Err(failure) => {
             clear(slot).await;
             Err(failure)
@@ -85,9 +88,14 @@ pub(crate) async fn boot(shared: &Arc<Shared>, flavor: Flavor) -> Result<Blank, 
     }
 }
 
+pub(super) fn make_slot(shared: &Shared, id: Uuid) -> Result<Slot, StartFailure> {
+    Slot::create(&shared.slots_dir, id)
+        .map_err(|error| StartFailure::new(format!("cannot make the worker's directory: {error}")))
+}
+
 /// Removes the slot of a start that failed. A process that was killed this moment may
 /// still be binding its socket there.
-async fn clear(slot: Slot) {
+pub(super) async fn clear(slot: Slot) {
     let path = slot.path().to_owned();
     let slot = Arc::new(slot);
     for _ in 0..CLEAR_TRIES {
@@ -100,13 +108,18 @@ async fn clear(slot: Slot) {
     }
 }
 
-struct Parts {
-    process: Process,
+/// A process that was started, and what hangs on it.
+pub(super) struct Started {
+    pub(super) process: Process,
     control: Control,
     logs: Vec<JoinHandle<()>>,
-    app: Arc<OnceLock<Arc<crate::config::AppSpec>>>,
-    socket: OwnedFd,
-    socket_path: String,
+    app: Arc<OnceLock<Arc<AppSpec>>>,
+}
+
+/// A blank that answers.
+struct Up {
+    started: Started,
+    socket: Socket,
     door: Door,
 }
 
@@ -115,12 +128,35 @@ async fn start(
     flavor: Flavor,
     id: Uuid,
     slot: &Slot,
-) -> Result<Parts, StartFailure> {
+) -> Result<Up, StartFailure> {
+    let mut started = spawn(shared, flavor, id, slot, None).await?;
+    wait_until_up(&mut started.process, &mut started.control).await?;
+    let taken = slot.take_socket();
+    let socket = taken
+        .map_err(|error| StartFailure::new(format!("cannot take the worker's socket: {error}")))?;
+    let door = Door::open(&socket.path)
+        .await
+        .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
+    Ok(Up {
+        started,
+        socket,
+        door,
+    })
+}
+
+/// Starts Bun with the wrapper, `given` an app or blank.
+pub(super) async fn spawn(
+    shared: &Arc<Shared>,
+    flavor: Flavor,
+    id: Uuid,
+    slot: &Slot,
+    given: Option<OsString>,
+) -> Result<Started, StartFailure> {
     let channel = |error| StartFailure::new(format!("cannot make the control channel: {error}"));
     let (ours, theirs) = StdUnixStream::pair().map_err(channel)?;
     ours.set_nonblocking(true).map_err(channel)?;
-    let mut control = Control::new(UnixStream::from_std(ours).map_err(channel)?);
-    let launch = launch(shared, flavor, slot, theirs.into());
+    let control = Control::new(UnixStream::from_std(ours).map_err(channel)?);
+    let launch = launch(shared, flavor, slot, given, theirs.into());
     let mut process = shared
         .config
         .launcher
@@ -148,31 +184,28 @@ async fn start(
                 .spawn(logs::pump(pipe, stream, id, Arc::clone(&app), events))
         })
         .collect();
-    wait_until_up(&mut process, &mut control).await?;
-    let taken = slot.take_socket();
-    let (socket, socket_path) = taken
-        .map_err(|error| StartFailure::new(format!("cannot take the worker's socket: {error}")))?;
-    let door = Door::open(&socket_path)
-        .await
-        .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
-    Ok(Parts {
+    Ok(Started {
         process,
         control,
         logs,
         app,
-        socket,
-        socket_path,
-        door,
     })
 }
 
-fn launch(shared: &Shared, flavor: Flavor, slot: &Slot, control: OwnedFd) -> Launch {
+fn launch(
+    shared: &Shared,
+    flavor: Flavor,
+    slot: &Slot,
+    given: Option<OsString>,
+    control: OwnedFd,
+) -> Launch {
     let mut env: Vec<(OsString, OsString)> = Vec::new();
     let base = shared.config.base_env.iter();
     env.extend(base.map(|(name, value)| (name.into(), value.into())));
     env.extend(TECHNICAL.map(|(name, value)| (name.into(), value.into())));
     env.push(("HOME".into(), slot.path().into()));
     env.push(("TMPDIR".into(), slot.path().into()));
+    env.extend(given.map(|given| (GIVEN.into(), given)));
     let mut args: Vec<OsString> = Vec::new();
     if flavor == Flavor::Small {
         args.push("--smol".into());
@@ -216,15 +249,34 @@ async fn wait_until_up(process: &mut Process, control: &mut Control) -> Result<(
     }
 }
 
-fn supervise(shared: &Arc<Shared>, id: Uuid, slot: Slot, parts: Parts) -> Blank {
+fn supervise_blank(shared: &Arc<Shared>, id: Uuid, slot: Slot, up: Up) -> Blank {
+    let (supervisor, instance) = supervisor(shared, id, slot, up.started);
+    let _ = instance.socket.set(up.socket);
+    let (assign, assignment) = oneshot::channel();
+    let supervisor = Supervisor {
+        door: Some(up.door),
+        ..supervisor
+    };
+    shared
+        .tracker
+        .spawn(supervisor.run(Birth::Blank(assignment)));
+    Blank { instance, assign }
+}
+
+/// What is to own the process, not yet running, and what others see of it.
+pub(super) fn supervisor(
+    shared: &Arc<Shared>,
+    id: Uuid,
+    slot: Slot,
+    started: Started,
+) -> (Supervisor, Arc<Instance>) {
     let (order, orders) = watch::channel(Order::Run);
     let instance = Arc::new(Instance {
         id,
         number: shared.next_number(),
-        pid: parts.process.pid(),
+        pid: started.process.pid(),
         born: Instant::now(),
-        _socket: parts.socket,
-        socket_path: parts.socket_path,
+        socket: OnceLock::new(),
         first: Mutex::new(None),
         gate: AtomicU32::new(0),
         requests: AtomicU64::new(0),
@@ -235,27 +287,25 @@ fn supervise(shared: &Arc<Shared>, id: Uuid, slot: Slot, parts: Parts) -> Blank 
         fate: watch::Sender::new(None::<ExitReason>),
         emptied: Notify::new(),
         shelves: Shelves::new(),
-        app: parts.app,
+        app: started.app,
         owner: OnceLock::new(),
         permit: Mutex::new(None),
     });
     shared.register(&instance);
-    let (assign, assignment) = oneshot::channel();
     let supervisor = Supervisor {
         shared: Arc::clone(shared),
         instance: Arc::clone(&instance),
-        process: parts.process,
-        control: parts.control,
-        door: Some(parts.door),
-        logs: parts.logs,
+        process: started.process,
+        control: started.control,
+        door: None,
+        logs: started.logs,
         slot,
         orders,
         hooks: Vec::new(),
         garbage: 0,
         closed_at: None,
     };
-    shared.tracker.spawn(supervisor.run(assignment));
-    Blank { instance, assign }
+    (supervisor, instance)
 }
 
 /// An error with its sources, for logs.

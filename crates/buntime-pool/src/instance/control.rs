@@ -45,6 +45,17 @@ pub(super) enum Order {
 pub(super) enum Notice {
     /// The socket is bound.
     Up,
+    /// A worker that was started for its app serves it.
+    Ready {
+        #[serde(default)]
+        hooks: Vec<String>,
+    },
+    /// A worker that was started for its app cannot load it.
+    Failed {
+        message: String,
+        #[serde(default)]
+        stack: String,
+    },
     /// `onTerminate` is over.
     Terminated,
     /// For the log.

@@ -1,9 +1,9 @@
 //! The task that owns one worker's process from the moment it is up.
 
 use std::collections::BTreeMap;
-use std::future::pending;
+use std::future::{Pending, pending};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -52,6 +52,17 @@ pub(crate) struct Assignment {
     pub(crate) reply: oneshot::Sender<Result<(), StartProblem>>,
 }
 
+/// How a worker comes by its app.
+pub(super) enum Birth {
+    /// It is a blank and waits for one.
+    Blank(oneshot::Receiver<Assignment>),
+    /// It loads the one that it was started for.
+    Given {
+        deadline: Instant,
+        reply: oneshot::Sender<Result<(), StartProblem>>,
+    },
+}
+
 /// Why a worker did not come to serve its app.
 #[derive(Clone, Debug)]
 pub(crate) enum StartProblem {
@@ -88,28 +99,21 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) async fn run(mut self, assignment: oneshot::Receiver<Assignment>) {
-        let reason = self.live(assignment).await;
+    pub(super) async fn run(mut self, birth: Birth) {
+        let reason = self.live(birth).await;
         self.end(reason).await;
     }
 
     /// Until the process is to be killed, or is dead.
-    async fn live(&mut self, assignment: oneshot::Receiver<Assignment>) -> ExitReason {
-        let assignment = match self.wait_for_app(assignment).await {
-            Ok(assignment) => assignment,
-            Err(reason) => return reason,
+    async fn live(&mut self, birth: Birth) -> ExitReason {
+        let (loaded, reply) = match birth {
+            Birth::Given { deadline, reply } => (self.load_given(deadline).await, reply),
+            Birth::Blank(assignment) => match self.wait_for_app(assignment).await {
+                Ok(assignment) => (self.load(&assignment).await, assignment.reply),
+                Err(reason) => return reason,
+            },
         };
-        // The app that this worker is for has been set by whoever assigned it.
-        let Some(spec) = self.instance.spec().cloned() else {
-            return ExitReason::Surplus;
-        };
-        let Assignment {
-            entry,
-            env,
-            deadline,
-            reply,
-        } = assignment;
-        match self.load(&spec, &entry, &env, deadline).await {
+        match loaded {
             Ok(()) => {
                 let _ = self.instance.ready.set(());
                 let _ = reply.send(Ok(()));
@@ -120,6 +124,10 @@ impl Supervisor {
                 return reason;
             }
         }
+        // Whoever gave it its app has set this.
+        let Some(spec) = self.instance.spec().cloned() else {
+            return ExitReason::Surplus;
+        };
         let reason = match self.serve(&spec).await {
             Order::Kill(reason) => return reason,
             Order::Drain(reason) => reason,
@@ -148,44 +156,68 @@ impl Supervisor {
         }
     }
 
-    /// Has the app loaded.
-    async fn load(
-        &mut self,
-        spec: &AppSpec,
-        entry: &Path,
-        env: &BTreeMap<String, String>,
-        deadline: Instant,
-    ) -> Result<(), (StartProblem, ExitReason)> {
-        let (Some(dir), Some(entry)) = (spec.dir.to_str(), entry.to_str()) else {
-            return Err(failed("the path of the app is not valid UTF-8".to_owned()));
-        };
-        let Some(mut door) = self.door.take() else {
+    /// Has a blank load the app.
+    async fn load(&mut self, assignment: &Assignment) -> Result<(), (StartProblem, ExitReason)> {
+        let (Some(spec), Some(mut door)) = (self.instance.spec().cloned(), self.door.take()) else {
             return Err((StartProblem::Ended, ExitReason::Surplus));
         };
-        let what = Become { dir, entry, env };
-        let outcome = self.outcome(door.assign(&what), deadline).await?;
+        let (Some(dir), Some(entry)) = (spec.dir.to_str(), assignment.entry.to_str()) else {
+            return Err(failed("the path of the app is not valid UTF-8".to_owned()));
+        };
+        let what = Become {
+            dir,
+            entry,
+            env: &assignment.env,
+        };
+        let answer = door.assign(&what);
+        let outcome = self.outcome(Some(answer), assignment.deadline).await?;
+        self.take_outcome(outcome)?;
+        *self.instance.first.lock() = door.into_std().ok();
+        Ok(())
+    }
+
+    /// Waits for a worker that loads its app by itself.
+    async fn load_given(&mut self, deadline: Instant) -> Result<(), (StartProblem, ExitReason)> {
+        let answer = None::<Pending<io::Result<Outcome>>>;
+        let outcome = self.outcome(answer, deadline).await?;
+        self.take_outcome(outcome)?;
+        let socket = self
+            .slot
+            .take_socket()
+            .map_err(|error| failed(format!("cannot take the worker's socket: {error}")))?;
+        let _ = self.instance.socket.set(socket);
+        Ok(())
+    }
+
+    fn take_outcome(&mut self, outcome: Outcome) -> Result<(), (StartProblem, ExitReason)> {
         match outcome {
             Outcome::Ready { hooks } => {
                 self.hooks = hooks;
-                *self.instance.first.lock() = door.into_std().ok();
                 Ok(())
             }
             Outcome::Failed { message, stack } => Err(failed(join(&message, &stack))),
         }
     }
 
-    /// Waits for the app to be loaded, and for all that may come in between.
+    /// Waits for the app to be loaded, and for all that may come in between. A
+    /// blank's outcome is its answer, any other's comes over the control channel.
     async fn outcome(
         &mut self,
-        assigned: impl Future<Output = io::Result<Outcome>>,
+        answer: Option<impl Future<Output = io::Result<Outcome>>>,
         deadline: Instant,
     ) -> Result<Outcome, (StartProblem, ExitReason)> {
-        let mut assigned = pin!(assigned);
+        let is_given = answer.is_none();
+        let mut answer = pin!(async {
+            match answer {
+                Some(answer) => answer.await,
+                None => pending().await,
+            }
+        });
         loop {
             let event = tokio::select! {
                 biased;
                 event = self.event() => event,
-                outcome = &mut assigned => match outcome {
+                outcome = &mut answer => match outcome {
                     Ok(outcome) => return Ok(outcome),
                     Err(error) => return Err(self.no_outcome(&error).await),
                 },
@@ -195,6 +227,12 @@ impl Supervisor {
             };
             match event {
                 Event::Exit(exit) => return Err(ended(exit)),
+                Event::Heard(Heard::Notice(Notice::Ready { hooks })) if is_given => {
+                    return Ok(Outcome::Ready { hooks });
+                }
+                Event::Heard(Heard::Notice(Notice::Failed { message, stack })) if is_given => {
+                    return Ok(Outcome::Failed { message, stack });
+                }
                 other => match self.digest(other) {
                     // Nobody ordered that: it is the app's fault.
                     Some(Order::Kill(ExitReason::Misbehaved)) => {

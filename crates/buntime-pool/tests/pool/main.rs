@@ -9,6 +9,7 @@ mod bad_wire;
 mod bad_workers;
 mod bundles;
 mod ephemeral;
+mod given;
 mod installs;
 mod lifecycle;
 mod persistent;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -372,7 +373,8 @@ pub(crate) async fn read_all(mut response: WorkerResponse) -> Result<Answer, Wor
 pub(crate) struct TestBody {
     frames: VecDeque<Result<Frame, BodyError>>,
     length: Option<u64>,
-    gone: Option<watch::Receiver<bool>>,
+    gone: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    is_gone: bool,
     /// Whether the end comes after the frames, or nothing more.
     ends: bool,
 }
@@ -390,6 +392,7 @@ impl TestBody {
                 .collect(),
             length,
             gone: None,
+            is_gone: false,
             ends: true,
         }
     }
@@ -407,7 +410,11 @@ impl TestBody {
 
     /// A client that leaves when the sender says so.
     pub(crate) fn leaving(mut self, gone: &watch::Sender<bool>) -> Self {
-        self.gone = Some(gone.subscribe());
+        let mut gone = gone.subscribe();
+        // Kept from poll to poll: a future that is dropped wakes nobody.
+        self.gone = Some(Box::pin(async move {
+            let _ = gone.wait_for(|gone| *gone).await;
+        }));
         self
     }
 }
@@ -427,10 +434,15 @@ impl BodySource for TestBody {
         }
     }
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(gone) = &mut self.gone else {
-            return Poll::Pending;
-        };
-        let left = std::pin::pin!(gone.wait_for(|gone| *gone));
-        left.poll(cx).map(|_| ())
+        if let Some(gone) = &mut self.gone {
+            std::task::ready!(gone.as_mut().poll(cx));
+            self.gone = None;
+            self.is_gone = true;
+        }
+        if self.is_gone {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }

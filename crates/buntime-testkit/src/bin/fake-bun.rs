@@ -1,5 +1,6 @@
 //! A program that takes Bun's arguments, binds the worker's socket, speaks the
-//! control channel, and then misbehaves as it is told.
+//! control channel, and then misbehaves as it is told. It starts blank or, like the
+//! wrapper, with the app that `BUNTIME_APP` holds.
 //!
 //! Before it has an app, the variable `FAKE_BUN` tells: `exit`, `hang` (never up),
 //! `garbage` (no notice but noise), `no-socket`, `deaf` (up, but answers nothing).
@@ -75,19 +76,19 @@ fn run() -> io::Result<()> {
         send_raw(b"what is this\n");
         hang();
     }
-    if mood != "no-socket" {
-        let listener = UnixListener::bind("w.sock")?;
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if std::env::var("FAKE_BUN").is_ok_and(|mood| mood == "deaf") {
-                    std::mem::forget(stream);
-                    continue;
-                }
-                thread::spawn(move || serve(stream));
-            }
-        });
+    if let Ok(app) = std::env::var("BUNTIME_APP") {
+        let outcome = assign(serde_json::from_str(&app)?);
+        if outcome["t"] == "ready" && mood != "no-socket" {
+            listen()?;
+        }
+        send(&outcome);
+        spoil_control();
+    } else {
+        if mood != "no-socket" {
+            listen()?;
+        }
+        send(&json!({"t": "up"}));
     }
-    send(&json!({"t": "up"}));
     for line in BufReader::new(control).lines() {
         let order: Value = serde_json::from_str(&line?)?;
         let is_stubborn = instructions().iter().any(|line| line == "stubborn");
@@ -96,6 +97,21 @@ fn run() -> io::Result<()> {
             exit(0);
         }
     }
+    Ok(())
+}
+
+/// Binds the worker's socket.
+fn listen() -> io::Result<()> {
+    let listener = UnixListener::bind("w.sock")?;
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if std::env::var("FAKE_BUN").is_ok_and(|mood| mood == "deaf") {
+                std::mem::forget(stream);
+                continue;
+            }
+            thread::spawn(move || serve(stream));
+        }
+    });
     Ok(())
 }
 

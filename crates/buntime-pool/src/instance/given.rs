@@ -1,0 +1,112 @@
+//! A worker that is started for its app. What a blank does in steps, each asked for,
+//! it does in one go: less work for the processor, though the request that it is for
+//! waits longer (docs/decisions/0003-worker-control-channel.md).
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Lease;
+use super::boot::{Flavor, clear, make_slot, spawn, supervisor};
+use super::door::Become;
+use super::slot::Slot;
+use super::supervisor::{Birth, StartProblem};
+use crate::app::App;
+use crate::config::AppSpec;
+use crate::error::StartFailure;
+use crate::pool::Shared;
+use crate::slots::Permit;
+use crate::worker_env::worker_env;
+
+/// Longest description of an app, in bytes. A variable may have 128 KB.
+const LONGEST: usize = 100 * 1024;
+
+/// What becomes of a worker that loads its app.
+pub(crate) type Answer = oneshot::Receiver<Result<(), StartProblem>>;
+
+/// A worker that is to be started.
+#[derive(Debug)]
+pub(crate) struct Given {
+    id: Uuid,
+    flavor: Flavor,
+    /// The app, as the wrapper wants it.
+    text: OsString,
+    /// When the app must be loaded.
+    deadline: Instant,
+}
+
+impl Given {
+    /// A worker for `spec` that loads `entry`; `None` if only a blank can be told so
+    /// much, or be found so deep in the file system.
+    pub(crate) fn new(
+        shared: &Shared,
+        spec: &AppSpec,
+        entry: &Path,
+        deadline: Instant,
+    ) -> Result<Option<Self>, StartFailure> {
+        let id = Uuid::new_v4();
+        let home = Slot::path_of(&shared.slots_dir, id);
+        let (true, Some(dir), Some(entry)) =
+            (Slot::is_short(&home), spec.dir.to_str(), entry.to_str())
+        else {
+            return Ok(None);
+        };
+        let env = worker_env(shared, spec, id, &home)?;
+        let what = Become {
+            dir,
+            entry,
+            env: &env,
+        };
+        let text = serde_json::to_string(&what)
+            .map_err(|error| StartFailure::new(format!("cannot describe the app: {error}")))?;
+        if text.len() > LONGEST {
+            return Ok(None);
+        }
+        let flavor = if spec.manifest.low_memory {
+            Flavor::Small
+        } else {
+            Flavor::Normal
+        };
+        Ok(Some(Self {
+            id,
+            flavor,
+            text: text.into(),
+            deadline,
+        }))
+    }
+}
+
+/// Starts the worker; returns once it runs and before it has loaded the app. Its
+/// supervisor is spawned on the control runtime, on which this must run.
+pub(crate) async fn start_given(
+    app: &Arc<App>,
+    permit: Option<Permit>,
+    given: Given,
+) -> Result<(Lease, Answer), StartFailure> {
+    let shared = app.shared();
+    let slot = make_slot(shared, given.id)?;
+    let started = spawn(shared, given.flavor, given.id, &slot, Some(given.text)).await;
+    let started = match started {
+        Ok(started) => started,
+        Err(failure) => {
+            clear(slot).await;
+            return Err(failure);
+        }
+    };
+    let (supervisor, instance) = supervisor(shared, given.id, slot, started);
+    instance.dedicate(app.spec(), app, permit);
+    app.joined(&instance);
+    let lease = instance.enter();
+    let (reply, answer) = oneshot::channel();
+    let birth = Birth::Given {
+        deadline: given.deadline,
+        reply,
+    };
+    shared.tracker.spawn(supervisor.run(birth));
+    let lease = lease.ok_or_else(|| StartFailure::new("the pool is stopping"))?;
+    Ok((lease, answer))
+}
