@@ -1,5 +1,6 @@
 //! Routes about the session: a key once, then a cookie.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::view;
 use crate::access::{LoginError, Now};
 use crate::failure::Failure;
 use crate::gate::session;
-use crate::message::Response;
+use crate::message::{Listener, Response};
 use crate::service::Answer;
 
 const PATTERN: &str = "/admin/session";
@@ -96,11 +97,21 @@ async fn log_in(api: Arc<Api>, mut call: Call) -> Result<Response, Answer> {
         _ => return Err(NO_KEY.into()),
     };
     fields.nothing_else()?;
-    let login = api.access.log_in(key.as_bytes(), call.address, Now::read());
-    let login = login.await;
+    let from = match call.request.peer.listener {
+        Listener::Public | Listener::Admin => call.address,
+        // Apps share their address with people on this machine, whom they must not lock out.
+        Listener::Workers => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    let login = api.access.log_in(key.as_bytes(), from, Now::read()).await;
     let login = login.map_err(|error| failed(&api, &call, error))?;
     call.note.by(&login.principal);
-    let scheme = call.request.peer.scheme_of(&call.request.headers);
+    let headers = &call.request.headers;
+    let scheme = call.request.peer.scheme_of(headers);
+    // Logging in again ends the session that the browser had. If that cannot be stored,
+    // it ends by its time.
+    if let Some(token) = session::token(headers, scheme) {
+        let _ = api.access.log_out(token).await;
+    }
     let mut response = authenticated(&api, &login.principal);
     let cookie = session::set(&login.token, login.lasts, scheme);
     response.set(b"set-cookie", cookie.as_bytes());

@@ -36,10 +36,8 @@ impl ProcessVars {
     /// has one thread; `false` if it was not.
     #[must_use]
     pub fn forget_secrets(self) -> bool {
-        let secrets = VARIABLES.iter().filter(|variable| variable.secret);
-        secrets.fold(true, |all, variable| {
-            buntime_sandbox::erase_variable(variable.name) && all
-        })
+        let mut secrets = VARIABLES.iter().filter(|variable| variable.secret);
+        secrets.all(|variable| buntime_sandbox::erase_variable(variable.name))
     }
 }
 

@@ -163,5 +163,6 @@ fn make_marker(path: &Path) -> io::Result<()> {
 
 /// Makes what happened to the names in a file's folder survive a crash.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

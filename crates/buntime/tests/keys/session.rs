@@ -171,6 +171,12 @@ fn k9_a_session_ends_by_logout_revocation_and_rotation() {
     failed(&who(&server, &first), 401, "AUTH_REQUIRED");
     assert_eq!(who(&server, &second).status, 200);
     assert_eq!(log_out(&first, &[]).status, 204, "it is gone already");
+    // Logging in again ends the session that the browser had.
+    let again = try_log_in(&server, &key.secret, &[("Cookie", &second)]);
+    assert_eq!(again.status, 200);
+    failed(&who(&server, &second), 401, "AUTH_REQUIRED");
+    let second = cookie(&again).0;
+    assert_eq!(who(&server, &second).status, 200);
     let rotate = format!("/api/keys/{}/rotate", key.id);
     let rotated = ask(
         &server,

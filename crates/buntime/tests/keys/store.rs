@@ -120,6 +120,7 @@ fn state(state: &Path, args: &[&str]) -> (Option<i32>, String) {
         .arg("state")
         .args(args)
         .env_clear()
+        .current_dir(state.parent().unwrap())
         .env("RUNTIME_STATE_DIR", state)
         .output()
         .unwrap();
@@ -149,6 +150,8 @@ fn a_backup_is_made_beside_the_server_and_restored_without_it() {
             Some(1),
             "nothing is overwritten"
         );
+        assert_eq!(state(&live, &["backup", "beside"]).0, Some(0), "a relative path");
+        assert!(dir.path().join("beside/buntime.db").is_file());
         assert_eq!(state(&live, &["check"]).0, Some(0));
         let (code, said) = state(&live, &["restore", text]);
         assert_eq!(code, Some(1));
