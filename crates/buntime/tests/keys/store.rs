@@ -150,7 +150,11 @@ fn a_backup_is_made_beside_the_server_and_restored_without_it() {
             Some(1),
             "nothing is overwritten"
         );
-        assert_eq!(state(&live, &["backup", "beside"]).0, Some(0), "a relative path");
+        assert_eq!(
+            state(&live, &["backup", "beside"]).0,
+            Some(0),
+            "a relative path"
+        );
         assert!(dir.path().join("beside/buntime.db").is_file());
         assert_eq!(state(&live, &["check"]).0, Some(0));
         let (code, said) = state(&live, &["restore", text]);
