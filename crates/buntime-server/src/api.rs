@@ -48,6 +48,7 @@ use crate::message::{Request, Response};
 use crate::metrics::Metrics;
 use crate::plugins::InstalledPlugins;
 use crate::service::Answer;
+use crate::store::Store;
 use crate::unit_states::UnitStates;
 use crate::worker_logs::WorkerLogs;
 
@@ -60,6 +61,7 @@ pub(crate) struct Api {
     pub(crate) access: Keys,
     pub(crate) catalog: Catalog<Served>,
     pub(crate) plugins: InstalledPlugins,
+    pub(crate) store: Store,
     pub(crate) readiness: Readiness,
     pub(crate) units: UnitStates,
     pub(crate) worker_logs: WorkerLogs,

@@ -4,6 +4,7 @@
 mod deployer;
 mod kept_back;
 mod pool_events;
+mod state;
 
 use std::future::Future;
 use std::io;
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use self::deployer::Deployer;
 use self::kept_back::KeptBack;
 use self::pool_events::PoolLog;
-use crate::access::{Access, AccessConfig, AccessError};
+use self::state::State;
+use crate::access::AccessError;
 use crate::api::{Api, Description};
 use crate::audit::{self, Audit};
 use crate::catalog::Catalog;
@@ -36,9 +38,9 @@ use crate::metrics::Metrics;
 use crate::plugins::{self, BadBases, InstalledPlugins, Plugins};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
-use crate::store::{LockError, OpenError, StateLock, Store, StoreError};
+use crate::store::{LockError, OpenError, StateLock, StoreError};
 use crate::tls::Tls;
-use crate::unit_states::{self, UnitStates};
+use crate::unit_states::UnitStates;
 use crate::worker_logs::WorkerLogs;
 
 /// Blank workers kept ready, so that a request seldom waits for Bun to start.
@@ -64,9 +66,9 @@ pub enum RunError {
     /// The database is not there, not whole, or not ours.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// What the operator said of workers cannot be read.
+    /// What the operator has said of units cannot be read.
     #[error("the database cannot be read: {0}")]
-    UnitStates(#[from] StoreError),
+    Units(#[from] StoreError),
     /// There is no root key, or the keys cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -144,13 +146,17 @@ impl Server {
     /// Builds everything, then begins to serve. Must run in the control runtime.
     async fn start(config: Config, log: Logger) -> Result<Self, RunError> {
         raise_descriptor_limit(&log);
-        let mut plugins = read_plugins(&config).await?;
+        // Before anything is written: a base that no server may have stops the start.
+        let mut plugins = read_plugins(&config, plugins::Overrides::new()).await?;
         if let Some(warning) = config.state.prepare().map_err(RunError::State)? {
             log.warn("config", warning, |_| {});
         }
         let state_lock = StateLock::take(&config.state.dir)?;
-        let (store, access) = open_state(&config, &log).await?;
-        let overrides = unit_states::load(&store, &log).await?;
+        let state = State::open(&config, &log).await?;
+        let access = state.access;
+        if !state.plugins.is_empty() {
+            plugins = read_plugins(&config, state.plugins.clone()).await?;
+        }
         let (bun, passed_over) = find_bun(&config).await?;
         for problem in passed_over {
             log.warn("config", problem, |_| {});
@@ -185,14 +191,16 @@ impl Server {
             log.clone(),
         );
         let roots = config.workers.clone();
-        let catalog =
-            tokio::task::spawn_blocking(move || Catalog::open_with(&roots, overrides, deployer))
-                .await
-                .map_err(io::Error::other)?;
+        let catalog = tokio::task::spawn_blocking(move || {
+            Catalog::open_with(&roots, state.workers, deployer)
+        })
+        .await
+        .map_err(io::Error::other)?;
         plugins.refuse_shadows(|name| catalog.snapshot().versions(name).is_some());
         plugins::tell_of(&plugins, &log);
         let plugins = InstalledPlugins::new(
             plugins,
+            state.plugins,
             config.plugins.roots.clone(),
             config.api.prefix.clone(),
         );
@@ -206,8 +214,9 @@ impl Server {
             access: access.clone(),
             catalog: catalog.clone(),
             plugins,
+            units: UnitStates::new(state.store.clone(), catalog.clone(), log.clone()),
+            store: state.store,
             readiness: readiness.clone(),
-            units: UnitStates::new(store, catalog.clone(), log.clone()),
             worker_logs,
             log: log.clone(),
         });
@@ -329,24 +338,9 @@ fn raise_descriptor_limit(log: &Logger) {
     }
 }
 
-/// Opens the store, and reads from it who may come in.
-async fn open_state(config: &Config, log: &Logger) -> Result<(Store, Access), RunError> {
-    let dir = config.state.dir.clone();
-    let store = tokio::task::spawn_blocking(move || Store::open(&dir))
-        .await
-        .map_err(io::Error::other)??;
-    let access = AccessConfig {
-        state_dir: &config.state.dir,
-        root_key: config.state.root_key.as_ref(),
-        session_ttl: config.api.session_ttl,
-    };
-    let access = Access::load(access, store.clone(), log.clone()).await?;
-    Ok((store, access))
-}
-
-async fn read_plugins(config: &Config) -> Result<Plugins, RunError> {
+async fn read_plugins(config: &Config, overrides: plugins::Overrides) -> Result<Plugins, RunError> {
     let (roots, prefix) = (config.plugins.roots.clone(), config.api.prefix.clone());
-    tokio::task::spawn_blocking(move || Plugins::read(&roots, &prefix))
+    tokio::task::spawn_blocking(move || Plugins::read(&roots, &prefix, &overrides))
         .await
         .map_err(io::Error::other)?
         .map_err(RunError::from)

@@ -17,6 +17,7 @@
 mod installed;
 mod scan;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ use crate::catalog::{Problem, Source, Topic};
 use crate::config::ApiPrefix;
 use crate::logging::Logger;
 
-pub(crate) use self::installed::{InstalledPlugins, NotReloaded, NotRemoved};
+pub(crate) use self::installed::{InstalledPlugins, NotReloaded, NotRemoved, NotSet};
 
 /// What a look-alike login page would be served from; no app has this name either.
 const PANEL: &str = "cpanel";
@@ -45,6 +46,9 @@ pub struct Plugin {
     /// Its manifest.
     pub manifest: PluginManifest,
 }
+
+/// What the operator has said of plugins: enabled or not, whatever their manifests say.
+pub type Overrides = HashMap<PackageName, bool>;
 
 /// The plugins that may be there, and what was wrong with others.
 #[derive(Debug, Default)]
@@ -92,8 +96,12 @@ impl Plugins {
     ///
     /// # Errors
     /// Every plugin whose base is reserved or malformed.
-    pub fn read(roots: &[PathBuf], prefix: &ApiPrefix) -> Result<Self, BadBases> {
-        let found = scan::scan(roots, prefix);
+    pub fn read(
+        roots: &[PathBuf],
+        prefix: &ApiPrefix,
+        overrides: &Overrides,
+    ) -> Result<Self, BadBases> {
+        let found = scan::scan(roots, prefix, overrides);
         if found.bad_bases.is_empty() {
             Ok(found.plugins)
         } else {
@@ -108,7 +116,7 @@ impl Plugins {
         prefix: &ApiPrefix,
         is_worker: impl Fn(&str) -> bool,
     ) -> Vec<Problem> {
-        let mut found = scan::scan(roots, prefix);
+        let mut found = scan::scan(roots, prefix, &Overrides::new());
         found.plugins.refuse_shadows(is_worker);
         let bases = found.bad_bases.iter().map(|bad| {
             let message = format!("{}: {bad}", bad.dir.display());

@@ -92,7 +92,9 @@ pub trait Database: Send {
     fn unit_states(&mut self) -> Result<Rows<UnitState>, StoreError>;
     /// Keeps the operator's word; it replaces an earlier one.
     fn set_unit_state(&mut self, state: &UnitState) -> Result<(), StoreError>;
-    /// Forgets the operator's word on one version, or on all that has this name.
+    /// Forgets the operator's word on a plugin.
+    fn forget_plugin_state(&mut self, name: &PackageName) -> Result<(), StoreError>;
+    /// Forgets the operator's word on one version of a worker, or on all of them.
     fn forget_unit_states(
         &mut self,
         name: &PackageName,

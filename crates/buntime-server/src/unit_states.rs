@@ -10,7 +10,7 @@ use buntime_core::access::{Denied, Permission, Permit};
 use buntime_core::{PackageName, Version};
 use tokio::sync::Mutex;
 
-use crate::catalog::{Catalog, Overrides};
+use crate::catalog::Catalog;
 use crate::dispatch::Served;
 use crate::logging::Logger;
 use crate::removal::{self, RemovalError};
@@ -45,22 +45,6 @@ pub(crate) enum StateError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
-}
-
-/// What was said before this start.
-///
-/// # Errors
-/// The store does not answer.
-pub(crate) async fn load(store: &Store, log: &Logger) -> Result<Overrides, StoreError> {
-    let states = store.run(|database| database.unit_states()).await?;
-    for problem in &states.corrupt {
-        log.error("store", problem, |_| {});
-    }
-    let said = states.rows.into_iter().filter_map(|state| {
-        let version = state.version?;
-        Some((id(&state.name, &version), state.enabled))
-    });
-    Ok(said.collect())
 }
 
 impl UnitStates {

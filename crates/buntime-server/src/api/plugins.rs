@@ -7,16 +7,19 @@ use buntime_core::{Menu, PackageName};
 use buntime_http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use super::Api;
 use super::call::Call;
+use super::errors::store_failed;
 use super::json::{Done, Success, done, reply, success};
 use super::route::{Access, Route};
 use crate::catalog::Source;
 use crate::failure::Failure;
 use crate::message::Response;
-use crate::plugins::{NotReloaded, NotRemoved, Plugin, tell_of};
+use crate::plugins::{NotReloaded, NotRemoved, NotSet, Plugin, tell_of};
 use crate::service::Answer;
+use crate::store::UnitState;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::get(
@@ -45,6 +48,42 @@ pub(super) const ROUTES: &[Route] = &[
     .gives::<Success<Reloaded>>(200)
     .fails(&[(409, "PLUGIN_RELOAD_FAILED"), (500, "INTERNAL_ERROR")]),
     Route::change(
+        Method::Post,
+        "/plugins/:plugin/enable",
+        Access::Unit(Permission::PluginsInstall, |api, call, permit, name| {
+            Box::pin(enable(api, call, permit, name, true))
+        }),
+        "plugin.enable",
+        "Enables a plugin, whatever its manifest says.",
+    )
+    .gives::<Done>(200)
+    .fails(&[
+        (404, "PLUGIN_NOT_FOUND"),
+        (409, "PLUGIN_RELOAD_FAILED"),
+        (507, "STORAGE_FULL"),
+        (503, "STORE_UNAVAILABLE"),
+        (500, "STORE_FAILED"),
+        (500, "INTERNAL_ERROR"),
+    ]),
+    Route::change(
+        Method::Post,
+        "/plugins/:plugin/disable",
+        Access::Unit(Permission::PluginsInstall, |api, call, permit, name| {
+            Box::pin(enable(api, call, permit, name, false))
+        }),
+        "plugin.disable",
+        "Disables a plugin, whatever its manifest says.",
+    )
+    .gives::<Done>(200)
+    .fails(&[
+        (404, "PLUGIN_NOT_FOUND"),
+        (409, "PLUGIN_RELOAD_FAILED"),
+        (507, "STORAGE_FULL"),
+        (503, "STORE_UNAVAILABLE"),
+        (500, "STORE_FAILED"),
+        (500, "INTERNAL_ERROR"),
+    ]),
+    Route::change(
         Method::Delete,
         "/plugins/:plugin",
         Access::Unit(Permission::PluginsRemove, |api, call, permit, name| {
@@ -58,7 +97,10 @@ pub(super) const ROUTES: &[Route] = &[
         (403, "BUILT_IN_PLUGIN_REMOVE_FORBIDDEN"),
         (404, "PLUGIN_NOT_FOUND"),
         (500, "INTERNAL_ERROR"),
+        (500, "STORE_FAILED"),
         (503, "STORAGE_UNAVAILABLE"),
+        (503, "STORE_UNAVAILABLE"),
+        (507, "STORAGE_FULL"),
     ]),
 ];
 
@@ -145,16 +187,52 @@ async fn reload(api: Arc<Api>, _: Call, _: Permit) -> Result<Response, Answer> {
     }
 }
 
+async fn enable(
+    api: Arc<Api>,
+    call: Call,
+    permit: Permit,
+    name: PackageName,
+    enabled: bool,
+) -> Result<Response, Answer> {
+    let (setting, runtime) = (Arc::clone(&api), Handle::current());
+    let set = tokio::task::spawn_blocking(move || {
+        let snapshot = setting.catalog.snapshot();
+        let workers = |name: &str| snapshot.versions(name).is_some();
+        let store = setting.store.clone();
+        let keep = |state: UnitState| {
+            runtime.block_on(store.run(move |database| database.set_unit_state(&state)))
+        };
+        setting
+            .plugins
+            .set_enabled(&permit, &name, enabled, workers, keep)
+    });
+    match set.await.map_err(|_| Failure::INTERNAL)? {
+        Ok(()) => Ok(done()),
+        Err(NotSet::NotFound) => Err(PLUGIN_NOT_FOUND.into()),
+        Err(NotSet::Denied(denied)) => Err(denied.into()),
+        Err(NotSet::Reload(error)) => Err(not_reloaded(&error, &api).into()),
+        Err(NotSet::Store(error)) => Err(store_failed(&error, &api.log, &call.request.id).into()),
+    }
+}
+
 async fn remove(
     api: Arc<Api>,
-    _: Call,
+    call: Call,
     permit: Permit,
     name: PackageName,
 ) -> Result<Response, Answer> {
-    let removing = Arc::clone(&api);
-    let removed = tokio::task::spawn_blocking(move || removing.plugins.remove(&permit, &name));
+    let (removing, unit) = (Arc::clone(&api), name.clone());
+    let removed = tokio::task::spawn_blocking(move || removing.plugins.remove(&permit, &unit));
     match removed.await.map_err(|_| Failure::INTERNAL)? {
-        Ok(()) => Ok(done()),
+        Ok(()) => {
+            let forgotten = api
+                .store
+                .run(move |database| database.forget_plugin_state(&name));
+            match forgotten.await {
+                Ok(()) => Ok(done()),
+                Err(error) => Err(store_failed(&error, &api.log, &call.request.id).into()),
+            }
+        }
         Err(error) => Err(not_removed(error, &api).into()),
     }
 }

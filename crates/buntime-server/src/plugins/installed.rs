@@ -9,9 +9,10 @@ use buntime_core::access::{Denied, Permission, Permit};
 use buntime_fs::{OpenError, RelPath, Staging, Tree, WriteError};
 use parking_lot::Mutex;
 
-use super::{BadBases, Plugins};
+use super::{BadBases, Overrides, Plugins};
 use crate::catalog::{Problem, Severity, Source};
 use crate::config::ApiPrefix;
+use crate::store::{StoreError, UnitState};
 
 /// The set of plugins, replaced as a whole or not at all.
 #[derive(Debug)]
@@ -19,8 +20,9 @@ pub(crate) struct InstalledPlugins {
     roots: Vec<PathBuf>,
     prefix: ApiPrefix,
     current: ArcSwap<Plugins>,
-    /// Held while the next set is made: two at once would each miss the other's.
-    reloading: Mutex<()>,
+    /// What the operator has said. Held while the next set is made: two at once would
+    /// each miss the other's.
+    overrides: Mutex<Overrides>,
 }
 
 /// Why the set stays as it was.
@@ -32,6 +34,23 @@ pub(crate) enum NotReloaded {
     /// At least one plugin would not be there.
     #[error("{} of the plugins cannot be loaded", .0.len())]
     Problems(Vec<Problem>),
+}
+
+/// Why a plugin is not enabled or disabled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotSet {
+    /// It is not there.
+    #[error("there is no such plugin")]
+    NotFound,
+    /// The permit is for something else.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Not all of the new set can be loaded.
+    #[error(transparent)]
+    Reload(#[from] NotReloaded),
+    /// It would be forgotten.
+    #[error("the operator's word cannot be kept")]
+    Store(#[from] StoreError),
 }
 
 /// Why a plugin stays.
@@ -56,12 +75,17 @@ pub(crate) enum NotRemoved {
 
 impl InstalledPlugins {
     /// Begins with the set that the server started with.
-    pub(crate) fn new(plugins: Plugins, roots: Vec<PathBuf>, prefix: ApiPrefix) -> Self {
+    pub(crate) fn new(
+        plugins: Plugins,
+        overrides: Overrides,
+        roots: Vec<PathBuf>,
+        prefix: ApiPrefix,
+    ) -> Self {
         Self {
             roots,
             prefix,
             current: ArcSwap::from_pointee(plugins),
-            reloading: Mutex::new(()),
+            overrides: Mutex::new(overrides),
         }
     }
 
@@ -80,20 +104,67 @@ impl InstalledPlugins {
         &self,
         is_worker: impl Fn(&str) -> bool,
     ) -> Result<Arc<Plugins>, NotReloaded> {
-        let _one_at_a_time = self.reloading.lock();
-        let mut plugins = Plugins::read(&self.roots, &self.prefix)?;
+        let overrides = self.overrides.lock();
+        let plugins = Arc::new(self.read(&overrides, is_worker)?);
+        self.current.store(Arc::clone(&plugins));
+        Ok(plugins)
+    }
+
+    /// Enables or disables a plugin, whatever its manifest says, and reads all of them
+    /// again. `keep` writes the operator's word down. Blocks.
+    ///
+    /// # Errors
+    /// There is no such plugin, one of the new set cannot be loaded, or the word cannot
+    /// be kept: then all stays as it was.
+    pub(crate) fn set_enabled(
+        &self,
+        permit: &Permit,
+        name: &PackageName,
+        enabled: bool,
+        is_worker: impl Fn(&str) -> bool,
+        keep: impl FnOnce(UnitState) -> Result<(), StoreError>,
+    ) -> Result<(), NotSet> {
+        permit.covers(Permission::PluginsInstall, name)?;
+        let mut overrides = self.overrides.lock();
+        let current = self.current();
+        let is_there = |plugins: &Plugins| plugins.accepted().iter().any(|one| one.name == *name);
+        if !is_there(&current) {
+            return Err(NotSet::NotFound);
+        }
+        let mut next = overrides.clone();
+        next.insert(name.clone(), enabled);
+        let plugins = self.read(&next, is_worker)?;
+        if !is_there(&plugins) {
+            return Err(NotSet::NotFound);
+        }
+        keep(UnitState {
+            name: name.clone(),
+            version: None,
+            enabled,
+        })?;
+        *overrides = next;
+        self.current.store(Arc::new(plugins));
+        Ok(())
+    }
+
+    /// All plugins as they would count, if every one of them can be loaded.
+    fn read(
+        &self,
+        overrides: &Overrides,
+        is_worker: impl Fn(&str) -> bool,
+    ) -> Result<Plugins, NotReloaded> {
+        let mut plugins = Plugins::read(&self.roots, &self.prefix, overrides)?;
         plugins.refuse_shadows(is_worker);
         let errors = plugins.problems().iter();
         let errors: Vec<_> = errors
             .filter(|problem| problem.severity == Severity::Error)
             .cloned()
             .collect();
-        if !errors.is_empty() {
-            return Err(NotReloaded::Problems(errors));
+        if errors.is_empty() {
+            Ok(plugins)
+        } else {
+            Err(NotReloaded::Problems(errors))
         }
-        let plugins = Arc::new(plugins);
-        self.current.store(Arc::clone(&plugins));
-        Ok(plugins)
     }
 
     /// Removes a plugin: its folder in one step, and it from the set. Blocks.
@@ -102,7 +173,7 @@ impl InstalledPlugins {
     /// It is not there, built-in, or its folder cannot be removed; then it stays.
     pub(crate) fn remove(&self, permit: &Permit, name: &PackageName) -> Result<(), NotRemoved> {
         permit.covers(Permission::PluginsRemove, name)?;
-        let _one_at_a_time = self.reloading.lock();
+        let mut overrides = self.overrides.lock();
         let current = self.current();
         let mut accepted = current.accepted().iter();
         let plugin = accepted
@@ -115,6 +186,7 @@ impl InstalledPlugins {
         let below = below.and_then(|path| RelPath::try_from(path.to_str()?).ok());
         let below = below.ok_or(NotRemoved::NotFound)?;
         Staging::discard(&Tree::open(&plugin.root)?, &below)?;
+        overrides.remove(name);
         self.current.store(Arc::new(current.without(name)));
         Ok(())
     }

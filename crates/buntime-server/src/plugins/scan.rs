@@ -9,7 +9,7 @@ use buntime_core::{
 };
 use buntime_fs::{OpenError, RelPath, Root};
 
-use super::{BadBase, Plugin, Plugins};
+use super::{BadBase, Overrides, Plugin, Plugins};
 use crate::catalog::files::{BadEntry, Unreadable, find_entry, read_text};
 use crate::catalog::listing::Listing;
 use crate::catalog::load::{MANIFEST_YAML, MANIFEST_YML};
@@ -24,9 +24,10 @@ pub(super) struct Found {
 }
 
 /// Reads all plugins, and finds all that is wrong with them.
-pub(super) fn scan(roots: &[PathBuf], prefix: &ApiPrefix) -> Found {
+pub(super) fn scan(roots: &[PathBuf], prefix: &ApiPrefix, overrides: &Overrides) -> Found {
     let mut scan = Scan {
         prefix: prefix.first_segment(),
+        overrides,
         source: Source::Uploaded,
         at: PathBuf::new(),
         found: Found::default(),
@@ -45,6 +46,7 @@ pub(super) fn scan(roots: &[PathBuf], prefix: &ApiPrefix) -> Found {
 struct Scan<'a> {
     /// What the API's prefix reserves, with its slash.
     prefix: Option<&'a str>,
+    overrides: &'a Overrides,
     source: Source,
     /// The root that is looked at.
     at: PathBuf,
@@ -118,10 +120,19 @@ impl Scan<'_> {
     }
 
     /// A plugin with a sound manifest.
-    fn sound(&mut self, folder_name: &str, folder: &Root, dir: &Path, manifest: PluginManifest) {
+    fn sound(
+        &mut self,
+        folder_name: &str,
+        folder: &Root,
+        dir: &Path,
+        mut manifest: PluginManifest,
+    ) {
         let Some(name) = self.name(folder_name, dir, &manifest.name) else {
             return;
         };
+        if let Some(enabled) = self.overrides.get(&name) {
+            manifest.enabled = *enabled;
+        }
         let files = [&manifest.entrypoint, &manifest.plugin_entry];
         for file in files.into_iter().flatten() {
             if let Err(problem) = entry(folder, dir, file) {

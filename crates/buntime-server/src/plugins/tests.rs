@@ -37,7 +37,7 @@ impl Fixture {
             "" => ApiPrefix::default(),
             prefix => prefix.parse().unwrap(),
         };
-        Plugins::read(&self.roots(), &prefix)
+        Plugins::read(&self.roots(), &prefix, &Overrides::new())
     }
 
     fn read(&self) -> Plugins {

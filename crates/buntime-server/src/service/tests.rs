@@ -23,7 +23,7 @@ use crate::catalog::{CatalogEvents, Entry, Problem, Unit};
 use crate::config::{AdminOrigin, ApiConfig};
 use crate::message::Protocol;
 use crate::metrics::Metrics;
-use crate::plugins::{InstalledPlugins, Plugins};
+use crate::plugins::{self, InstalledPlugins, Plugins};
 use crate::store::Store;
 use crate::unit_states::UnitStates;
 use crate::worker_logs::WorkerLogs;
@@ -119,8 +119,14 @@ fn service(apps: &Path, model: &Model) -> Service {
         metrics: Metrics::default(),
         access: Access::for_tests("the root key of these tests"),
         catalog: catalog.clone(),
-        plugins: InstalledPlugins::new(Plugins::default(), Vec::new(), prefix.clone()),
+        plugins: InstalledPlugins::new(
+            Plugins::default(),
+            plugins::Overrides::new(),
+            Vec::new(),
+            prefix.clone(),
+        ),
         units: UnitStates::new(Store::in_memory(), catalog.clone(), log.clone()),
+        store: Store::in_memory(),
         worker_logs: WorkerLogs::default(),
         readiness: readiness.clone(),
         log: log.clone(),

@@ -205,6 +205,10 @@ impl Database for Sqlite {
         self.change(|transaction| units::set_state(transaction, state))
     }
 
+    fn forget_plugin_state(&mut self, name: &PackageName) -> Result<(), StoreError> {
+        self.change(|transaction| units::forget_plugin_state(transaction, name))
+    }
+
     fn forget_unit_states(
         &mut self,
         name: &PackageName,

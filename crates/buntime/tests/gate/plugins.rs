@@ -1,29 +1,43 @@
 //! Routes about plugins.
 
 use std::fs;
+use std::path::Path;
 
-use buntime_testkit::{Response, TestServer};
+use buntime_testkit::{Builder, Response, TestServer};
 
 const KEY: &str = "0123456789abcdef-root";
 const AUTH: &str =
     "name: '@acme/auth'\nbase: /auth\nmenus: [{title: Auth, path: /auth/, icon: lock}]\n";
+const TAKEN: &str = "name: taken\nbase: /auth\nenabled: false\n";
 const PLAIN: &str = "name: plain\nenabled: false\nflag: true\n";
 
-fn server() -> TestServer {
-    let builder = TestServer::builder(env!("CARGO_BIN_EXE_buntime"));
-    let plugins = builder.dir().join("plugins");
-    let built_in = builder.dir().join(".core");
-    for (root, folder, manifest) in [(&plugins, "@acme/auth", AUTH), (&built_in, "plain", PLAIN)] {
-        let dir = root.join(folder);
+fn install(dir: &Path) {
+    for (folder, manifest) in [
+        ("plugins/@acme/auth", AUTH),
+        ("plugins/taken", TAKEN),
+        (".core/plain", PLAIN),
+    ] {
+        let dir = dir.join(folder);
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("manifest.yaml"), manifest).unwrap();
         fs::write(dir.join("plugin.ts"), "export default {};").unwrap();
     }
-    let roots = format!("{}:{}", plugins.display(), built_in.display());
+}
+
+/// With the plugins that lie below `dir`.
+fn serve(builder: Builder, dir: &Path) -> TestServer {
+    let roots = format!("{0}/plugins:{0}/.core", dir.display());
     builder
         .env("RUNTIME_PLUGIN_DIRS", &roots)
         .env("RUNTIME_ROOT_KEY", KEY)
         .start()
+}
+
+fn server() -> TestServer {
+    let builder = TestServer::builder(env!("CARGO_BIN_EXE_buntime"));
+    let dir = builder.dir().to_path_buf();
+    install(&dir);
+    serve(builder, &dir)
 }
 
 fn ask(server: &TestServer, method: &str, path: &str) -> Response {
@@ -40,6 +54,7 @@ fn plugins_are_listed_with_what_can_be_done_to_them() {
         serde_json::json!([
             {"name": "plain", "path": ".core/plain", "source": "built-in", "removable": false, "enabled": false},
             {"name": "@acme/auth", "path": "plugins/@acme/auth", "base": "/auth", "source": "uploaded", "removable": true, "enabled": true},
+            {"name": "taken", "path": "plugins/taken", "base": "/auth", "source": "uploaded", "removable": true, "enabled": false},
         ])
     );
     let loaded = ask(&server, "GET", "/api/plugins/loaded").json();
@@ -109,8 +124,8 @@ fn a_reload_takes_all_plugins_or_none() {
     }
     fs::remove_dir_all(plugins.join("bad")).unwrap();
     let response = ask(&server, "POST", "/api/plugins/reload");
-    assert_eq!(response.json()["data"]["plugins"], 3, "{}", response.text());
-    assert_eq!(names(), ["plain", "@acme/auth", "good"]);
+    assert_eq!(response.json()["data"]["plugins"], 4, "{}", response.text());
+    assert_eq!(names(), ["plain", "@acme/auth", "good", "taken"]);
 }
 
 #[test]
@@ -138,9 +153,59 @@ fn a_plugin_is_removed_at_once_and_a_built_in_one_never() {
     assert_eq!(response.status, 200, "{}", response.text());
     assert!(!server.dir().join("plugins/@acme/auth").exists());
     let list = ask(&server, "GET", "/api/plugins").json();
-    assert_eq!(list.as_array().unwrap().len(), 1);
+    assert_eq!(list.as_array().unwrap().len(), 2);
     assert_eq!(
         ask(&server, "DELETE", "/api/plugins/@acme%2fauth").status,
         404
     );
+}
+
+#[test]
+fn the_operators_word_on_a_plugin_outlives_the_server_and_not_the_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    install(dir.path());
+    let start = || {
+        let state = dir.path().join("state");
+        let builder = TestServer::builder(env!("CARGO_BIN_EXE_buntime"));
+        let builder = builder.env("RUNTIME_STATE_DIR", state.to_str().unwrap());
+        serve(builder, dir.path())
+    };
+    let server = start();
+    let enabled = |server: &TestServer| {
+        let list = ask(server, "GET", "/api/plugins/loaded").json();
+        let names = list.as_array().unwrap().iter();
+        names
+            .map(|view| view["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(enabled(&server), ["@acme/auth"]);
+    // Its base belongs to another plugin that is enabled.
+    let taken = ask(&server, "POST", "/api/plugins/taken/enable");
+    assert_eq!(
+        (taken.status, taken.error_code().as_str()),
+        (409, "PLUGIN_RELOAD_FAILED")
+    );
+    assert_eq!(enabled(&server), ["@acme/auth"]);
+    for path in [
+        "/api/plugins/@acme%2Fauth/disable",
+        "/api/plugins/taken/enable",
+        "/api/plugins/plain/enable",
+    ] {
+        assert_eq!(ask(&server, "POST", path).status, 200, "{path}");
+    }
+    assert_eq!(
+        ask(&server, "POST", "/api/plugins/nothing/enable").status,
+        404
+    );
+    assert_eq!(enabled(&server), ["plain", "taken"]);
+    drop(server);
+    let server = start();
+    assert_eq!(enabled(&server), ["plain", "taken"]);
+    assert_eq!(ask(&server, "DELETE", "/api/plugins/taken").status, 200);
+    assert_eq!(enabled(&server), ["plain"]);
+    let taken = dir.path().join("plugins/taken");
+    fs::create_dir_all(&taken).unwrap();
+    fs::write(taken.join("manifest.yaml"), TAKEN).unwrap();
+    assert_eq!(ask(&server, "POST", "/api/plugins/reload").status, 200);
+    assert_eq!(enabled(&server), ["plain"]);
 }

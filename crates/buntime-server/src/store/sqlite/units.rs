@@ -43,13 +43,24 @@ pub(super) fn set_state(transaction: &Transaction<'_>, state: &UnitState) -> rus
     Ok(())
 }
 
+pub(super) fn forget_plugin_state(
+    transaction: &Transaction<'_>,
+    name: &PackageName,
+) -> rusqlite::Result<()> {
+    transaction.execute(
+        "DELETE FROM unit_states WHERE name = ?1 AND version = ''",
+        [name.as_str()],
+    )?;
+    Ok(())
+}
+
 pub(super) fn forget_states(
     transaction: &Transaction<'_>,
     name: &PackageName,
     version: Option<&Version>,
 ) -> rusqlite::Result<()> {
     transaction.execute(
-        "DELETE FROM unit_states WHERE name = ?1 AND (?2 IS NULL OR version = ?2)",
+        "DELETE FROM unit_states WHERE name = ?1 AND version <> '' AND (?2 IS NULL OR version = ?2)",
         params![name.as_str(), version.map(Version::as_str)],
     )?;
     Ok(())

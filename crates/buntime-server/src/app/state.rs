@@ -1,0 +1,58 @@
+//! What a server knows from its last run.
+
+use std::io;
+
+use super::RunError;
+use crate::access::{Access, AccessConfig};
+use crate::config::Config;
+use crate::logging::Logger;
+use crate::store::Store;
+use crate::{catalog, plugins};
+
+/// The store, and what is kept of it in memory.
+pub(super) struct State {
+    pub(super) store: Store,
+    /// Who may come in.
+    pub(super) access: Access,
+    /// What the operator has said of workers.
+    pub(super) workers: catalog::Overrides,
+    /// What the operator has said of plugins.
+    pub(super) plugins: plugins::Overrides,
+}
+
+impl State {
+    /// Opens the store of the state directory and reads it.
+    pub(super) async fn open(config: &Config, log: &Logger) -> Result<Self, RunError> {
+        let dir = config.state.dir.clone();
+        let store = tokio::task::spawn_blocking(move || Store::open(&dir))
+            .await
+            .map_err(io::Error::other)??;
+        let access = AccessConfig {
+            state_dir: &config.state.dir,
+            root_key: config.state.root_key.as_ref(),
+            session_ttl: config.api.session_ttl,
+        };
+        let access = Access::load(access, store.clone(), log.clone()).await?;
+        let states = store.run(|database| database.unit_states()).await?;
+        for corrupt in &states.corrupt {
+            log.error("store", corrupt, |_| {});
+        }
+        let (mut workers, mut plugins) = (catalog::Overrides::new(), plugins::Overrides::new());
+        for state in states.rows {
+            match state.version {
+                Some(version) => {
+                    workers.insert(format!("{}@{version}", state.name), state.enabled);
+                }
+                None => {
+                    plugins.insert(state.name, state.enabled);
+                }
+            }
+        }
+        Ok(Self {
+            store,
+            access,
+            workers,
+            plugins,
+        })
+    }
+}
