@@ -6,7 +6,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build bun deps fmt lint doc test-rust test-bun bench soak deny deny-if-there fuzz check-packages clean
+.PHONY: help run test build bun deps fmt lint doc test-rust test-bun bench soak deny deny-if-there fuzz check-packages test-api clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -68,6 +68,8 @@ fuzz: ## each fuzz target for a minute (FUZZ_SECONDS=5 for a look; needs a C++ c
 
 check-packages: ## a hundred packages of npm, unpacked here and by GNU tar
 	cargo test --release --locked -p buntime-fs --test packages -- --ignored --nocapture
+test-api: bun ## ask a server for all that its description says, with schemathesis (installs it into target/)
+	@RUNTIME_BUN=$(BUN) scripts/test-api.sh
 
 clean: ## remove what was installed and built, the state of the server too
 	cargo clean

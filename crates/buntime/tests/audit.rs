@@ -7,5 +7,6 @@ mod audit {
     mod disk;
     mod lines;
     mod metrics;
+    mod routes;
     mod support;
 }

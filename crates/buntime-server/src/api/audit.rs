@@ -26,8 +26,10 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
     "Who did what, to what, when, from where, with what outcome; newest first.",
 )
 .reads(&[
-    Param::new("limit", "Most entries of the page: 1 to 1000, else 100."),
-    Param::new("cursor", "The `nextCursor` of the page before."),
+    Param::new("limit", "Most entries of the page: 1 to 1000, else 100.")
+        .matching("^([1-9][0-9]{0,2}|1000)$"),
+    Param::new("cursor", "The `nextCursor` of the page before.")
+        .matching("^[0-9a-f]{1,16}-[0-9a-f]{1,16}$"),
     Param::new(
         "action",
         "An action, as `worker.upload`, or the first part of some: `worker`.",
@@ -37,10 +39,14 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
     Param::new(
         "since",
         "Not before this time of UTC, as 2026-11-22T12:34:56Z, or this day.",
-    ),
-    Param::new("until", "Before this time."),
+    )
+    .matching(TIME),
+    Param::new("until", "Before this time.").matching(TIME),
 ])
 .gives::<Success<Entries>>(200)];
+
+/// How times are written, for the description.
+const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z)?$";
 
 /// Lines of a page where nobody says how many, and at most.
 const LIMIT: usize = 100;

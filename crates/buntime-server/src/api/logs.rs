@@ -32,9 +32,14 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
     "The last lines of a worker; with `follow=1` those that come, as server-sent events.",
 )
 .reads(&[
-    Param::new("lines", "How many of the last lines; else 100."),
-    Param::new("version", "Of this version alone."),
-    Param::new("follow", "1: go on with the lines that come."),
+    Param::new(
+        "lines",
+        "How many of the last lines, at most 1000; else 100.",
+    )
+    .matching("^([0-9]{1,3}|1000)$"),
+    Param::new("version", "Of this version alone.")
+        .matching("^(latest|[0-9]{1,9}\\.[0-9]{1,9}\\.[0-9]{1,9})$"),
+    Param::new("follow", "1: go on with the lines that come.").matching("^(0|1|true|false)$"),
 ])
 .gives::<Vec<WorkerLogLine>>(200)
 .gives_also(&["text/event-stream"])

@@ -76,6 +76,7 @@ struct Authenticated {
 
 /// A key, once.
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "stands for the shape of what is read field by field"

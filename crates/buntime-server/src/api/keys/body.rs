@@ -21,7 +21,7 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// A key to be made.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase")]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "stands for the shape of what is read field by field"
@@ -34,26 +34,33 @@ pub(super) struct NewKeyBody {
     #[schemars(extend("enum" = ["admin", "editor", "viewer", "custom"]))]
     role: String,
     /// Of a `custom` key, and of no other.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    permissions: Option<Vec<String>>,
+    #[serde(default)]
+    permissions: Vec<String>,
     /// `@scope` each, or `*` for all, which is what a key has that does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespaces: Option<Vec<String>>,
+    #[serde(default)]
+    #[schemars(
+        length(min = 1),
+        inner(regex(pattern = r"^(\*|@[A-Za-z0-9][A-Za-z0-9._-]*)$"))
+    )]
+    namespaces: Vec<String>,
     /// `never`, or a number and `d`, `w`, `m` or `y`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in: Option<String>,
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^(never|[1-9][0-9]{0,2}[dwmy])$"))]
+    expires_in: String,
 }
 
 /// What a rotation may say.
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[expect(
     dead_code,
     reason = "stands for the shape of what is read field by field"
 )]
 pub(super) struct RotationBody {
     /// How long the old secret still counts, such as `1h`; at most `7d`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grace: Option<String>,
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[0-9]+(ms|s|m|h|d|w)$"))]
+    grace: String,
 }
 
 /// Reads `{name, role, permissions?, namespaces?, expiresIn?}`.

@@ -107,7 +107,7 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator, error: &Value) -> Val
     if !parameters.is_empty() {
         fields.insert("parameters".to_owned(), parameters.into());
     }
-    if let Some(body) = body(route, schemas) {
+    if let Some(body) = body(route) {
         fields.insert("requestBody".to_owned(), body);
     }
     if route.access.is_public() {
@@ -139,10 +139,10 @@ fn parameters(route: &Route) -> Vec<Value> {
 }
 
 fn schema_of(param: &Param) -> Value {
-    if param.is_list {
-        json!({"type": "array", "items": {"type": "string"}})
-    } else {
-        json!({"type": "string"})
+    match param {
+        Param { is_list: true, .. } => json!({"type": "array", "items": {"type": "string"}}),
+        Param { pattern: "", .. } => json!({"type": "string"}),
+        Param { pattern, .. } => json!({"type": "string", "pattern": pattern}),
     }
 }
 
@@ -166,16 +166,24 @@ fn of_path(name: &str) -> (&'static str, Value) {
     }
 }
 
-fn body(route: &Route, schemas: &mut SchemaGenerator) -> Option<Value> {
+fn body(route: &Route) -> Option<Value> {
     match route.shape.takes {
         Takes::Nothing => None,
         Takes::Json {
             schema,
             is_required,
-        } => Some(json!({
-            "required": is_required,
-            "content": {"application/json": {"schema": schema(schemas)}},
-        })),
+        } => {
+            // What may be left out differs between what is read and what is written.
+            let settings = SchemaSettings::draft2020_12().with(|settings| {
+                settings.inline_subschemas = true;
+                settings.meta_schema = None;
+            });
+            let schema = schema(&mut settings.for_deserialize().into_generator());
+            Some(json!({
+                "required": is_required,
+                "content": {"application/json": {"schema": schema}},
+            }))
+        }
         Takes::Form(parts) => {
             let file = json!({"type": "string", "contentMediaType": "application/octet-stream"});
             let properties: Map<String, Value> = parts

@@ -26,6 +26,8 @@ pub(crate) struct Param {
     pub(super) about: &'static str,
     pub(super) is_required: bool,
     pub(super) is_list: bool,
+    /// What its text matches; empty: any.
+    pub(super) pattern: &'static str,
 }
 
 #[derive(Clone, Copy)]
@@ -56,12 +58,19 @@ impl Param {
             about,
             is_required: false,
             is_list: false,
+            pattern: "",
         }
     }
 
     /// The same, but it must be there.
     pub(crate) const fn required(mut self) -> Self {
         self.is_required = true;
+        self
+    }
+
+    /// The same, but its text matches this.
+    pub(crate) const fn matching(mut self, pattern: &'static str) -> Self {
+        self.pattern = pattern;
         self
     }
 
