@@ -68,6 +68,7 @@ fuzz: ## each fuzz target for a minute (FUZZ_SECONDS=5 for a look; needs a C++ c
 
 check-packages: ## a hundred packages of npm, unpacked here and by GNU tar
 	cargo test --release --locked -p buntime-fs --test packages -- --ignored --nocapture
+
 test-api: bun ## ask a server for all that its description says, with schemathesis (installs it into target/)
 	@RUNTIME_BUN=$(BUN) scripts/test-api.sh
 

@@ -89,7 +89,7 @@ fn a1_each_changing_route_leaves_one_line_allowed_and_denied() {
             assert_eq!(line["action"], *action, "{method} {path}");
             assert_eq!(line["requestId"], response.request_id());
             assert_eq!(line["status"], response.status);
-            assert_eq!(line["key"]["name"].is_string(), true);
+            assert!(line["key"]["name"].is_string());
             assert_eq!(line["address"], "127.0.0.1");
             if response.status >= 400 {
                 assert_eq!(line["code"], response.error_code(), "{method} {path}");
