@@ -35,6 +35,8 @@ const CONTRACT: &[(&str, &str, For)] = &[
     ("GET", "/health/live", Anybody),
     ("GET", "/openapi.json", Anybody),
     ("GET", "/docs", Anybody),
+    ("GET", "/docs/app.js", Anybody),
+    ("GET", "/docs/style.css", Anybody),
     ("GET", "/admin/session", AnyKey),
     ("POST", "/admin/session", Anybody),
     ("DELETE", "/admin/session", Anybody),
