@@ -24,7 +24,7 @@ pub(crate) fn client(proxies: &TrustedProxies, peer: &Peer, headers: &HeaderList
         let hops = lines.flat_map(|line| line.value.split(|&byte| byte == b','));
         hops.map(|hop| hop_address(hop.trim_ascii())).collect()
     } else {
-        way(headers).map(Some).collect()
+        elements(headers).collect()
     };
     let mut client = peer.address;
     for hop in way.into_iter().rev() {
@@ -53,12 +53,18 @@ pub(crate) fn said<'a>(headers: &'a HeaderList, parameter: &[u8]) -> Option<&'a 
 /// The addresses that the request came by, the client's first. Who hides behind a
 /// word (`unknown`, `_gateway`) is left out.
 pub(crate) fn way(headers: &HeaderList) -> impl Iterator<Item = IpAddr> {
+    elements(headers).flatten()
+}
+
+/// The same with `None` for who hides: what stands before such a one is not to be
+/// taken for its word.
+fn elements(headers: &HeaderList) -> impl Iterator<Item = Option<IpAddr>> {
     let counts = !headers.contains(HeaderId::XForwarded);
     headers
         .get_all(HeaderId::Forwarded)
         .filter(move |_| counts)
         .flat_map(|line| pieces(line, b','))
-        .filter_map(|element| address(value(element, b"for")?))
+        .map(|element| address(value(element, b"for")?))
 }
 
 /// Splits outside of quotes. Nothing if a quote is left open: a client may have opened
@@ -171,6 +177,27 @@ mod tests {
         headers.push(b"X-Forwarded-Proto", b"https").unwrap();
         assert_eq!(said(&headers, b"host"), None);
         assert_eq!(way(&headers).count(), 0);
+    }
+
+    #[test]
+    fn a_client_that_its_proxy_hides_cannot_name_itself() {
+        let proxies = TrustedProxies::loopback();
+        let peer = Peer {
+            address: [127, 0, 0, 1].into(),
+            listener: crate::message::Listener::Public,
+            scheme: crate::message::Scheme::Http,
+            trusted_proxy: true,
+        };
+        for (lines, client) in [
+            (&["for=9.9.9.9"][..], "9.9.9.9"),
+            (&["for=6.6.6.6, for=9.9.9.9;proto=https"], "9.9.9.9"),
+            (&["for=6.6.6.6, for=unknown"], "127.0.0.1"),
+            (&["for=6.6.6.6", "for=_hidden"], "127.0.0.1"),
+            (&["for=6.6.6.6, proto=https"], "127.0.0.1"),
+        ] {
+            let found = super::client(&proxies, &peer, &headers(lines));
+            assert_eq!(found.to_string(), client, "{lines:?}");
+        }
     }
 
     #[test]
