@@ -1,5 +1,6 @@
 //! Archives against real folders. Rows are those of the list of bad inputs.
 
+mod differential;
 mod rows;
 mod tar;
 mod zip;

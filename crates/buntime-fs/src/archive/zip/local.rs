@@ -57,9 +57,12 @@ pub(super) fn start<A: ReadAt + ?Sized>(
     }
     let (mut size, mut packed) = (u64::from(size), u64::from(packed));
     extra.widen(&mut [&mut size, &mut packed])?;
-    let told = (crc, packed, size);
-    let known = (entry.crc, entry.packed, entry.size);
-    if told != known && (flags & LATER == 0 || told != (0, 0, 0)) {
+    // What was not known yet is 0; Info-ZIP knew the size and not the packed size.
+    let agrees = |told: u64, known: u64| told == known || flags & LATER != 0 && told == 0;
+    if !agrees(crc.into(), entry.crc.into())
+        || !agrees(packed, entry.packed)
+        || !agrees(size, entry.size)
+    {
         return Err(wrong(entry, "has other sizes in its header"));
     }
     let content = entry.offset + LOCAL_LENGTH + variable.len() as u64;
