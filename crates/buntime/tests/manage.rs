@@ -4,6 +4,7 @@
 
 mod manage {
     mod logs;
+    mod namespaces;
     mod support;
     mod workers;
 }

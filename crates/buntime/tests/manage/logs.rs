@@ -1,6 +1,11 @@
 //! The last lines of a worker, and those that come.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
+
+use http_body::Body as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::support::{Apps as _, Follow, ROOT, api, builder, pid, root};
 
@@ -211,4 +216,42 @@ fn head_of_a_log_says_what_get_would() {
         assert_eq!(head.status, 200);
         assert_eq!(head.header("content-type").unwrap(), "text/event-stream");
     }
+}
+
+#[test]
+fn a_log_is_followed_over_http2_too() {
+    let server = builder().with_app("shop/1.0.0").start();
+    let work = async {
+        let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        let request = hyper::Request::get("http://test.example/api/workers/_/shop/logs?follow=1")
+            .header("x-api-key", ROOT)
+            .body(String::new())
+            .unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let mut body = response.into_body();
+        let mut text = String::new();
+        while !text.contains("over-two") {
+            let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            let data = frame.unwrap().unwrap().into_data().unwrap();
+            if text.is_empty() {
+                // The first bytes are there before the app has said anything.
+                pid(&server, "/shop/say?text=over-two");
+            }
+            text.push_str(std::str::from_utf8(&data).unwrap());
+        }
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            let followed = tokio::time::timeout(buntime_testkit::PATIENCE, work);
+            followed.await.unwrap();
+        });
 }

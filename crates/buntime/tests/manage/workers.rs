@@ -86,6 +86,40 @@ fn a_version_that_its_manifest_disables_can_be_enabled() {
 }
 
 #[test]
+fn what_was_said_of_a_version_outlives_the_server_and_not_the_version() {
+    let state = tempfile::tempdir().unwrap();
+    // A root whose name starts with a dot would be built-in.
+    let apps = state.path().join("apps");
+    let dir = apps.join("shop/1.0.0");
+    let place = || {
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("index.html"), "<p>").unwrap();
+        fs::write(dir.join("manifest.yaml"), "entrypoint: index.html\n").unwrap();
+    };
+    let start = || {
+        builder()
+            .env(
+                "RUNTIME_STATE_DIR",
+                state.path().join("state").to_str().unwrap(),
+            )
+            .env("RUNTIME_WORKER_DIRS", apps.to_str().unwrap())
+            .start()
+    };
+    place();
+    let server = start();
+    assert_eq!(server.get("/shop/").status, 200);
+    root(&server, "POST", "/workers/_/shop/1.0.0/disable");
+    drop(server);
+    let server = start();
+    assert_eq!(server.get("/shop/").status, 404);
+    root(&server, "DELETE", "/workers/_/shop/1.0.0");
+    place();
+    server.wait_until("it is found anew", || server.get("/shop/").status == 200);
+    drop(server);
+    assert_eq!(start().get("/shop/").status, 200);
+}
+
+#[test]
 fn d7_what_is_removed_finishes_its_requests_and_is_not_found_later() {
     let server = builder()
         .with_app("shop/1.0.0")
