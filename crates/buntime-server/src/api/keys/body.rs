@@ -49,6 +49,18 @@ pub(super) struct NewKeyBody {
     expires_in: String,
 }
 
+/// A text such as `1h`, or seconds.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(
+    dead_code,
+    reason = "stands for the shape of what is read field by field"
+)]
+enum Grace {
+    Seconds(#[schemars(range(max = 604_800))] u64),
+    Text(#[schemars(regex(pattern = r"^[0-9]+(ms|s|m|h|d|w)?$"))] String),
+}
+
 /// What a rotation may say.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -58,9 +70,9 @@ pub(super) struct NewKeyBody {
 )]
 pub(super) struct RotationBody {
     /// How long the old secret still counts, such as `1h`; at most `7d`.
-    #[serde(default)]
-    #[schemars(regex(pattern = r"^[0-9]+(ms|s|m|h|d|w)$"))]
-    grace: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = 0))]
+    grace: Option<Grace>,
 }
 
 /// Reads `{name, role, permissions?, namespaces?, expiresIn?}`.
