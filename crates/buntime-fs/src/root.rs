@@ -216,6 +216,15 @@ impl Root {
         self.directory.as_fd()
     }
 
+    /// Another handle of the same directory.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn try_clone(&self) -> Result<Self, OpenError> {
+        let directory = self.directory.try_clone().map_err(OpenError::Io)?;
+        Self::from_handle(directory)
+    }
+
     /// What the system says about the directory, as of when it was opened.
     #[must_use]
     pub fn info(&self) -> &FileInfo {

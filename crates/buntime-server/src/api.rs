@@ -11,6 +11,7 @@ mod call;
 mod decision;
 mod docs;
 mod errors;
+mod files;
 mod json;
 mod keys;
 mod logs;
@@ -42,6 +43,7 @@ use crate::audit::Audit;
 use crate::catalog::Catalog;
 use crate::dispatch::Served;
 use crate::failure::Failure;
+use crate::files::FileBrowsers;
 use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::{Request, Response};
@@ -62,6 +64,7 @@ pub(crate) struct Api {
     pub(crate) catalog: Catalog<Served>,
     pub(crate) plugins: InstalledPlugins,
     pub(crate) store: Store,
+    pub(crate) files: FileBrowsers,
     pub(crate) readiness: Readiness,
     pub(crate) units: UnitStates,
     pub(crate) worker_logs: WorkerLogs,

@@ -30,6 +30,7 @@ use crate::audit::{self, Audit};
 use crate::catalog::Catalog;
 use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
 use crate::edge::{self, Edge, EdgeSettings, REQUEST_HEAD_LIMITS};
+use crate::files::FileBrowsers;
 use crate::gate::Gate;
 use crate::health::Readiness;
 use crate::logging::Logger;
@@ -216,6 +217,7 @@ impl Server {
             plugins,
             units: UnitStates::new(state.store.clone(), catalog.clone(), log.clone()),
             store: state.store,
+            files: FileBrowsers::new(&config.workers, &config.plugins.roots),
             readiness: readiness.clone(),
             worker_logs,
             log: log.clone(),

@@ -16,6 +16,7 @@ pub mod edge;
 )]
 mod egress;
 pub mod failure;
+mod files;
 mod forwarded;
 pub mod fuzzing;
 pub(crate) mod gate;

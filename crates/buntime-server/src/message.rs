@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use buntime_fs::archive::ZipStream;
 use buntime_fs::static_files::FileBody;
 use buntime_http::{BodySource, Frame, HeaderId, HeaderList, Method, RequestId, Target};
 use buntime_pool::WorkerBody;
@@ -167,6 +168,8 @@ pub enum Body {
     Bytes(Bytes),
     /// A part of a file.
     File(FileStream),
+    /// Files and folders, packed as they are sent.
+    Zip(Box<ZipStream>),
     /// What a worker answers, as it comes.
     Worker(Box<WorkerBody>),
     /// One of the others, with what the server puts into pages.
@@ -201,6 +204,9 @@ impl Body {
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(Frame::Data(bytes))))
             }
             Self::File(file) => file.poll_frame(cx),
+            Self::Zip(zip) => zip
+                .poll_next(cx)
+                .map(|piece| piece.map(|piece| piece.map(Frame::Data).map_err(BodyFault::from))),
             Self::Worker(worker) => worker
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyFault::from))),
@@ -221,6 +227,7 @@ impl std::fmt::Debug for Body {
             Self::Empty => "Empty",
             Self::Bytes(_) => "Bytes",
             Self::File(_) => "File",
+            Self::Zip(_) => "Zip",
             Self::Worker(_) => "Worker",
             Self::Page(_) => "Page",
             Self::Stream(_) => "Stream",

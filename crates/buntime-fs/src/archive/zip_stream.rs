@@ -21,7 +21,6 @@ use crate::root::{OpenFile, Root};
 use packer::Packer;
 
 /// One of the things at the top of a [`ZipStream`].
-#[derive(Debug)]
 pub enum ZipPart {
     /// A file.
     File {
@@ -36,6 +35,9 @@ pub enum ZipPart {
         name: RelPath,
         /// The folder.
         folder: Root,
+        /// Asked for each entry of the folder; what it declines is left out with all
+        /// that lies in it.
+        keep: Keep,
     },
 }
 
@@ -68,15 +70,14 @@ enum State {
 }
 
 impl ZipStream {
-    /// Packs these parts. `keep` is asked for each entry of a folder; what it declines is
-    /// left out with all that lies in it. The limits are those of each folder: more
-    /// entries are an error of the stream, what is deeper is left out.
+    /// Packs these parts. The limits are those of each folder: more entries are an error
+    /// of the stream, what is deeper is left out.
     #[must_use]
-    pub fn new(parts: Vec<ZipPart>, limits: WalkLimits, keep: Keep) -> Self {
+    pub fn new(parts: Vec<ZipPart>, limits: WalkLimits) -> Self {
         let names = unique_names(&parts);
         let parts = names.into_iter().zip(parts).collect();
         Self {
-            state: State::Waiting(Box::new(Packer::new(parts, limits, keep))),
+            state: State::Waiting(Box::new(Packer::new(parts, limits))),
         }
     }
 
@@ -115,6 +116,15 @@ impl ZipStream {
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for ZipPart {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("ZipPart")
+            .field(&self.name())
+            .finish()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Writing beneath a directory handle.
 
 mod remove;
-mod replace;
 mod staging;
 
 use std::fs::File;
@@ -13,7 +12,6 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use thiserror::Error;
 
-pub use self::replace::Replacement;
 pub use self::staging::Staging;
 use super::{EntryKind, Links, OpenError, Root, retry};
 use crate::rel_path::RelPath;
@@ -168,6 +166,14 @@ impl Tree {
         &self.root
     }
 
+    /// Another handle of the same directory.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn try_clone(&self) -> Result<Self, OpenError> {
+        self.root.try_clone().map(|root| Self { root })
+    }
+
     /// Opens a directory beneath this one.
     ///
     /// # Errors
@@ -225,19 +231,6 @@ impl Tree {
         create_file(parent.as_fd(), path.file_name(), mode)
     }
 
-    /// Begins to write a file that takes the place of another, or is new: whoever
-    /// reads sees the old one until [`Replacement::commit`], then the new one.
-    ///
-    /// # Errors
-    /// The folder is missing or cannot be written.
-    pub fn replace_file(&self, path: &RelPath, mode: FileMode) -> Result<Replacement, WriteError> {
-        let folder = match path.parent() {
-            Some(folder) => self.open_dir(&folder)?,
-            None => self.reopen()?,
-        };
-        Replacement::begin(folder, path.split_last().1, mode)
-    }
-
     /// Moves an entry to a name that nothing has, in one step. `target` may be
     /// another tree on the same file system. A link is moved, not followed.
     ///
@@ -266,6 +259,20 @@ impl Tree {
                 }
             }
             renamed => Ok(renamed?),
+        }
+    }
+
+    /// Moves a file to a name that another file or a link may have, which is gone
+    /// then: whoever reads sees the one or the other.
+    ///
+    /// # Errors
+    /// [`WriteError::IsADirectory`] if a folder has the name.
+    pub fn replace(&self, from: &RelPath, target: &Self, to: &RelPath) -> Result<(), WriteError> {
+        let (source, goal) = (self.parent(from)?, target.parent(to)?);
+        let (from, to) = (from.file_name(), to.file_name());
+        match retry(|| rustix::fs::renameat(&source, from, &goal, to)) {
+            Err(Errno::EXIST | Errno::NOTEMPTY) => Err(WriteError::IsADirectory),
+            replaced => Ok(replaced?),
         }
     }
 
@@ -341,13 +348,6 @@ impl Tree {
     /// The disk failed.
     pub fn sync_all(&self) -> Result<(), WriteError> {
         Ok(rustix::fs::syncfs(&self.root.directory)?)
-    }
-
-    fn reopen(&self) -> Result<Self, WriteError> {
-        let directory = self.root.directory.try_clone()?;
-        Ok(Self {
-            root: Root::from_handle(directory)?,
-        })
     }
 
     fn parent(&self, path: &RelPath) -> Result<Parent<'_>, OpenError> {

@@ -40,7 +40,9 @@ pub struct FileBody {
 }
 
 impl FileBody {
-    pub(super) fn new(file: Arc<File>, offset: u64, length: u64) -> Self {
+    /// The bytes of `file` from `offset` on, `length` of them.
+    #[must_use]
+    pub fn new(file: Arc<File>, offset: u64, length: u64) -> Self {
         Self {
             file,
             offset,

@@ -8,6 +8,9 @@ pub(super) fn all() -> &'static [&'static [Route]] {
         super::system::ROUTES,
         super::openapi::ROUTES,
         super::docs::ROUTES,
+        // Before those of a unit: no scope is called `files`.
+        super::files::WORKER_ROUTES,
+        super::files::PLUGIN_ROUTES,
         super::session::ROUTES,
         super::keys::ROUTES,
         super::audit::ROUTES,

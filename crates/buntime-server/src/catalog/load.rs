@@ -7,7 +7,7 @@ use std::sync::Arc;
 use buntime_core::{
     DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, InstallPlan, InstallPlanError,
     MANIFEST_MAX_BYTES, Manifest, ManifestErrors, PackageJson, PackageName, Parsed, Permissions,
-    Version, Visibility, dotenv, worker_env,
+    Version, dotenv, worker_env,
 };
 use buntime_fs::{FileInfo, OpenError, RelPath, Root};
 
@@ -21,7 +21,7 @@ use crate::html::PageSettings;
 static DESCRIPTIONS: [RelPath; 4] = [MANIFEST_YAML, MANIFEST_YML, PACKAGE_JSON, DOTENV];
 pub(crate) const MANIFEST_YAML: RelPath = RelPath::literal("manifest.yaml");
 pub(crate) const MANIFEST_YML: RelPath = RelPath::literal("manifest.yml");
-const PACKAGE_JSON: RelPath = RelPath::literal("package.json");
+pub(crate) const PACKAGE_JSON: RelPath = RelPath::literal("package.json");
 const DOTENV: RelPath = RelPath::literal(".env");
 const LOCKFILE: RelPath = RelPath::literal("bun.lock");
 const OLD_LOCKFILE: RelPath = RelPath::literal("bun.lockb");
@@ -187,7 +187,6 @@ impl Loading<'_> {
             ("limits.output", manifest.limits.output.is_some()),
             ("cron", !manifest.cron.is_empty()),
             ("publicRoutes", !manifest.public_routes.is_empty()),
-            ("visibility", manifest.visibility != Visibility::default()),
         ];
         for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
             let message = format!("`{key}` has no effect in this version");

@@ -128,6 +128,7 @@ fn service(apps: &Path, model: &Model) -> Service {
         units: UnitStates::new(Store::in_memory(), catalog.clone(), log.clone()),
         store: Store::in_memory(),
         worker_logs: WorkerLogs::default(),
+        files: crate::files::FileBrowsers::new(&[], &[]),
         readiness: readiness.clone(),
         log: log.clone(),
     });

@@ -17,9 +17,8 @@ const PIECE: usize = 128 * 1024;
 pub(super) struct Packer {
     parts: vec::IntoIter<(String, ZipPart)>,
     limits: WalkLimits,
-    keep: Keep,
     /// The folder under way, and its name in the archive.
-    walk: Option<(String, Walk)>,
+    walk: Option<(String, Walk, Keep)>,
     file: Option<Packing>,
     directory: Directory,
     /// Bytes packed so far, those in `out` among them.
@@ -31,11 +30,10 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(parts: Vec<(String, ZipPart)>, limits: WalkLimits, keep: Keep) -> Self {
+    pub(super) fn new(parts: Vec<(String, ZipPart)>, limits: WalkLimits) -> Self {
         Self {
             parts: parts.into_iter(),
             limits,
-            keep,
             walk: None,
             file: None,
             directory: Directory::default(),
@@ -74,10 +72,10 @@ impl Packer {
         }
         match self.parts.next() {
             Some((name, ZipPart::File { file, .. })) => self.begin_file(&name, file),
-            Some((name, ZipPart::Folder { folder, .. })) => {
+            Some((name, ZipPart::Folder { folder, keep, .. })) => {
                 self.add_folder(&name, &folder)?;
                 let walk = Walk::begin(folder, self.limits).map_err(io::Error::other)?;
-                self.walk = Some((name, walk));
+                self.walk = Some((name, walk, keep));
                 Ok(())
             }
             None => {
@@ -89,14 +87,14 @@ impl Packer {
     }
 
     fn walk_on(&mut self) -> io::Result<()> {
-        let Some((top, walk)) = &mut self.walk else {
+        let Some((top, walk, keep)) = &mut self.walk else {
             return Ok(());
         };
         let Some(entry) = walk.next() else {
             self.walk = None;
             return Ok(());
         };
-        if !(self.keep)(&entry) {
+        if !keep(&entry) {
             return Ok(());
         }
         let name = format!("{top}/{}", entry.path);

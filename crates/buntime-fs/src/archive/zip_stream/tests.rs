@@ -27,6 +27,7 @@ fn folder(name: &str, at: &Path) -> ZipPart {
     ZipPart::Folder {
         name: path(name),
         folder: Root::open(at).unwrap(),
+        keep: all(),
     }
 }
 
@@ -88,13 +89,9 @@ fn tree() -> (TempDir, Held) {
 #[tokio::test]
 async fn a_folder_comes_out_of_the_zip_as_it_is_without_links() {
     let (temp, expected) = tree();
-    let zip = bytes(ZipStream::new(
-        vec![folder("x/app", temp.path())],
-        LIMITS,
-        all(),
-    ))
-    .await
-    .unwrap();
+    let zip = bytes(ZipStream::new(vec![folder("x/app", temp.path())], LIMITS))
+        .await
+        .unwrap();
     let (held, unpacked) = unpacked(&zip, ArchiveKind::Zip).unwrap();
     assert_eq!(unpacked.top_folder.as_deref(), Some("app"));
     assert!(held == expected);
@@ -105,13 +102,9 @@ async fn a_folder_comes_out_of_the_zip_as_it_is_without_links() {
 #[tokio::test]
 async fn other_programs_read_it() {
     let (temp, expected) = tree();
-    let zip = bytes(ZipStream::new(
-        vec![folder("app", temp.path())],
-        LIMITS,
-        all(),
-    ))
-    .await
-    .unwrap();
+    let zip = bytes(ZipStream::new(vec![folder("app", temp.path())], LIMITS))
+        .await
+        .unwrap();
     let out = TempDir::new().unwrap();
     let file = out.path().join("app.zip");
     fs::write(&file, &zip).unwrap();
@@ -153,7 +146,7 @@ async fn parts_get_names_of_their_own() {
         folder("one/a", &temp.path().join("a/b")),
         folder("two/A", &temp.path().join("a/b")),
     ];
-    let zip = bytes(ZipStream::new(parts, LIMITS, all())).await.unwrap();
+    let zip = bytes(ZipStream::new(parts, LIMITS)).await.unwrap();
     let (held, _) = unpacked(&zip, ArchiveKind::Zip).unwrap();
     let tops: Vec<&str> = held
         .keys()
@@ -176,9 +169,12 @@ async fn what_is_declined_stays_out_with_all_in_it() {
         entry.kind != EntryKind::Directory || entry.path.file_name() != "node_modules"
     });
     let zip = bytes(ZipStream::new(
-        vec![folder("app", temp.path())],
+        vec![ZipPart::Folder {
+            name: path("app"),
+            folder: Root::open(temp.path()).unwrap(),
+            keep,
+        }],
         LIMITS,
-        keep,
     ))
     .await
     .unwrap();
@@ -194,7 +190,7 @@ async fn what_changes_meanwhile_makes_no_broken_archive() {
         fs::write(temp.path().join(name), noise(300_000)).unwrap();
     }
     let parts = vec![folder("app", temp.path())];
-    let mut stream = ZipStream::new(parts, LIMITS, all());
+    let mut stream = ZipStream::new(parts, LIMITS);
     let root = Root::open(temp.path()).unwrap();
     let growing = ZipPart::File {
         name: path("growing"),
@@ -206,7 +202,7 @@ async fn what_changes_meanwhile_makes_no_broken_archive() {
     };
     fs::write(temp.path().join("e"), vec![b'y'; 400_000]).unwrap();
     fs::write(temp.path().join("d"), "z").unwrap();
-    let zip = bytes(ZipStream::new(vec![growing, shrinking], LIMITS, all()))
+    let zip = bytes(ZipStream::new(vec![growing, shrinking], LIMITS))
         .await
         .unwrap();
     let (held, _) = unpacked(&zip, ArchiveKind::Zip).unwrap();
@@ -231,7 +227,7 @@ async fn too_many_entries_end_it_with_an_error() {
         entries: 5,
         ..LIMITS
     };
-    let stream = ZipStream::new(vec![folder("app", temp.path())], limits, all());
+    let stream = ZipStream::new(vec![folder("app", temp.path())], limits);
     assert!(bytes(stream).await.is_err());
 }
 
@@ -244,7 +240,7 @@ async fn more_than_65_535_entries_are_told_with_wide_numbers() {
     }
     fs::write(temp.path().join("file"), "x").unwrap();
     let parts = (0..100).map(|_| folder("app", temp.path())).collect();
-    let zip = bytes(ZipStream::new(parts, LIMITS, all())).await.unwrap();
+    let zip = bytes(ZipStream::new(parts, LIMITS)).await.unwrap();
     let limits = super::super::ArchiveLimits {
         files: 80_000,
         ..super::super::ArchiveLimits::default()
@@ -255,8 +251,6 @@ async fn more_than_65_535_entries_are_told_with_wide_numbers() {
 
 #[tokio::test]
 async fn nothing_at_all_is_an_empty_archive() {
-    let zip = bytes(ZipStream::new(Vec::new(), LIMITS, all()))
-        .await
-        .unwrap();
+    let zip = bytes(ZipStream::new(Vec::new(), LIMITS)).await.unwrap();
     assert_eq!(zip.len(), 22);
 }

@@ -95,7 +95,8 @@ fn writes_through_no_link() {
         );
         let made = tree.create_file(&way, FileMode::Plain);
         assert!(matches!(made, Err(WriteError::Link)), "{way}");
-        assert!(tree.replace_file(&way, FileMode::Plain).is_err(), "{way}");
+        let replaced = tree.replace(&path("a/b/file.txt"), &tree, &way);
+        assert!(matches!(replaced, Err(WriteError::Link)), "{way}");
         assert!(
             matches!(tree.remove_tree(&way), Err(WriteError::Link)),
             "{way}"
@@ -204,43 +205,25 @@ fn renames_and_exchanges_between_trees() {
 }
 
 #[test]
-fn a_replacement_is_seen_whole_or_not_at_all() {
+fn a_file_replaces_files_and_links_and_no_folder() {
     let (temp, tree) = folder();
-    let target = path("a/b/file.txt");
+    let replace = |target: &str| {
+        let mut file = tree.create_file(&path("new"), FileMode::Plain).unwrap();
+        file.write_all(b"new").unwrap();
+        tree.replace(&path("new"), &tree, &path(target))
+    };
+    replace("a/b/file.txt").unwrap();
     let on_disk = temp.path().join("inside/a/b/file.txt");
-    let before = contents(temp.path());
-    let mut writing = tree.replace_file(&target, FileMode::Plain).unwrap();
-    writing.write_all(b"new").unwrap();
-    assert_eq!(fs::read_to_string(&on_disk).unwrap(), "content");
-    drop(writing);
-    assert_eq!(contents(temp.path()), before);
-    let mut writing = tree.replace_file(&target, FileMode::Plain).unwrap();
-    writing.write_all(b"new").unwrap();
-    writing.commit().unwrap();
     assert_eq!(fs::read_to_string(&on_disk).unwrap(), "new");
     // A link is replaced, not written through.
-    tree.replace_file(&path("secret"), FileMode::Plain)
-        .unwrap()
-        .commit()
-        .unwrap();
-    assert_eq!(
-        fs::read_to_string(temp.path().join("outside/secret")).unwrap(),
-        "canary"
-    );
-    assert_eq!(
-        fs::read_to_string(temp.path().join("inside/secret")).unwrap(),
-        ""
-    );
-    let onto_folder = tree
-        .replace_file(&path("a"), FileMode::Plain)
-        .unwrap()
-        .commit();
-    assert!(
-        matches!(onto_folder, Err(WriteError::IsADirectory)),
-        "{onto_folder:?}"
-    );
-    let names = |entry: &String| entry.contains(".buntime");
-    assert!(!contents(temp.path()).keys().any(names));
+    replace("secret").unwrap();
+    let outside = temp.path().join("outside/secret");
+    assert_eq!(fs::read_to_string(outside).unwrap(), "canary");
+    let inside = temp.path().join("inside/secret");
+    assert_eq!(fs::read_to_string(inside).unwrap(), "new");
+    assert!(matches!(replace("leaving/x"), Err(WriteError::Link)));
+    tree.remove_file(&path("new")).unwrap();
+    assert!(matches!(replace("a"), Err(WriteError::IsADirectory)));
 }
 
 /// Deeper than any path can say, as an app can make it, and wider than one read.

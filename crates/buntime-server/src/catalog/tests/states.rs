@@ -217,7 +217,7 @@ fn keys_that_do_nothing_yet_are_named() {
     for (key, named) in [
         ("permissions", true),
         ("limits.memory", true),
-        ("visibility", true),
+        ("visibility", false),
         ("limits.cpu", false),
         ("cron", false),
     ] {

@@ -162,10 +162,11 @@ fn random_paths_do_what_the_model_says_and_nothing_outside() {
                 if fits {
                     model.0.insert(first.clone(), Node::File);
                 }
-                let written = tree
-                    .replace_file(&one, FileMode::Plain)
-                    .and_then(Replacement::commit);
-                (written.is_ok(), fits)
+                let new = path("new");
+                let _ = tree.create_file(&new, FileMode::Plain);
+                let replaced = tree.replace(&new, &tree, &one);
+                let _ = tree.remove_file(&new);
+                (replaced.is_ok(), fits)
             }
             _ => {
                 let read = tree.root().read(&one, 100);

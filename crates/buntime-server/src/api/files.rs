@@ -1,0 +1,500 @@
+//! Routes of the file browser (contract section 8), the same for workers and plugins.
+
+mod attachment;
+mod failures;
+mod upload;
+
+use std::sync::Arc;
+
+use buntime_core::access::{Grant, Permission};
+use buntime_http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::failures::{Asked, failure};
+use super::Api;
+use super::call::Call;
+use super::json::{Done, Success, done, success};
+use super::note::Note;
+use super::openapi::Param;
+use super::route::{Access, Route};
+use crate::failure::Failure;
+use crate::files::{FileBrowser, FilesError, Listing, Named, Permitted, UnitKind};
+use crate::message::Response;
+use crate::service::Answer;
+
+/// The routes of one kind of unit.
+macro_rules! routes {
+    ($kind:expr, $base:literal, $audit:literal, $read:expr, $install:expr, $remove:expr) => {
+        &[
+            Route::get(
+                concat!($base, "/list"),
+                Access::Granted($read, |api, call, grant| {
+                    Box::pin(list($kind, api, call, grant))
+                }),
+                "What a folder holds, as far as the key may see it.",
+            )
+            .reads(PATH)
+            .gives::<Success<Listing>>(200)
+            .fails(READING),
+            Route::get(
+                concat!($base, "/download"),
+                Access::Granted($read, |api, call, grant| {
+                    Box::pin(download($kind, api, call, grant))
+                }),
+                "A file, or a folder as a zip.",
+            )
+            .reads(PATH)
+            .gives_files(&["application/octet-stream", "application/zip"])
+            .fails(READING),
+            Route::get(
+                concat!($base, "/download-batch"),
+                Access::Granted($read, |api, call, grant| {
+                    Box::pin(download_batch($kind, api, call, grant))
+                }),
+                "Several files and folders in one zip.",
+            )
+            .reads(PATHS)
+            .gives_files(&["application/zip"])
+            .fails(READING),
+            Route::get(
+                concat!($base, "/refresh"),
+                Access::Granted($read, |api, _, _| Box::pin(refresh($kind, api))),
+                "Looks at the files again.",
+            )
+            .gives::<Done>(200),
+            Route::change(
+                Method::Post,
+                concat!($base, "/refresh"),
+                Access::Granted($install, |api, _, _| Box::pin(refresh($kind, api))),
+                concat!($audit, ".files.refresh"),
+                "Looks at the files again.",
+            )
+            .gives::<Done>(200),
+            Route::change(
+                Method::Post,
+                concat!($base, "/mkdir"),
+                Access::Granted($install, |api, call, grant| {
+                    Box::pin(mkdir($kind, api, call, grant))
+                }),
+                concat!($audit, ".files.mkdir"),
+                "Makes a folder inside a unit.",
+            )
+            .takes::<FilePath>()
+            .gives::<Done>(200)
+            .fails(CHANGING),
+            Route::change(
+                Method::Post,
+                concat!($base, "/upload"),
+                Access::Granted($install, |api, call, grant| {
+                    Box::pin(upload::upload($kind, api, call, grant))
+                }),
+                concat!($audit, ".files.upload"),
+                "Puts files into a unit; a zip is unpacked.",
+            )
+            .takes_form(FORM)
+            .gives::<Success<FilesUploaded>>(200)
+            .fails(UPLOADING),
+            Route::change(
+                Method::Post,
+                concat!($base, "/rename"),
+                Access::Granted($install, |api, call, grant| {
+                    Box::pin(rename($kind, api, call, grant))
+                }),
+                concat!($audit, ".files.rename"),
+                "Gives a file or folder another name.",
+            )
+            .takes::<FileRename>()
+            .gives::<Done>(200)
+            .fails(CHANGING),
+            Route::change(
+                Method::Post,
+                concat!($base, "/move"),
+                Access::Granted($install, |api, call, grant| {
+                    Box::pin(move_one($kind, api, call, grant))
+                }),
+                concat!($audit, ".files.move"),
+                "Moves a file or folder into another folder.",
+            )
+            .takes::<FileMove>()
+            .gives::<Done>(200)
+            .fails(CHANGING),
+            Route::change(
+                Method::Post,
+                concat!($base, "/move-batch"),
+                Access::Granted($install, |api, call, grant| {
+                    Box::pin(move_batch($kind, api, call, grant))
+                }),
+                concat!($audit, ".files.move"),
+                "Moves several files and folders into another folder.",
+            )
+            .takes::<FilesMove>()
+            .gives::<Success<FilesMoved>>(200)
+            .fails(CHANGING),
+            Route::change(
+                Method::Delete,
+                concat!($base, "/delete"),
+                Access::Granted($remove, |api, call, grant| {
+                    Box::pin(delete($kind, api, call, grant))
+                }),
+                concat!($audit, ".files.delete"),
+                "Removes a file, or a folder with all that is in it.",
+            )
+            .takes::<FilePath>()
+            .gives::<Done>(200)
+            .fails(CHANGING),
+            Route::change(
+                Method::Post,
+                concat!($base, "/delete-batch"),
+                Access::Granted($remove, |api, call, grant| {
+                    Box::pin(delete_batch($kind, api, call, grant))
+                }),
+                concat!($audit, ".files.delete"),
+                "Removes several files and folders.",
+            )
+            .takes::<FilePaths>()
+            .gives::<Success<FilesDeleted>>(200)
+            .fails(CHANGING),
+        ]
+    };
+}
+
+pub(super) const WORKER_ROUTES: &[Route] = routes!(
+    UnitKind::Worker,
+    "/workers/files",
+    "worker",
+    Permission::WorkersRead,
+    Permission::WorkersInstall,
+    Permission::WorkersRemove
+);
+
+pub(super) const PLUGIN_ROUTES: &[Route] = routes!(
+    UnitKind::Plugin,
+    "/plugins/files",
+    "plugin",
+    Permission::PluginsRead,
+    Permission::PluginsInstall,
+    Permission::PluginsRemove
+);
+
+const PATH: &[Param] = &[Param::new(
+    "path",
+    "The folder or file; none is the list of roots.",
+)];
+const PATHS: &[Param] = &[Param::new(
+    "paths",
+    "Files and folders, one by one, or all in one with commas between.",
+)
+.required()
+.list()];
+const FORM: &[Param] = &[
+    Param::new("files", "The files; a `.zip` is unpacked.")
+        .required()
+        .list(),
+    Param::new("path", "The folder that they go into.").required(),
+    Param::new(
+        "paths",
+        "Where each file goes in that folder; without, by its name.",
+    )
+    .list(),
+];
+const READING: &[(u16, &str)] = &[
+    (400, "BAD_PATH"),
+    (404, "DIR_NOT_FOUND"),
+    (404, "FILE_NOT_FOUND"),
+    (413, "TOO_MANY_ENTRIES"),
+    (503, "STORAGE_UNAVAILABLE"),
+];
+const CHANGING: &[(u16, &str)] = &[
+    (400, "BAD_NAME"),
+    (400, "BAD_PATH"),
+    (400, "CANNOT_DELETE_ROOT"),
+    (400, "CANNOT_MOVE_INTO_ITSELF"),
+    (400, "CANNOT_MOVE_ROOT"),
+    (400, "CANNOT_RENAME_ROOT"),
+    (400, "OTHER_FILE_SYSTEM"),
+    (400, "UPLOAD_TARGET_INVALID"),
+    (403, "UNIT_PROTECTED"),
+    (404, "DIR_NOT_FOUND"),
+    (404, "FILE_NOT_FOUND"),
+    (409, "ALREADY_EXISTS"),
+    (413, "TOO_MANY_ENTRIES"),
+    (503, "STORAGE_UNAVAILABLE"),
+    (507, "STORAGE_FULL"),
+];
+const UPLOADING: &[(u16, &str)] = &[
+    (400, "ARCHIVE_DUPLICATE_ENTRY"),
+    (400, "ARCHIVE_UNSAFE_ENTRY"),
+    (400, "BAD_PATH"),
+    (400, "INVALID_ARCHIVE"),
+    (400, "INVALID_MULTIPART_FORM"),
+    (400, "NO_FILE_PROVIDED"),
+    (400, "RESERVED_NAME"),
+    (400, "UPLOAD_TARGET_INVALID"),
+    (403, "UNIT_PROTECTED"),
+    (404, "DIR_NOT_FOUND"),
+    (409, "ALREADY_EXISTS"),
+    (413, "ARCHIVE_TOO_LARGE"),
+    (413, "TOO_MANY_ENTRIES"),
+    (413, "UPLOAD_TOO_LARGE"),
+    (503, "STORAGE_UNAVAILABLE"),
+    (507, "STORAGE_FULL"),
+];
+
+/// How many entries were removed.
+#[derive(Serialize, JsonSchema)]
+struct FilesDeleted {
+    deleted: usize,
+}
+
+/// How many entries were moved.
+#[derive(Serialize, JsonSchema)]
+struct FilesMoved {
+    moved: usize,
+}
+
+/// How many files were put into place.
+#[derive(Serialize, JsonSchema)]
+struct FilesUploaded {
+    files: usize,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FilePath {
+    path: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FilePaths {
+    paths: Vec<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct FileRename {
+    path: String,
+    new_name: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct FileMove {
+    path: String,
+    dest_path: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct FilesMove {
+    paths: Vec<String>,
+    dest_path: String,
+}
+
+async fn list(kind: UnitKind, api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answer> {
+    let path = call.query()?.get("path")?.unwrap_or_default().to_owned();
+    let work = move |files: &FileBrowser| files.list(&grant, &path);
+    Ok(success(200, look(kind, &api, Asked::Folder, work).await?))
+}
+
+async fn download(
+    kind: UnitKind,
+    api: Arc<Api>,
+    call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let path = call.query()?.get("path")?.unwrap_or_default().to_owned();
+    let work = move |files: &FileBrowser| files.download(&grant, &path);
+    Ok(attachment::respond(
+        look(kind, &api, Asked::File, work).await?,
+    ))
+}
+
+/// `paths` stands several times, once for each; or once, with commas between.
+async fn download_batch(
+    kind: UnitKind,
+    api: Arc<Api>,
+    call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let query = call.query()?;
+    let mut paths: Vec<String> = query.all("paths").map(str::to_owned).collect();
+    if let [one] = &*paths {
+        paths = one.split(',').map(str::to_owned).collect();
+    }
+    let work = move |files: &FileBrowser| {
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        files.download_all(&grant, &paths)
+    };
+    Ok(attachment::respond(
+        look(kind, &api, Asked::File, work).await?,
+    ))
+}
+
+async fn refresh(kind: UnitKind, api: Arc<Api>) -> Result<Response, Answer> {
+    change(kind, &api, Asked::Folder, |_| Ok(())).await?;
+    Ok(done())
+}
+
+async fn mkdir(
+    kind: UnitKind,
+    api: Arc<Api>,
+    mut call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let body: FilePath = call.json().await?;
+    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Mkdir)?;
+    change(kind, &api, Asked::Mkdir, move |files| {
+        files.make_folder(&place)
+    })
+    .await?;
+    Ok(done())
+}
+
+async fn delete(
+    kind: UnitKind,
+    api: Arc<Api>,
+    mut call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let body: FilePath = call.json().await?;
+    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Delete)?;
+    change(kind, &api, Asked::Delete, move |files| {
+        files.remove(&[place])
+    })
+    .await?;
+    Ok(done())
+}
+
+async fn delete_batch(
+    kind: UnitKind,
+    api: Arc<Api>,
+    mut call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let body: FilePaths = call.json().await?;
+    let places = permit_all(kind, &api, &call.note, &grant, &body.paths, Asked::Delete)?;
+    let deleted = places.len();
+    change(kind, &api, Asked::Delete, move |files| {
+        files.remove(&places)
+    })
+    .await?;
+    Ok(success(200, FilesDeleted { deleted }))
+}
+
+async fn rename(
+    kind: UnitKind,
+    api: Arc<Api>,
+    mut call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let body: FileRename = call.json().await?;
+    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Rename)?;
+    let work = move |files: &FileBrowser| files.rename(&grant, &place, &body.new_name);
+    change(kind, &api, Asked::Rename, work).await?;
+    Ok(done())
+}
+
+async fn move_one(
+    kind: UnitKind,
+    api: Arc<Api>,
+    mut call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let body: FileMove = call.json().await?;
+    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Move)?;
+    let work = move |files: &FileBrowser| files.move_into(&grant, &[place], &body.dest_path);
+    change(kind, &api, Asked::Move, work).await?;
+    Ok(done())
+}
+
+async fn move_batch(
+    kind: UnitKind,
+    api: Arc<Api>,
+    mut call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let body: FilesMove = call.json().await?;
+    let places = permit_all(kind, &api, &call.note, &grant, &body.paths, Asked::Move)?;
+    let moved = places.len();
+    let work = move |files: &FileBrowser| files.move_into(&grant, &places, &body.dest_path);
+    change(kind, &api, Asked::Move, work).await?;
+    Ok(success(200, FilesMoved { moved }))
+}
+
+/// A place to be changed, noted for the audit log before it is asked whether the
+/// caller may.
+fn permit(
+    kind: UnitKind,
+    api: &Api,
+    note: &Note,
+    grant: &Grant,
+    path: &str,
+    asked: Asked,
+) -> Result<Permitted, Failure> {
+    note.target(path);
+    note_scope(kind, api, note, path);
+    let permitted = browser(kind, api).permit(grant, path);
+    permitted.map_err(|error| failure(error, asked, kind, api))
+}
+
+fn permit_all(
+    kind: UnitKind,
+    api: &Api,
+    note: &Note,
+    grant: &Grant,
+    paths: &[String],
+    asked: Asked,
+) -> Result<Vec<Permitted>, Failure> {
+    note.target(paths.join(", "));
+    for path in paths {
+        note_scope(kind, api, note, path);
+    }
+    let permitted = browser(kind, api).permit_all(grant, paths);
+    permitted.map_err(|error| failure(error, asked, kind, api))
+}
+
+fn note_scope(kind: UnitKind, api: &Api, note: &Note, path: &str) {
+    if let Ok(Named::Place(place)) = browser(kind, api).name(path) {
+        note.scope(place.scope());
+    }
+}
+
+fn browser(kind: UnitKind, api: &Api) -> &FileBrowser {
+    match kind {
+        UnitKind::Worker => &api.files.workers,
+        UnitKind::Plugin => &api.files.plugins,
+    }
+}
+
+/// Does what reads the disk, where blocking is allowed.
+async fn look<T: Send + 'static>(
+    kind: UnitKind,
+    api: &Arc<Api>,
+    asked: Asked,
+    work: impl FnOnce(&FileBrowser) -> Result<T, FilesError> + Send + 'static,
+) -> Result<T, Failure> {
+    let at_work = Arc::clone(api);
+    let done = tokio::task::spawn_blocking(move || work(browser(kind, &at_work))).await;
+    let done = done.map_err(|_| Failure::INTERNAL)?;
+    done.map_err(|error| failure(error, asked, kind, api))
+}
+
+/// Does what changes files. Whatever it comes to, the next request sees it.
+async fn change<T: Send + 'static>(
+    kind: UnitKind,
+    api: &Arc<Api>,
+    asked: Asked,
+    work: impl FnOnce(&FileBrowser) -> Result<T, FilesError> + Send + 'static,
+) -> Result<T, Failure> {
+    let at_work = Arc::clone(api);
+    look(kind, api, asked, move |files| {
+        let done = work(files);
+        if kind == UnitKind::Worker {
+            at_work.catalog.rescan();
+        }
+        done
+    })
+    .await
+}

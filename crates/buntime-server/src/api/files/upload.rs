@@ -1,0 +1,177 @@
+//! Files that a form brings.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use buntime_core::access::Grant;
+use bytes::Bytes;
+
+use super::failures::{Asked, failure};
+use super::{FilesUploaded, change, look, permit};
+use crate::api::Api;
+use crate::api::call::Call;
+use crate::api::json::success;
+use crate::api::multipart::{Form, FormLimits};
+use crate::failure::Failure;
+use crate::files::{FILES_MAX, FileBrowser, FilesError, Permitted, UnitKind, Upload};
+use crate::message::Response;
+use crate::service::Answer;
+
+/// Longest path, in bytes.
+const PATH_MAX: usize = 4096;
+/// Bytes that are written at a time.
+const PIECE: usize = 256 * 1024;
+/// As much as archives may unpack to, and the form around it.
+static LIMITS: FormLimits = FormLimits {
+    bytes: (512 + 16) * 1024 * 1024,
+    parts: 2 * FILES_MAX + 1,
+    too_large: Failure::new(
+        413,
+        "UPLOAD_TOO_LARGE",
+        "An upload brings at most 512 MB in 20,000 files.",
+    ),
+};
+
+/// What has come in so far.
+struct Incoming {
+    kind: UnitKind,
+    api: Arc<Api>,
+    target: Option<(String, Permitted)>,
+    paths: Vec<String>,
+    upload: Option<Upload>,
+}
+
+/// `path`, `files` and, for files in folders, as many `paths`, in any order.
+pub(super) async fn upload(
+    kind: UnitKind,
+    api: Arc<Api>,
+    mut call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
+    let mut incoming = Incoming {
+        kind,
+        api: Arc::clone(&api),
+        target: None,
+        paths: Vec::new(),
+        upload: None,
+    };
+    let received = incoming.receive(&mut call, &grant).await;
+    let Incoming {
+        target,
+        paths,
+        upload,
+        ..
+    } = incoming;
+    if let Err(answer) = received {
+        discard(upload).await;
+        return Err(answer);
+    }
+    let (target, upload) = match (target, upload) {
+        (Some((_, target)), Some(upload)) => (target, upload),
+        (None, upload) => {
+            discard(upload).await;
+            let error = FilesError::BadPath("the form has no `path` that says where to");
+            return Err(failure(error, Asked::Upload, kind, &api).into());
+        }
+        (_, None) => return Err(NO_FILE.into()),
+    };
+    let work = move |files: &FileBrowser| files.finish_upload(&target, upload, &paths);
+    let files = change(kind, &api, Asked::Upload, work).await?;
+    Ok(success(200, FilesUploaded { files }))
+}
+
+const NO_FILE: Failure = Failure::new(400, "NO_FILE_PROVIDED", "The form has no part `files`.");
+
+impl Incoming {
+    async fn receive(&mut self, call: &mut Call, grant: &Grant) -> Result<(), Answer> {
+        let note = call.note.clone();
+        let mut form = Form::of(&mut call.request, &LIMITS)?;
+        while let Some(part) = form.part().await? {
+            match part.name.as_str() {
+                "path" => {
+                    let path = form.text(PATH_MAX).await?;
+                    if self.target.is_some() {
+                        return Err(self.fail(FilesError::BadPath("`path` stands twice")));
+                    }
+                    let target = permit(self.kind, &self.api, &note, grant, &path, Asked::Upload)?;
+                    self.target = Some((path, self.checked(target).await?));
+                }
+                "paths" => self.paths.push(form.text(PATH_MAX).await?),
+                "files" | "file" => {
+                    let name = part.file_name.unwrap_or_default();
+                    let file = self.begin(name).await?;
+                    write(&mut form, file, self).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a target before the files for it come in.
+    async fn checked(&self, target: Permitted) -> Result<Permitted, Answer> {
+        let work = move |files: &FileBrowser| {
+            files.check_upload(&target)?;
+            Ok(target)
+        };
+        Ok(look(self.kind, &self.api, Asked::Upload, work).await?)
+    }
+
+    async fn begin(&mut self, name: String) -> Result<File, Answer> {
+        let mut upload = self.upload.take();
+        let at = self.target.as_ref().map(|(path, _)| path.clone());
+        let work = move |files: &FileBrowser| {
+            let mut upload = match upload.take() {
+                Some(upload) => upload,
+                None => files.begin_upload(at.as_deref())?,
+            };
+            let file = upload.file(name)?;
+            Ok((upload, file))
+        };
+        let (upload, file) = look(self.kind, &self.api, Asked::Upload, work).await?;
+        self.upload = Some(upload);
+        Ok(file)
+    }
+
+    fn fail(&self, error: FilesError) -> Answer {
+        failure(error, Asked::Upload, self.kind, &self.api).into()
+    }
+}
+
+/// Writes what is left of a part.
+async fn write(form: &mut Form<'_>, mut file: File, to: &Incoming) -> Result<(), Answer> {
+    let mut is_end = false;
+    while !is_end {
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut length = 0;
+        while length < PIECE {
+            match form.data().await? {
+                Some(data) => {
+                    length += data.len();
+                    pieces.push(data);
+                }
+                None => {
+                    is_end = true;
+                    break;
+                }
+            }
+        }
+        let written = tokio::task::spawn_blocking(move || {
+            for piece in pieces {
+                file.write_all(&piece)?;
+            }
+            Ok(file)
+        });
+        let written: std::io::Result<File> = written.await.map_err(|_| Failure::INTERNAL)?;
+        file = written
+            .map_err(|error| to.fail(FilesError::from(buntime_fs::WriteError::from(error))))?;
+    }
+    Ok(())
+}
+
+/// Removes what came in, where blocking is allowed.
+async fn discard(upload: Option<Upload>) {
+    // A panic in there is told by the runtime.
+    let _ = tokio::task::spawn_blocking(move || drop(upload)).await;
+}

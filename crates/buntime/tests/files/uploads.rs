@@ -1,0 +1,156 @@
+//! Files that come in.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use buntime_testkit::Connection;
+
+use super::support::*;
+
+const UNIT: &str = "apps/@a/x/1.0.0";
+
+#[test]
+fn files_go_to_their_paths_whole() {
+    let server = server();
+    let large: Vec<u8> = (0..3_000_000_u32)
+        .map(|at| (at.wrapping_mul(31) >> 5) as u8)
+        .collect();
+    let sent = upload(
+        &server,
+        ROOT,
+        UNIT,
+        &[("a.txt", b"a"), ("b.bin", &large), ("node.js", b"n")],
+        &["a.txt", "new/folder/b.bin", "node_modules/left/index.js"],
+    );
+    assert_eq!(fine(&sent)["files"], 3);
+    let unit = server.dir().join(UNIT);
+    assert_eq!(fs::read_to_string(unit.join("a.txt")).unwrap(), "a");
+    assert!(fs::read(unit.join("new/folder/b.bin")).unwrap() == large);
+    assert!(unit.join("node_modules/left/index.js").exists());
+    let mode = |path: &str| fs::metadata(unit.join(path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("a.txt"), mode("new/folder")), (0o644, 0o755));
+    let staging = server.dir().join("apps/.buntime-staging");
+    assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
+}
+
+#[test]
+fn f3_paths_that_climb_change_nothing() {
+    let server = server();
+    let before = roots(&server);
+    let files: &[(&str, &[u8])] = &[("one", b"1"), ("two", b"2")];
+    for bad in [
+        "../../x",
+        "/abs",
+        "a\\..\\b",
+        "",
+        ".",
+        "a/../b",
+        "a//b",
+        "a\u{1}b",
+        ".buntime-x",
+    ] {
+        let sent = upload(&server, ROOT, UNIT, files, &["fine.txt", bad]);
+        failed(&sent, 400, "BAD_PATH");
+        let sent = upload(&server, ROOT, UNIT, &[("fine.txt", b"1"), (bad, b"2")], &[]);
+        if bad != "a\u{1}b" {
+            failed(&sent, 400, "BAD_PATH");
+        } else {
+            failed(&sent, 400, "INVALID_MULTIPART_FORM");
+        }
+    }
+    for paths in [
+        &["one.txt"][..],
+        &["same", "same"],
+        &["a", "a/b"],
+        &["a", "b", "c"],
+    ] {
+        failed(&upload(&server, ROOT, UNIT, files, paths), 400, "BAD_PATH");
+    }
+    failed(
+        &upload(&server, ROOT, UNIT, &[("src", b"1")], &[]),
+        409,
+        "ALREADY_EXISTS",
+    );
+    assert_eq!(roots(&server), before);
+}
+
+#[test]
+fn a_dropped_zip_is_unpacked() {
+    let server = server();
+    let unit = server.dir().join("apps/echo/1.0.0");
+    fs::create_dir(unit.join("static")).unwrap();
+    fs::write(unit.join("static/app.js"), "app").unwrap();
+    let zip = read(&server, ROOT, "download", "apps/echo/1.0.0").body;
+    let sent = upload(&server, ROOT, "apps/copy/2.0.0", &[("copy.zip", &zip)], &[]);
+    assert_eq!(fine(&sent)["files"], 3);
+    assert_eq!(server.get("/copy/static/app.js").text(), "app");
+    let before = roots(&server);
+    let cut = &zip[..zip.len() / 2];
+    for (content, code) in [(cut, "INVALID_ARCHIVE"), (b"no zip", "INVALID_ARCHIVE")] {
+        let sent = upload(
+            &server,
+            ROOT,
+            "apps/copy/2.0.0",
+            &[("copy.zip", content)],
+            &[],
+        );
+        failed(&sent, 400, code);
+    }
+    assert_eq!(roots(&server), before);
+}
+
+#[test]
+fn forms_that_are_none_are_refused() {
+    let server = server();
+    let before = roots(&server);
+    let part = |head: &str, content: &str| {
+        format!("--frontier\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+    };
+    let path = part("name=\"path\"", UNIT);
+    let file = part("name=\"files\"; filename=\"a\"", "a");
+    let end = "--frontier--\r\n";
+    for (body, code) in [
+        (format!("{path}{end}"), "NO_FILE_PROVIDED"),
+        (format!("{file}{end}"), "BAD_PATH"),
+        (format!("{path}{path}{file}{end}"), "BAD_PATH"),
+        (format!("{path}{file}"), "INVALID_MULTIPART_FORM"),
+        ("{}".to_owned(), "INVALID_MULTIPART_FORM"),
+        (String::new(), "INVALID_MULTIPART_FORM"),
+    ] {
+        failed(&post_form(&server, ROOT, body.as_bytes()), 400, code);
+    }
+    let headers = [("X-API-Key", ROOT), ("Content-Type", "application/json")];
+    let target = "/api/workers/files/upload";
+    let response = Connection::open(server.addr()).request("POST", target, &headers, b"{}");
+    failed(&response, 400, "INVALID_MULTIPART_FORM");
+    assert_eq!(roots(&server), before);
+    // The order of the parts does not matter.
+    let body = format!("{file}{path}{end}");
+    assert_eq!(fine(&post_form(&server, ROOT, body.as_bytes()))["files"], 1);
+}
+
+/// A client that goes away in the middle of a file leaves nothing behind.
+#[test]
+fn an_upload_that_breaks_off_leaves_nothing() {
+    let server = server();
+    let before = roots(&server);
+    let staging = server.dir().join("apps/.buntime-staging");
+    let mut connection = Connection::open(server.addr());
+    let body = format!(
+        "--frontier\r\nContent-Disposition: form-data; name=path\r\n\r\n{UNIT}\r\n\
+         --frontier\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\n{}",
+        "x".repeat(500_000)
+    );
+    connection.send(
+        format!(
+            "POST /api/workers/files/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {ROOT}\r\n\
+             Content-Type: multipart/form-data; boundary=frontier\r\nContent-Length: 9000000\r\n\r\n{body}"
+        )
+        .as_bytes(),
+    );
+    let waiting = || fs::read_dir(&staging).is_ok_and(|entries| entries.count() > 0);
+    server.wait_until("the upload has begun", waiting);
+    drop(connection);
+    server.wait_until("nothing is left of it", || !waiting());
+    assert_eq!(roots(&server), before);
+}
