@@ -17,10 +17,11 @@ cargo build --locked -p buntime
 work=$(mktemp -d)
 server=
 stop() {
-    if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; fi
+    if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; { wait "$server"; } 2>/dev/null || true; fi
     rm -rf "$work"
 }
 trap stop EXIT
+: >"$work/log"
 mkdir -p "$work/apps/shop@1.0.0"
 echo 'ttl: 1h' >"$work/apps/shop@1.0.0/manifest.yaml"
 echo 'export default () => new Response("shop");' >"$work/apps/shop@1.0.0/index.ts"
