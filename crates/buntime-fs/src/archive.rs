@@ -46,6 +46,9 @@ use sink::{Filling, Nowhere, Sink};
 /// file of spaces is no bomb.
 const RATIO_FLOOR: u64 = 1024 * 1024;
 
+/// A tape archive up to this size is checked before anything of it is written.
+const READ_TWICE: u64 = 4 * 1024 * 1024;
+
 /// The formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ArchiveKind {
@@ -143,6 +146,22 @@ pub struct Unpacked {
 /// [`ArchiveError`]. The folder then holds a part of the archive, never more than the
 /// limits allow: the caller removes it.
 pub fn unpack<A: ReadAt + ?Sized>(
+    archive: &A,
+    kind: ArchiveKind,
+    into: &Tree,
+    limits: &ArchiveLimits,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Unpacked, ArchiveError> {
+    // A zip says at its end what it holds, a tape does not. A small one is read twice, so
+    // that a bomb costs no disk; a large one would cost more time than it saves.
+    if kind == ArchiveKind::TarGz && archive.size().map_err(ArchiveError::Io)? <= READ_TWICE {
+        check(archive, kind, limits)?;
+    }
+    fill(archive, kind, into, limits, progress)
+}
+
+/// The same, while it is read.
+fn fill<A: ReadAt + ?Sized>(
     archive: &A,
     kind: ArchiveKind,
     into: &Tree,

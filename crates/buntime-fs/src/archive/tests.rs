@@ -66,6 +66,18 @@ impl Place {
         result
     }
 
+    /// As a large archive is unpacked: in one go.
+    pub(super) fn fill(
+        &self,
+        archive: &[u8],
+        kind: ArchiveKind,
+        limits: &ArchiveLimits,
+    ) -> Result<Unpacked, ArchiveError> {
+        super::fill(archive, kind, &self.tree, limits, &mut |_| {
+            ControlFlow::Continue(())
+        })
+    }
+
     pub(super) fn held(&self) -> Held {
         let mut held = Held::new();
         collect(&self.path(), "", &mut held);

@@ -162,7 +162,7 @@ fn z8_a_bomb_is_refused_and_never_on_disk() {
         let bomb = forge(format, &[file("a"), Entry::zeros("zeros", 250 << 20)]);
         assert!(bomb.len() < 2 << 20);
         let place = Place::new();
-        let error = place.unpack(&bomb, kind_of(format), &limits).unwrap_err();
+        let error = place.fill(&bomb, kind_of(format), &limits).unwrap_err();
         assert!(
             matches!(error, ArchiveError::TooLarge(Excess::Bytes(_))),
             "{error}"
@@ -175,7 +175,7 @@ fn z8_a_bomb_is_refused_and_never_on_disk() {
             .collect();
         let place = Place::new();
         let bomb = forge(format, &parts);
-        let error = place.unpack(&bomb, kind_of(format), &limits).unwrap_err();
+        let error = place.fill(&bomb, kind_of(format), &limits).unwrap_err();
         assert!(matches!(error, ArchiveError::TooLarge(Excess::Bytes(_))));
         assert!(place.bytes() <= limits.bytes, "{}", place.bytes());
     }
@@ -187,7 +187,7 @@ fn z8_a_ratio_over_the_limit_is_refused() {
         let bomb = forge(format, &[file("a"), Entry::zeros("zeros", 50 << 20)]);
         let place = Place::new();
         let limits = ArchiveLimits::default();
-        let error = place.unpack(&bomb, kind_of(format), &limits).unwrap_err();
+        let error = place.fill(&bomb, kind_of(format), &limits).unwrap_err();
         assert!(
             matches!(error, ArchiveError::TooLarge(Excess::Ratio)),
             "{error}"
@@ -249,6 +249,8 @@ fn z9_200_000_empty_entries_are_refused_at_once() {
         ..limits
     };
     place.unpack(&bomb, ArchiveKind::TarGz, &few).unwrap_err();
+    assert_eq!(place.held().len(), 0);
+    place.fill(&bomb, ArchiveKind::TarGz, &few).unwrap_err();
     assert_eq!(place.held().len(), 500 + 1);
 }
 
