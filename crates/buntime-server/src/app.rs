@@ -216,7 +216,7 @@ impl Server {
             catalog: catalog.clone(),
             plugins,
             units: UnitStates::new(state.store.clone(), catalog.clone(), log.clone()),
-            store: state.store,
+            store: state.store.clone(),
             files: FileBrowsers::new(&config.workers, &config.plugins.roots),
             readiness: readiness.clone(),
             worker_logs,
@@ -234,6 +234,18 @@ impl Server {
             log: log.clone(),
         });
         let watching = CancellationToken::new();
+        tokio::spawn(
+            readiness.clone().watch(
+                state.store,
+                config
+                    .workers
+                    .iter()
+                    .map(|root| root.path.clone())
+                    .collect(),
+                log.clone(),
+                watching.clone(),
+            ),
+        );
         let keeping = tokio::spawn(access.keep(watching.clone()));
         let tls = config.listen.tls.clone().map(|pair| {
             let tls = Arc::new(Tls::new(&pair));

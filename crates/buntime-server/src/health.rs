@@ -1,19 +1,37 @@
 //! `/health`, `/health/live`, `/health/ready`: what a load balancer asks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use buntime_fs::Root;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
+use crate::logging::Logger;
 use crate::message::{Request, Response};
 use crate::service::{Answer, only_reads};
+use crate::store::Store;
 
 /// Whether the server wants new work. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    phase: AtomicU8,
+    /// Whether what every request may need is out of order.
+    impaired: AtomicBool,
+}
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
 const STOPPING: u8 = 2;
+
+/// Time between two looks at what the server depends on.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Readiness {
     /// From now on the server wants work.
@@ -21,18 +39,43 @@ impl Readiness {
         // A stop that came first stays a stop.
         let _ = self
             .0
+            .phase
             .compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// From now on it does not.
     pub fn stopping(&self) {
-        self.0.store(STOPPING, Ordering::Release);
+        self.0.phase.store(STOPPING, Ordering::Release);
     }
 
     /// Whether the server wants work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire) == READY
+        self.0.phase.load(Ordering::Acquire) == READY && !self.0.impaired.load(Ordering::Acquire)
+    }
+
+    /// Looks, until `stop`, whether the store answers and the worker roots can be
+    /// read: a load balancer had better ask somebody else while they do not.
+    pub(crate) async fn watch(
+        self,
+        store: Store,
+        roots: Vec<PathBuf>,
+        log: Logger,
+        stop: CancellationToken,
+    ) {
+        let mut last = None;
+        while timeout(LOOK, stop.cancelled()).await.is_err() {
+            let trouble = trouble(&store, &roots).await;
+            self.0.impaired.store(trouble.is_some(), Ordering::Release);
+            match &trouble {
+                Some(what) if last != trouble => log.error("health", "Not ready", |fields| {
+                    fields.text("reason", what);
+                }),
+                None if last.is_some() => log.info("health", "Ready again", |_| {}),
+                Some(_) | None => {}
+            }
+            last = trouble;
+        }
     }
 
     /// Answers the health routes; `name` is what follows `/health/`.
@@ -41,8 +84,11 @@ impl Readiness {
             None => (true, "healthy"),
             Some("live") => (true, "live"),
             Some("ready") if self.is_ready() => (true, "ready"),
-            Some("ready") if self.0.load(Ordering::Acquire) == STARTING => (false, "starting"),
-            Some("ready") => (false, "stopping"),
+            Some("ready") => match self.0.phase.load(Ordering::Acquire) {
+                STARTING => (false, "starting"),
+                STOPPING => (false, "stopping"),
+                _ => (false, "impaired"),
+            },
             Some(_) => return Err(Failure::NOT_FOUND.into()),
         };
         only_reads(request)?;
@@ -55,4 +101,22 @@ impl Readiness {
         response.set(b"cache-control", b"no-store");
         Ok(response)
     }
+}
+
+/// What of all that the server depends on does not work.
+async fn trouble(store: &Store, roots: &[PathBuf]) -> Option<String> {
+    if let Err(error) = store.run(|database| database.ping()).await {
+        return Some(error.to_string());
+    }
+    let roots = roots.to_vec();
+    let looked = tokio::task::spawn_blocking(move || {
+        let unreadable = |root: &PathBuf| {
+            let error = Root::open(root).err()?;
+            Some(format!("{}: {error}", root.display()))
+        };
+        roots.iter().find_map(unreadable)
+    });
+    looked
+        .await
+        .unwrap_or_else(|_| Some("the system refused a thread".to_owned()))
 }

@@ -108,6 +108,8 @@ pub trait Database: Send {
     /// Forgets releases of a worker.
     fn delete_releases(&mut self, name: &PackageName, numbers: &[u64]) -> Result<(), StoreError>;
 
+    /// Reads a page of the file.
+    fn ping(&mut self) -> Result<(), StoreError>;
     /// Copies everything but the sessions into a new file, mode 0600, while others go
     /// on working.
     fn back_up_to(&mut self, file: &Path) -> Result<(), StoreError>;

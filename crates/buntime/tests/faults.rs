@@ -8,6 +8,7 @@ mod faults {
     mod clock;
     mod disk;
     mod kills;
+    mod readiness;
     mod stop;
     mod units;
 

@@ -229,6 +229,11 @@ impl Database for Sqlite {
         self.change(|transaction| units::delete_releases(transaction, name, numbers))
     }
 
+    fn ping(&mut self) -> Result<(), StoreError> {
+        let read = self.0.query_row("PRAGMA schema_version", [], |_| Ok(()));
+        read.map_err(failed)
+    }
+
     fn back_up_to(&mut self, file: &Path) -> Result<(), StoreError> {
         backup::write(&self.0, file)
     }
