@@ -41,7 +41,9 @@ if [ -z "$url" ]; then cat "$work/log"; exit 1; fi
 # Not checked: that all which fits the schema is accepted (a schema cannot say which
 # permissions go with which role), and that Allow names what one pattern has (the paths of
 # /keys/meta and /keys/:id overlap).
-timeout 600 "$venv/bin/schemathesis" --config-file scripts/schemathesis.toml \
+root=$PWD
+cd "$work" # it keeps what it found where it runs
+timeout 600 "$root/$venv/bin/schemathesis" --config-file "$root/scripts/schemathesis.toml" \
     run "$url/api/openapi.json" --header "X-API-Key: $key" --no-color --request-timeout 10 \
     --exclude-checks positive_data_acceptance,allow_header_conformance \
     --max-examples "${TEST_API_EXAMPLES:-20}" --continue-on-failure
