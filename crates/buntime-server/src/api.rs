@@ -21,10 +21,12 @@ mod note;
 mod openapi;
 mod plugins;
 mod query;
+mod releases;
 mod route;
 mod routes;
 mod session;
 mod system;
+mod upload;
 mod view;
 mod workers;
 
@@ -41,6 +43,7 @@ use self::route::{Access, Found};
 use crate::access::Access as Keys;
 use crate::audit::Audit;
 use crate::catalog::Catalog;
+use crate::deploy::Deployments;
 use crate::dispatch::Served;
 use crate::failure::Failure;
 use crate::files::FileBrowsers;
@@ -62,6 +65,7 @@ pub(crate) struct Api {
     pub(crate) metrics: Metrics,
     pub(crate) access: Keys,
     pub(crate) catalog: Catalog<Served>,
+    pub(crate) deployments: Deployments,
     pub(crate) plugins: InstalledPlugins,
     pub(crate) store: Store,
     pub(crate) files: FileBrowsers,

@@ -29,6 +29,7 @@ use crate::api::{Api, Description};
 use crate::audit::{self, Audit};
 use crate::catalog::Catalog;
 use crate::config::{Bun, BunError, BunPlaces, Config, Problem};
+use crate::deploy::{DeployError, Deployments};
 use crate::edge::{self, Edge, EdgeSettings, REQUEST_HEAD_LIMITS};
 use crate::files::FileBrowsers;
 use crate::gate::Gate;
@@ -73,6 +74,9 @@ pub enum RunError {
     /// There is no root key, or the keys cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// A deployment that was cut off could not be brought to its end.
+    #[error("cannot look after deployments in the state directory: {0}")]
+    Deployments(#[from] DeployError),
     /// No usable Bun.
     #[error(transparent)]
     Bun(#[from] BunError),
@@ -197,6 +201,8 @@ impl Server {
         })
         .await
         .map_err(io::Error::other)?;
+        let deployments =
+            Deployments::new(&config, catalog.clone(), state.store.clone(), log.clone());
         plugins.refuse_shadows(|name| catalog.snapshot().versions(name).is_some());
         plugins::tell_of(&plugins, &log);
         let plugins = InstalledPlugins::new(
@@ -214,6 +220,7 @@ impl Server {
             metrics: metrics.clone(),
             access: access.clone(),
             catalog: catalog.clone(),
+            deployments: deployments.clone(),
             plugins,
             units: UnitStates::new(state.store.clone(), catalog.clone(), log.clone()),
             store: state.store.clone(),
@@ -247,6 +254,7 @@ impl Server {
             ),
         );
         let keeping = tokio::spawn(access.keep(watching.clone()));
+        tokio::spawn(deployments.sweep(watching.clone()));
         let tls = config.listen.tls.clone().map(|pair| {
             let tls = Arc::new(Tls::new(&pair));
             let (watched, log, stop) = (Arc::clone(&tls), log.clone(), watching.clone());

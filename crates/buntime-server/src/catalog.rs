@@ -19,6 +19,7 @@ mod check;
 pub(crate) mod files;
 pub(crate) mod listing;
 pub(crate) mod load;
+mod package;
 mod problem;
 mod scan;
 mod snapshot;
@@ -38,6 +39,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch as notification;
 
 pub use check::{Checked, CheckedUnit, CheckedWorker, SET_BY_SERVER, check};
+pub(crate) use package::Package;
+pub use package::PackageError;
 pub use problem::{Problem, Severity, Topic};
 pub use snapshot::{Snapshot, Versions};
 pub use unit::{Broken, Deployment, Entry, Ready, Source, State, Unit};
@@ -230,6 +233,35 @@ impl<T: Send + Sync + 'static> Catalog<T> {
         };
         self.run_pass(locked, &dirty);
         result
+    }
+
+    /// As [`Catalog::change`], for work that may fail. If it does not, the operator's word
+    /// on these units, by `name@version`, changes in the same step. Blocks.
+    pub fn change_with<R, E>(
+        &self,
+        words: &[(String, Option<bool>)],
+        work: impl FnOnce() -> Result<R, E>,
+    ) -> Result<R, E> {
+        let locked = &mut *self.shared.work.lock();
+        let result = work();
+        let mut dirty = Dirty {
+            structure: true,
+            ..Dirty::default()
+        };
+        if result.is_ok() {
+            for (id, word) in words {
+                let units = locked.scanner.set_override(id, *word).units;
+                locked.changed |= !units.is_empty();
+                dirty.units.extend(units);
+            }
+        }
+        self.run_pass(locked, &dirty);
+        result
+    }
+
+    /// What is installed, those folders too that do not serve. Blocks.
+    pub fn look<R>(&self, work: impl FnOnce(&Installed<'_>) -> R) -> R {
+        work(&Installed(&self.shared.work.lock().scanner))
     }
 
     /// Tells the generation whenever another snapshot is published.

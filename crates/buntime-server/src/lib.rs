@@ -2,12 +2,12 @@
 //! library. `docs/architecture.md` is the map.
 
 pub mod access;
-#[expect(dead_code, reason = "the routes that use the rest are on their way")]
 mod api;
 pub mod app;
 pub mod audit;
 pub mod catalog;
 pub mod config;
+pub mod deploy;
 pub mod dispatch;
 pub mod edge;
 #[expect(

@@ -31,7 +31,8 @@ pub use self::backup::{BackupError, Contents, back_up, check, restore};
 pub use self::lock::{LockError, StateLock};
 pub use self::open::{DATABASE_FILE, OpenError};
 pub use self::records::{
-    Digest, LastUse, NewRelease, OldSecret, Release, Rows, StoredKey, StoredSession, UnitState,
+    Digest, LastUse, NewRelease, OldSecret, Release, Rows, Stand, StoredKey, StoredSession,
+    UnitState,
 };
 
 /// Jobs that may wait. Each belongs to a request, of which there is a bounded number.

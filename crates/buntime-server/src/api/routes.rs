@@ -17,6 +17,8 @@ pub(super) fn all() -> &'static [&'static [Route]] {
         super::metrics::ROUTES,
         super::workers::ROUTES,
         super::logs::ROUTES,
+        super::upload::ROUTES,
+        super::releases::ROUTES,
         super::plugins::ROUTES,
     ];
     ALL

@@ -5,6 +5,7 @@ use std::io;
 use super::RunError;
 use crate::access::{Access, AccessConfig};
 use crate::config::Config;
+use crate::deploy::recover;
 use crate::logging::Logger;
 use crate::store::Store;
 use crate::{catalog, plugins};
@@ -27,6 +28,8 @@ impl State {
         let store = tokio::task::spawn_blocking(move || Store::open(&dir))
             .await
             .map_err(io::Error::other)??;
+        // Deployments change what is read below.
+        recover(&config.workers, &config.state.dir, &store, log).await?;
         let access = AccessConfig {
             state_dir: &config.state.dir,
             root_key: config.state.root_key.as_ref(),

@@ -120,6 +120,7 @@ pub(super) struct Raw {
     pub(super) plugin_dirs: Option<Vec<PathBuf>>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) database: Option<Database>,
+    pub(super) releases_kept: Option<u32>,
     pub(super) bun: Option<PathBuf>,
     pub(super) pool_size: Option<u32>,
     pub(super) ephemeral_concurrency: Option<u32>,
@@ -216,6 +217,7 @@ impl<'a> Draft<'a> {
             state: StateConfig {
                 dir: state_dir?,
                 database: raw.database.unwrap_or(Database::Embedded),
+                releases_kept: raw.releases_kept.unwrap_or(10),
                 root_key: raw.root_key,
             },
             api: ApiConfig {

@@ -149,13 +149,15 @@ impl PluginEnv {
     }
 }
 
-/// `RUNTIME_STATE_DIR`, `RUNTIME_DATABASE_URL`, `RUNTIME_ROOT_KEY`.
+/// `RUNTIME_STATE_DIR`, `RUNTIME_DATABASE_URL`, `RUNTIME_RELEASES_KEPT`, `RUNTIME_ROOT_KEY`.
 #[derive(Debug, Clone)]
 pub struct StateConfig {
     /// Absolute. Made by [`StateConfig::prepare`].
     pub dir: PathBuf,
     /// Where the data lives.
     pub database: Database,
+    /// Releases of each worker that stay beside those that are live. At least 1.
+    pub releases_kept: u32,
     /// The operator's key. `None`: one is generated on first start.
     pub root_key: Option<Secret>,
 }

@@ -80,6 +80,7 @@ fn defaults() {
     assert!(config.plugins.roots.is_empty());
     assert_eq!(config.state.dir, place.path().join(".buntime"));
     assert!(!config.state.dir.exists(), "loading creates nothing");
+    assert_eq!(config.state.releases_kept, 10);
     assert_eq!(config.pool.ephemeral_concurrency, 2);
     assert_eq!(config.pool.ephemeral_queue_limit, 100);
     let expected = Timeouts {
@@ -138,6 +139,7 @@ fn every_variable_takes_good_values() {
             "RUNTIME_STATE_DIR",
             &["state", "deep/state", ".state", "apps/.state"],
         ),
+        ("RUNTIME_RELEASES_KEPT", &["1", "1000"]),
         ("RUNTIME_BUN", &["file"]),
         ("RUNTIME_POOL_SIZE", &["1", "100000"]),
         ("RUNTIME_EPHEMERAL_CONCURRENCY", &["1"]),
@@ -253,6 +255,7 @@ fn every_variable_refuses_bad_values() {
             "RUNTIME_DATABASE_URL",
             &["postgres://u:hunter2@h/db", "mysql://hunter2", "x"],
         ),
+        ("RUNTIME_RELEASES_KEPT", &["0", "1001", "all"]),
         ("RUNTIME_BUN", &["missing", "apps"]),
         ("RUNTIME_POOL_SIZE", &["0", "-1", "1.5", "100001", "many"]),
         ("RUNTIME_EPHEMERAL_CONCURRENCY", &["0"]),

@@ -198,6 +198,17 @@ pub static VARIABLES: &[Variable] = &[
         read: |raw, text, _| parse::set(&mut raw.database, parse::database(text)),
     },
     Variable {
+        name: "RUNTIME_RELEASES_KEPT",
+        flag: "releases-kept",
+        value: "N",
+        default: "10",
+        meaning: "Releases kept of each worker, to roll back to; what is live is always kept",
+        accepted: "write a whole number from 1 to 1000",
+        group: Group::Files,
+        secret: false,
+        read: |raw, text, _| parse::set(&mut raw.releases_kept, parse::number(text, 1, 1000)),
+    },
+    Variable {
         name: "RUNTIME_BUN",
         flag: "bun",
         value: "FILE",

@@ -119,6 +119,7 @@ fn service(apps: &Path, model: &Model) -> Service {
         metrics: Metrics::default(),
         access: Access::for_tests("the root key of these tests"),
         catalog: catalog.clone(),
+        deployments: crate::deploy::Deployments::for_tests(catalog.clone(), log.clone()),
         plugins: InstalledPlugins::new(
             Plugins::default(),
             plugins::Overrides::new(),

@@ -4,6 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+
+/// A server that was killed has the lock until the last process that it was about to
+/// start has noticed.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the lock cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +41,7 @@ pub struct StateLock {
 }
 
 impl StateLock {
-    /// Takes the lock, or says at once that somebody else has it.
+    /// Takes the lock, or says within a second that somebody else has it. Blocks.
     ///
     /// # Errors
     /// Somebody has it, or the file `lock` cannot be made.
@@ -50,8 +57,14 @@ impl StateLock {
                 dir: dir.to_owned(),
                 source,
             })?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| LockError::Taken(dir.to_owned()))?;
+        let lock = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let deadline = Instant::now() + PATIENCE;
+        while lock().is_err() {
+            if Instant::now() > deadline {
+                return Err(LockError::Taken(dir.to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         Ok(Self { _file: file })
     }
 }

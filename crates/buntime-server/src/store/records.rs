@@ -1,5 +1,6 @@
 //! What is stored, as types.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -157,7 +158,12 @@ pub struct NewRelease {
     pub kind: Box<str>,
     /// The number of the release that this one went back to.
     pub rollback_of: Option<u64>,
+    /// How the other versions of the worker stood when this one was deployed.
+    pub beside: Stand,
 }
+
+/// Versions of a worker, and the releases whose content they have.
+pub type Stand = BTreeMap<Version, u64>;
 
 /// A release that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +190,7 @@ impl NewRelease {
             size: 42,
             kind: "tgz".into(),
             rollback_of: Some(1),
+            beside: Stand::from([(Version::Latest, 3)]),
         }
     }
 }

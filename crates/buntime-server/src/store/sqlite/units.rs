@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, Transaction, named_params, params};
 use super::convert::{
     Wrong, column, count, named, parsed, read_all, time, to_column, to_ms, wrong,
 };
-use crate::store::records::{NewRelease, Release, Rows, UnitState};
+use crate::store::records::{NewRelease, Release, Rows, Stand, UnitState};
 
 pub(super) fn states(connection: &Connection) -> rusqlite::Result<Rows<UnitState>> {
     let mut statement = connection.prepare("SELECT * FROM unit_states")?;
@@ -97,8 +97,25 @@ fn release(row: &Row<'_>) -> Result<Release, Wrong> {
             size: count(row, "size")?,
             kind: column::<String>(row, "kind")?.into(),
             rollback_of: rollback_of.transpose().map_err(|_| wrong("rollback_of"))?,
+            beside: parsed(row, "beside", stand)?,
         },
     })
+}
+
+fn stand(text: &str) -> Option<Stand> {
+    let pair = |pair: &str| {
+        let (version, number) = pair.rsplit_once('=')?;
+        Some((Version::try_from(version).ok()?, number.parse().ok()?))
+    };
+    text.split_whitespace().map(pair).collect()
+}
+
+fn stand_text(stand: &Stand) -> String {
+    let pairs = stand.iter();
+    let pairs: Vec<_> = pairs
+        .map(|(version, number)| format!("{version}={number}"))
+        .collect();
+    pairs.join(" ")
 }
 
 pub(super) fn insert_release(
@@ -107,10 +124,10 @@ pub(super) fn insert_release(
 ) -> rusqlite::Result<Release> {
     let number: i64 = transaction.query_row(
         "INSERT INTO releases (name, number, version, created_at, key_id, key_name, message, \
-         sha256, size, kind, rollback_of) \
+         sha256, size, kind, rollback_of, beside) \
          VALUES (:name, (SELECT coalesce(max(number), 0) + 1 FROM releases WHERE name = :name), \
          :version, :created_at, :key_id, :key_name, :message, :sha256, :size, :kind, \
-         :rollback_of) RETURNING number",
+         :rollback_of, :beside) RETURNING number",
         named_params! {
             ":name": release.name.as_str(),
             ":version": release.version.as_str(),
@@ -122,6 +139,7 @@ pub(super) fn insert_release(
             ":size": to_column(release.size),
             ":kind": &*release.kind,
             ":rollback_of": release.rollback_of.map(to_column),
+            ":beside": stand_text(&release.beside),
         },
         |row| row.get(0),
     )?;

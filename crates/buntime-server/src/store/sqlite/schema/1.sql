@@ -51,5 +51,7 @@ CREATE TABLE releases (
   size INTEGER NOT NULL CHECK (size >= 0),
   kind TEXT NOT NULL,
   rollback_of INTEGER,
+  -- The worker's other versions then: `version=number`.
+  beside TEXT NOT NULL,
   PRIMARY KEY (name, number)
 ) STRICT, WITHOUT ROWID;

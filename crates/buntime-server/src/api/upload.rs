@@ -1,0 +1,281 @@
+//! Archives that become workers.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use buntime_core::access::{Grant, Permission};
+use buntime_fs::WriteError;
+use buntime_fs::archive::{ArchiveError, ArchiveKind};
+use buntime_http::{Method, RequestId};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Api;
+use super::call::Call;
+use super::errors::{STORAGE_FULL, store_failed};
+use super::json::{Success, success};
+use super::multipart::{Form, FormLimits};
+use super::openapi::Param;
+use super::route::{Access, Route};
+use super::view;
+use crate::catalog::PackageError;
+use crate::deploy::{DeployError, PACKED_MAX, Progress, Spool};
+use crate::failure::Failure;
+use crate::message::Response;
+use crate::service::Answer;
+use crate::store::Release;
+
+pub(super) const ROUTES: &[Route] = &[Route::change(
+    Method::Post,
+    "/workers/upload",
+    Access::Granted(Permission::WorkersInstall, |api, call, grant| {
+        Box::pin(upload(api, call, grant))
+    }),
+    "worker.upload",
+    "Installs the worker in an archive, or a new release of it.",
+)
+.takes_form(&[
+    Param::new(
+        "file",
+        "The archive: .tgz, .tar.gz or .zip, at most 100 MB.",
+    )
+    .required(),
+    Param::new(
+        "message",
+        "What is new in this release, at most 1000 bytes.",
+    ),
+])
+.gives::<Success<Deployed>>(200)
+.fails(&[
+    (400, "NO_FILE_PROVIDED"),
+    (400, "INVALID_FILE_TYPE"),
+    (400, "INVALID_MULTIPART_FORM"),
+    (400, "INVALID_ARCHIVE"),
+    (400, "ARCHIVE_UNSAFE_ENTRY"),
+    (400, "ARCHIVE_DUPLICATE_ENTRY"),
+    (413, "ARCHIVE_TOO_LARGE"),
+    (400, "INVALID_MANIFEST"),
+    (400, "INVALID_PACKAGE_NAME"),
+    (400, "INVALID_PACKAGE_VERSION"),
+    (400, "RESERVED_NAME"),
+    (400, "NAME_MISMATCH"),
+    (400, "ENTRYPOINT_ESCAPES"),
+    (400, "NO_WORKER_DIRS"),
+    (403, "NAMESPACE_DENIED"),
+    (408, "REQUEST_TIMEOUT"),
+    (409, "WORKER_COLLISION"),
+    (500, "INTERNAL_ERROR"),
+    (500, "STORE_FAILED"),
+    (503, "STORAGE_UNAVAILABLE"),
+    (503, "STORE_UNAVAILABLE"),
+    (503, "TOO_MANY_UPLOADS"),
+    (507, "STORAGE_FULL"),
+])];
+
+/// What a form with an archive may bring: the archive, and room for the rest.
+static LIMITS: FormLimits = FormLimits {
+    bytes: PACKED_MAX + 64 * 1024,
+    parts: 16,
+    too_large: ARCHIVE_TOO_LARGE,
+};
+
+/// Longest message of a release, in bytes.
+pub(super) const MESSAGE_MAX: usize = 1000;
+
+const ARCHIVE_TOO_LARGE: Failure = Failure::new(
+    413,
+    "ARCHIVE_TOO_LARGE",
+    "The archive is larger than 100 MB.",
+);
+const NO_FILE_PROVIDED: Failure = Failure::new(
+    400,
+    "NO_FILE_PROVIDED",
+    "The form has no file in a field `file`.",
+);
+const INVALID_FILE_TYPE: Failure = Failure::new(
+    400,
+    "INVALID_FILE_TYPE",
+    "The file must be a .tgz, .tar.gz or .zip.",
+);
+
+/// What a deployment is answered with.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Deployed {
+    worker: DeployedWorker,
+}
+
+/// What a deployment has put in place.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeployedWorker {
+    name: String,
+    version: String,
+    installed_at: String,
+    /// The number of the release.
+    release: u64,
+}
+
+async fn upload(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response, Answer> {
+    let (spool, message) = receive(&api, &mut call).await?;
+    let progress = Progress::untold();
+    let unpacked = api.deployments.unpack(spool, &progress).await;
+    let unpacked = unpacked.map_err(|error| deploy_failed(&error, &api, &call))?;
+    let package = unpacked.package().cloned().ok_or(Failure::INTERNAL)?;
+    call.note
+        .target(format!("{}@{}", package.name, package.version));
+    call.note.unit(&package.name);
+    // Whether there is such a worker is not looked at before.
+    let permit = match grant.over(package.name.scope()) {
+        Ok(permit) => permit,
+        Err(denied) => {
+            unpacked.discard().await;
+            return Err(denied.into());
+        }
+    };
+    let installed = api
+        .deployments
+        .install(&permit, unpacked, message, &progress);
+    match installed.await {
+        Ok(release) => Ok(deployed(&release)),
+        Err(error) => Err(deploy_failed(&error, &api, &call).into()),
+    }
+}
+
+/// The answer to whoever has deployed.
+pub(super) fn deployed(release: &Release) -> Response {
+    let worker = DeployedWorker {
+        name: release.what.name.to_string(),
+        version: release.what.version.to_string(),
+        installed_at: view::time(release.what.created_at),
+        release: release.number,
+    };
+    success(200, Deployed { worker })
+}
+
+/// Reads the form to its end. Whatever it was refused for, nothing of it is left.
+async fn receive(api: &Api, call: &mut Call) -> Result<(Spool, Option<Box<str>>), Answer> {
+    let (mut spool, mut message) = (None, None);
+    let read = read_form(api, call, &mut spool, &mut message).await;
+    match (read, spool) {
+        (Ok(()), Some(spool)) => Ok((spool, message)),
+        (Ok(()), None) => Err(NO_FILE_PROVIDED.into()),
+        (Err(answer), spool) => {
+            if let Some(spool) = spool {
+                spool.discard().await;
+            }
+            Err(answer)
+        }
+    }
+}
+
+async fn read_form(
+    api: &Api,
+    call: &mut Call,
+    spool: &mut Option<Spool>,
+    message: &mut Option<Box<str>>,
+) -> Result<(), Answer> {
+    let id = call.request.id.clone();
+    let failed = |error: DeployError| -> Answer { failure_of(&error, api, &id).closing().into() };
+    let mut form = Form::of(&mut call.request, &LIMITS)?;
+    while let Some(part) = form.part().await? {
+        match (part.name.as_str(), part.file_name) {
+            ("file", Some(name)) => {
+                if spool.is_some() {
+                    let twice = "The form has two files in the field `file`.";
+                    return Err(Failure::new(400, "INVALID_MULTIPART_FORM", twice)
+                        .closing()
+                        .into());
+                }
+                let kind = ArchiveKind::of_file_name(&name);
+                let kind = kind.ok_or_else(|| INVALID_FILE_TYPE.closing())?;
+                let begun = api.deployments.receive(kind).await.map_err(&failed)?;
+                let spool = spool.insert(begun);
+                while let Some(piece) = form.data().await? {
+                    spool.push(&piece).await.map_err(&failed)?;
+                }
+            }
+            ("message", _) => {
+                let text = form.text(MESSAGE_MAX).await?;
+                *message = (!text.is_empty()).then(|| text.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a client is told of a deployment that did not come about.
+pub(super) fn deploy_failed(error: &DeployError, api: &Api, call: &Call) -> Failure {
+    failure_of(error, api, &call.request.id)
+}
+
+fn failure_of(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure {
+    let refused =
+        |status, code| Failure::new(status, code, "").saying(sentence(&error.to_string()));
+    match error {
+        DeployError::NoRoot => refused(400, "NO_WORKER_DIRS"),
+        DeployError::Packed => ARCHIVE_TOO_LARGE,
+        DeployError::Archive(archive) => match archive {
+            ArchiveError::UnsafeEntry { .. } => refused(400, "ARCHIVE_UNSAFE_ENTRY"),
+            ArchiveError::DuplicateEntry { .. } => refused(400, "ARCHIVE_DUPLICATE_ENTRY"),
+            ArchiveError::ReservedName { .. } => refused(400, "RESERVED_NAME"),
+            ArchiveError::TooLarge(_) => refused(413, "ARCHIVE_TOO_LARGE"),
+            ArchiveError::Invalid { .. } | ArchiveError::InvalidEntry { .. } => {
+                refused(400, "INVALID_ARCHIVE")
+            }
+            ArchiveError::StorageFull(_) => STORAGE_FULL,
+            ArchiveError::Stopped | ArchiveError::Io(_) => unavailable(error, api, request_id),
+        },
+        DeployError::Package(package) => match package {
+            PackageError::Manifest(_) => refused(400, "INVALID_MANIFEST"),
+            PackageError::Name(_) => refused(400, "INVALID_PACKAGE_NAME"),
+            PackageError::Version(_) => refused(400, "INVALID_PACKAGE_VERSION"),
+            PackageError::Reserved(_) => refused(400, "RESERVED_NAME"),
+            PackageError::Mismatch { .. } => refused(400, "NAME_MISMATCH"),
+            PackageError::EntrypointEscapes => refused(400, "ENTRYPOINT_ESCAPES"),
+            PackageError::Unreadable(_) => unavailable(error, api, request_id),
+        },
+        DeployError::Denied(denied) => (*denied).into(),
+        DeployError::Collision(_) | DeployError::Changed => refused(409, "WORKER_COLLISION"),
+        DeployError::NoRelease => refused(404, "RELEASE_NOT_FOUND"),
+        DeployError::NotKept => refused(409, "RELEASE_NOT_KEPT"),
+        DeployError::Busy => {
+            refused(503, "TOO_MANY_UPLOADS").retry_after(std::time::Duration::from_secs(5))
+        }
+        DeployError::Store(store) => store_failed(store, &api.log, request_id),
+        DeployError::Disk(WriteError::Full) => STORAGE_FULL,
+        DeployError::Disk(_) => unavailable(error, api, request_id),
+        DeployError::Internal => Failure::INTERNAL,
+    }
+}
+
+/// A disk that fails: the log says how.
+fn unavailable(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure {
+    api.log.error("deploy", "A deployment failed", |fields| {
+        fields.request_id(request_id);
+        fields.error(error);
+    });
+    Failure::new(
+        503,
+        "STORAGE_UNAVAILABLE",
+        "The server cannot write its folders now. Nothing was changed.",
+    )
+}
+
+/// Longest message, in bytes: a manifest may have a hundred mistakes.
+const SENTENCE_MAX: usize = 2000;
+
+/// With a full stop, and a capital letter unless it begins with the name of a file.
+fn sentence(text: &str) -> String {
+    let (text, end): (_, Cow<'_, str>) = match text.get(..text.floor_char_boundary(SENTENCE_MAX)) {
+        Some(cut) if cut.len() < text.len() => (cut, "…".into()),
+        _ => (text, ".".into()),
+    };
+    let word = text.split_whitespace().next().unwrap_or_default();
+    if !word.chars().all(char::is_alphabetic) {
+        return format!("{text}{end}");
+    }
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}{end}", first.unwrap_or_default(), chars.as_str())
+}

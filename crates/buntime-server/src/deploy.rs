@@ -1,0 +1,316 @@
+//! Deployments: from an archive that somebody sends to a worker that serves, and back.
+//!
+//! An archive is streamed to a file beside the releases ([`Spool`]), unpacked beside its
+//! target and read ([`Deployments::unpack`]), and only then, with a permit over the
+//! namespace of the name that it bears, put in its place ([`Deployments::install`]).
+//! Every archive is kept; [`Deployments::roll_back`] unpacks older ones by the same path.
+//!
+//! **Order.** Archive, staged folders and an intent that names them are on the disk
+//! first. Then the release is written to the store, which is the decision. Then the
+//! folders are exchanged in one step, and the catalog publishes before anybody is told.
+//! A crash before the decision leaves the old worker and leftovers that the next start
+//! sweeps; a crash after it is brought to its end by the next start. The reasons are in
+//! `docs/decisions/0015-deployments.md`.
+
+mod commit;
+mod error;
+mod history;
+mod intent;
+mod place;
+mod recover;
+mod releases;
+mod spool;
+mod stage;
+mod step;
+
+use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use buntime_core::access::{Permission, Permit, Principal};
+use buntime_fs::archive::{self, ArchiveKind};
+use buntime_fs::{Staging, Tree};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use self::error::DeployError;
+use self::history::History;
+pub(crate) use self::recover::recover;
+pub(crate) use self::releases::KeptRelease;
+use self::spool::{OffThread, Spooled, on};
+pub(crate) use self::spool::{PACKED_MAX, Spool};
+use self::stage::Staged;
+use crate::catalog::{Catalog, Package};
+use crate::config::{Config, WorkerRoot, is_built_in};
+use crate::dispatch::Served;
+use crate::logging::Logger;
+use crate::store::{NewRelease, Release, Store};
+
+/// Uploads at a time: each may hold as much disk as an archive has.
+const UPLOADS: usize = 64;
+/// Archives that are unpacked at a time.
+const UNPACKINGS: usize = 2;
+/// What a process has left behind that was killed is removed when it is as old.
+const LEFTOVERS: Duration = Duration::from_secs(45);
+/// Between two looks for leftovers.
+const SWEEPS: Duration = Duration::from_secs(10);
+
+/// Puts workers in their places. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Deployments(Arc<Shared>);
+
+struct Shared {
+    /// Those that may be written, in their order.
+    roots: Vec<Arc<Path>>,
+    /// Archives, by their hash.
+    releases: PathBuf,
+    catalog: Catalog<Served>,
+    store: Store,
+    control: Handle,
+    /// One deployment at a time changes anything, so numbers and intents are in order.
+    turn: Mutex<()>,
+    uploads: Arc<Semaphore>,
+    unpackings: Semaphore,
+    kept: usize,
+    log: Logger,
+}
+
+impl fmt::Debug for Deployments {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Deployments")
+    }
+}
+
+/// How far a deployment is.
+#[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "who is told of it is on its way")]
+pub(crate) enum Stage {
+    /// So much of the archive is unpacked.
+    Unpacking(archive::Progress),
+    /// It is being checked and written to the disk.
+    Checking,
+    /// It takes its place.
+    Installing,
+}
+
+/// Who is told how far it is. It must be quick.
+#[derive(Clone)]
+pub(crate) struct Progress(Option<Arc<dyn Fn(Stage) + Send + Sync>>);
+
+impl Progress {
+    /// Nobody is told.
+    pub(crate) fn untold() -> Self {
+        Self(None)
+    }
+
+    /// `tell` is told, often.
+    #[expect(dead_code, reason = "who is told of it is on its way")]
+    pub(crate) fn to(tell: impl Fn(Stage) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    fn tell(&self, stage: Stage) {
+        if let Some(tell) = &self.0 {
+            tell(stage);
+        }
+    }
+}
+
+/// An archive that was unpacked. Nothing was looked at yet but what is in it.
+#[derive(Debug)]
+pub(crate) struct Unpacked(OffThread<Fresh>);
+
+#[derive(Debug)]
+struct Fresh {
+    spooled: Spooled,
+    staged: Staged,
+    package: Package,
+}
+
+impl Unpacked {
+    /// What it says of itself; `None` once it was installed.
+    pub(crate) fn package(&self) -> Option<&Package> {
+        self.0.get().map(|fresh| &fresh.package)
+    }
+
+    /// Removes it, before the caller is answered.
+    pub(crate) async fn discard(self) {
+        self.0.end().await;
+    }
+}
+
+/// Where releases are kept.
+pub(crate) fn releases_folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("releases")
+}
+
+/// The worker roots that may be written and in which everything counts.
+fn writable(roots: &[WorkerRoot]) -> Vec<Arc<Path>> {
+    let roots = roots.iter().filter(|root| root.only.is_none());
+    roots
+        .filter(|root| !is_built_in(&root.path))
+        .map(|root| Arc::from(root.path.as_path()))
+        .collect()
+}
+
+impl Deployments {
+    /// Call it in the runtime that is to do the work, after [`recover`].
+    pub(crate) fn new(
+        config: &Config,
+        catalog: Catalog<Served>,
+        store: Store,
+        log: Logger,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            roots: writable(&config.workers),
+            releases: releases_folder(&config.state.dir),
+            catalog,
+            store,
+            control: Handle::current(),
+            turn: Mutex::new(()),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            unpackings: Semaphore::new(UNPACKINGS),
+            kept: usize::try_from(config.state.releases_kept).unwrap_or(usize::MAX),
+            log,
+        }))
+    }
+
+    /// Without a root to write to.
+    #[cfg(test)]
+    pub(crate) fn for_tests(catalog: Catalog<Served>, log: Logger) -> Self {
+        use std::sync::LazyLock;
+        static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+            LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
+        Self(Arc::new(Shared {
+            roots: Vec::new(),
+            releases: PathBuf::new(),
+            catalog,
+            store: Store::in_memory(),
+            control: RUNTIME.handle().clone(),
+            turn: Mutex::new(()),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            unpackings: Semaphore::new(UNPACKINGS),
+            kept: 1,
+            log,
+        }))
+    }
+
+    /// Begins to receive an archive.
+    ///
+    /// # Errors
+    /// There is no root for it, too many others are being received, or the disk is full.
+    pub(crate) async fn receive(&self, kind: ArchiveKind) -> Result<Spool, DeployError> {
+        if self.0.roots.is_empty() {
+            return Err(DeployError::NoRoot);
+        }
+        let place = Arc::clone(&self.0.uploads).try_acquire_owned();
+        let place = place.map_err(|_| DeployError::Busy)?;
+        Spool::begin(&self.0.releases, kind, place, &self.0.control).await
+    }
+
+    /// Unpacks an archive beside where it will probably go.
+    ///
+    /// # Errors
+    /// It is refused. Nothing is left of it.
+    pub(crate) async fn unpack(
+        &self,
+        spool: Spool,
+        progress: &Progress,
+    ) -> Result<Unpacked, DeployError> {
+        let spooled = spool.finish().await?;
+        let root = Arc::clone(self.0.roots.first().ok_or(DeployError::NoRoot)?);
+        let _place = self.0.unpackings.acquire().await;
+        let progress = progress.clone();
+        let fresh = on(&self.0.control, move || {
+            let (staged, package) = Staged::unpack(&root, &spooled.file, spooled.kind, &progress)?;
+            Ok(Fresh {
+                spooled,
+                staged,
+                package,
+            })
+        });
+        Ok(Unpacked(OffThread::new(fresh.await?, &self.0.control)))
+    }
+
+    /// Puts what was unpacked in its place, as a new release. When this returns, it is on
+    /// the disk and the next request is served by it. It goes on if nobody waits for it.
+    ///
+    /// # Errors
+    /// It could not serve, or may not take this place. All is as before.
+    pub(crate) async fn install(
+        &self,
+        permit: &Permit,
+        mut unpacked: Unpacked,
+        message: Option<Box<str>>,
+        progress: &Progress,
+    ) -> Result<Release, DeployError> {
+        let package = unpacked.package().ok_or(DeployError::Internal)?;
+        permit.covers(Permission::WorkersInstall, &package.name)?;
+        let fresh = unpacked.0.take()?;
+        let by = Arc::clone(permit.principal());
+        let (this, progress) = (self.clone(), progress.clone());
+        let work = async move { this.deploy(&by, fresh, message, &progress).await };
+        let done = self.0.control.spawn(work).await;
+        done.map_err(|_| DeployError::Internal)?
+    }
+
+    /// Removes again and again what killed processes have left behind, until `stop`.
+    pub(crate) async fn sweep(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(SWEEPS) => {}
+            }
+            let folders = self.0.roots.iter().map(|root| root.to_path_buf());
+            let folders: Vec<_> = folders.chain([self.0.releases.clone()]).collect();
+            let _ = on(&self.0.control, move || {
+                sweep(&folders, LEFTOVERS);
+                Ok(())
+            })
+            .await;
+        }
+    }
+}
+
+/// Removes leftovers of this age from the staging folders below `folders`. Blocks.
+fn sweep(folders: &[PathBuf], age: Duration) {
+    for folder in folders {
+        // What cannot be removed now is tried again the next time.
+        if let Ok(tree) = Tree::open(folder) {
+            let _ = Staging::sweep(&tree, age);
+        }
+    }
+}
+
+/// Makes the folder of releases, for nobody else to read: an archive may hold secrets.
+fn make_releases(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+fn new_release(
+    package: &Package,
+    history: &History,
+    by: &Principal,
+    message: Option<Box<str>>,
+    spooled: &Spooled,
+) -> NewRelease {
+    NewRelease {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        created_at: std::time::SystemTime::now(),
+        key: by.id.clone(),
+        key_name: by.name.clone(),
+        message,
+        sha256: spooled.sha256,
+        size: spooled.size,
+        kind: spooled.kind.extension().into(),
+        rollback_of: None,
+        beside: history.beside(&package.version),
+    }
+}

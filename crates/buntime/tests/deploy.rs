@@ -1,0 +1,14 @@
+//! Archives that become workers, releases and the way back, through the real program on
+//! the real Bun.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod deploy {
+    mod archives;
+    mod disks;
+    mod kills;
+    mod manifests;
+    mod releases;
+    mod support;
+    mod swaps;
+}

@@ -1,0 +1,304 @@
+//! What archives may hold, and how they may come.
+
+use buntime_testkit::archive::{Entry, Format, Kind, forge};
+use buntime_testkit::{Connection, TestServer};
+
+use super::support::{
+    KEY, app, archives, builder, call, deploy, failed, form, leftovers, send_form, site, tree,
+    upload, upload_entries,
+};
+
+/// A server with one site that was uploaded.
+fn server() -> TestServer {
+    let server = builder().start();
+    deploy(server.addr(), &site("shop", "1.0.0", "old"));
+    server
+}
+
+/// Asserts that a refused upload has left nothing, and the old version as it was.
+#[track_caller]
+fn nothing_happened(server: &TestServer) {
+    assert_eq!(leftovers(server.dir()), Vec::<String>::new());
+    assert_eq!(archives(server.dir()), 1);
+    let names: Vec<_> = tree(&server.dir().join("apps")).into_keys().collect();
+    let expected = [
+        ".buntime-staging/",
+        "shop/",
+        "shop/1.0.0/",
+        "shop/1.0.0/assets/",
+        "shop/1.0.0/assets/deep/",
+        "shop/1.0.0/assets/deep/file.txt",
+        "shop/1.0.0/index.html",
+        "shop/1.0.0/package.json",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(server.get("/shop/").text(), "old");
+}
+
+#[test]
+fn an_upload_of_either_format_is_served_by_the_next_request() {
+    let server = builder().start();
+    for (format, name) in [(Format::TarGz, "one"), (Format::Zip, "@acme/two")] {
+        let response = upload_entries(server.addr(), format, &app(name, "1.2.3", name));
+        assert_eq!(response.status, 200, "{}", response.text());
+        let worker = &response.json()["data"]["worker"];
+        assert_eq!(response.json()["success"], true);
+        assert_eq!(worker["name"], name);
+        assert_eq!(worker["version"], "1.2.3");
+        assert_eq!(worker["release"], 1);
+        assert!(worker["installedAt"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(server.get(&format!("/{name}/")).text(), name);
+        assert!(server.dir().join("apps").join(name).join("1.2.3").is_dir());
+    }
+    let bytes = forge(Format::TarGz, &app("three", "1.0.0", "three"));
+    assert_eq!(upload(server.addr(), "three.TAR.gz", &bytes).status, 200);
+    // No version is `latest`.
+    let entries = [
+        Entry::file("manifest.yaml", "name: four"),
+        Entry::file("index.html", "4"),
+    ];
+    deploy(server.addr(), &entries);
+    assert_eq!(server.get("/four@latest/").text(), "4");
+    assert_eq!(leftovers(server.dir()), Vec::<String>::new());
+}
+
+/// Rows Z1 to Z6, Z15, Z19 where the API says them; the unpacker's tests have them all.
+#[test]
+fn z1_to_z19_unsafe_archives_are_refused_and_leave_nothing() {
+    let server = server();
+    let long = "x".repeat(300);
+    for format in Format::ALL {
+        for bad in [
+            Entry::file("../../x", "x"),
+            Entry::file("/abs/x", "x"),
+            Entry::file("C:\\x", "x"),
+            Entry::file("a\\..\\..\\x", "x"),
+            Entry::symlink("link", "index.html"),
+            Entry::symlink("link", "/etc/passwd"),
+            Entry::special("pipe", Kind::Fifo),
+            Entry::special("device", Kind::CharDevice),
+            Entry::file(&long, "x"),
+            Entry::file("a/".repeat(100) + "x", "x"),
+            Entry::file("a\nb", "x"),
+            Entry::file(b"\xff\xfe", "x"),
+        ] {
+            let mut entries = site("shop", "1.0.0", "new");
+            entries.push(bad.clone());
+            let response = upload_entries(server.addr(), format, &entries);
+            assert_eq!(response.error_code(), "ARCHIVE_UNSAFE_ENTRY", "{bad:?}");
+            assert_eq!(response.status, 400);
+            nothing_happened(&server);
+        }
+        let mut twice = site("shop", "1.0.0", "new");
+        twice.push(Entry::file("INDEX.html", "x"));
+        let response = upload_entries(server.addr(), format, &twice);
+        failed(&response, 400, "ARCHIVE_DUPLICATE_ENTRY");
+        let mut npm = site("shop", "1.0.0", "new");
+        npm.push(Entry::symlink("node_modules/.bin/tool", "../tool/cli.js"));
+        let response = upload_entries(server.addr(), format, &npm);
+        failed(&response, 400, "ARCHIVE_UNSAFE_ENTRY");
+        assert!(response.text().contains("node_modules/.bin/tool"));
+        let mut own = site("shop", "1.0.0", "new");
+        own.push(Entry::file(".buntime-staging/x", "x"));
+        failed(
+            &upload_entries(server.addr(), format, &own),
+            400,
+            "RESERVED_NAME",
+        );
+        nothing_happened(&server);
+    }
+}
+
+#[test]
+fn z8_z9_archives_that_grow_too_large_are_refused() {
+    let server = server();
+    let mut bomb = site("shop", "1.0.0", "new");
+    bomb.push(Entry::zeros("zeros", 250 * 1024 * 1024));
+    let mut many = site("shop", "1.0.0", "new");
+    many.extend((0..21_000).map(|number| Entry::file(format!("many/{number}"), "")));
+    for entries in [bomb, many] {
+        let response = upload_entries(server.addr(), Format::TarGz, &entries);
+        failed(&response, 413, "ARCHIVE_TOO_LARGE");
+        nothing_happened(&server);
+    }
+}
+
+#[test]
+fn z13_what_is_no_archive_is_refused() {
+    let server = server();
+    let zip = forge(Format::Zip, &site("shop", "1.0.0", "new"));
+    let tgz = forge(Format::TarGz, &site("shop", "1.0.0", "new"));
+    for (name, bytes) in [
+        ("a.tgz", &b"garbage that is no archive"[..]),
+        ("a.tgz", b""),
+        ("a.zip", b""),
+        ("a.zip", b"PK\x03\x04"),
+        ("a.tgz", &zip),
+        ("a.zip", &tgz),
+    ] {
+        failed(&upload(server.addr(), name, bytes), 400, "INVALID_ARCHIVE");
+        nothing_happened(&server);
+    }
+}
+
+#[test]
+fn z14_what_is_no_upload_is_refused() {
+    let server = server();
+    let archive = forge(Format::TarGz, &site("shop", "1.0.0", "new"));
+    failed(
+        &upload(server.addr(), "a.rar", &archive),
+        400,
+        "INVALID_FILE_TYPE",
+    );
+    for parts in [
+        form(&[]),
+        form(&[("message", None, b"hello")]),
+        form(&[("other", Some("a.tgz"), &archive)]),
+        form(&[("file", None, b"no file name")]),
+    ] {
+        failed(
+            &send_form(KEY, server.addr(), &parts),
+            400,
+            "NO_FILE_PROVIDED",
+        );
+    }
+    let json = call(server.addr(), "POST", "/api/workers/upload", "{}");
+    failed(&json, 400, "INVALID_MULTIPART_FORM");
+    let mut cut = form(&[("file", Some("a.tgz"), &archive)]);
+    cut.truncate(cut.len() - 20);
+    failed(
+        &send_form(KEY, server.addr(), &cut),
+        400,
+        "INVALID_MULTIPART_FORM",
+    );
+    let two = form(&[
+        ("file", Some("a.tgz"), &archive),
+        ("file", Some("a.tgz"), &archive),
+    ]);
+    failed(
+        &send_form(KEY, server.addr(), &two),
+        400,
+        "INVALID_MULTIPART_FORM",
+    );
+    let long = form(&[
+        ("file", Some("a.tgz"), &archive),
+        ("message", None, &[b'x'; 1001]),
+    ]);
+    failed(
+        &send_form(KEY, server.addr(), &long),
+        400,
+        "INVALID_MULTIPART_FORM",
+    );
+    nothing_happened(&server);
+}
+
+#[test]
+fn z17_archives_that_break_off_are_refused() {
+    let server = server();
+    let mut entries = site("shop", "1.0.0", "new");
+    let mut noise = fastrand_bytes(8_000);
+    noise.extend_from_slice(b"end");
+    entries.push(Entry::file("noise", noise));
+    for format in Format::ALL {
+        let whole = forge(format, &entries);
+        assert!(whole.len() > 8_000);
+        for length in (1..whole.len()).step_by(1_000) {
+            let response = upload(server.addr(), format.file_name(), &whole[..length]);
+            failed(&response, 400, "INVALID_ARCHIVE");
+        }
+    }
+    nothing_happened(&server);
+}
+
+/// Bytes that no compression makes smaller.
+fn fastrand_bytes(length: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+#[test]
+fn z20_one_top_folder_of_any_name_is_taken_off() {
+    let server = builder().start();
+    for (name, top) in [("plain", ""), ("npm", "package/"), ("other", "my app-1.0/")] {
+        let entries = site(name, "1.0.0", name).into_iter().map(|entry| Entry {
+            name: [top.as_bytes(), &entry.name].concat(),
+            ..entry
+        });
+        let entries: Vec<_> = entries.collect();
+        for format in Format::ALL {
+            let response = upload_entries(server.addr(), format, &entries);
+            assert_eq!(response.status, 200, "{}", response.text());
+            let folder = server.dir().join("apps").join(name).join("1.0.0");
+            assert!(folder.join("package.json").is_file(), "{top:?}");
+            assert_eq!(server.get(&format!("/{name}/")).text(), name);
+        }
+    }
+    let climbing = [Entry::file("package/package/../x", "x")];
+    let response = upload_entries(server.addr(), Format::TarGz, &climbing);
+    failed(&response, 400, "ARCHIVE_UNSAFE_ENTRY");
+}
+
+#[test]
+fn archives_are_not_bound_by_the_largest_body_and_have_a_bound_of_their_own() {
+    let server = builder()
+        .env("BODY_SIZE_DEFAULT", "1kb")
+        .env("BODY_SIZE_MAX", "2kb")
+        .start();
+    let mut entries = site("shop", "1.0.0", "large");
+    entries.push(Entry::file("noise", fastrand_bytes(300_000)));
+    deploy(server.addr(), &entries);
+    // Announced, and found out on the way.
+    let mut client = Connection::open(server.addr());
+    let head = |framing: &str| {
+        format!(
+            "POST /api/workers/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\
+             Content-Type: multipart/form-data; boundary=boundary\r\n{framing}\r\n\r\n"
+        )
+    };
+    client.send(head("Content-Length: 110000000").as_bytes());
+    let response = client.response_to("POST");
+    failed(&response, 413, "ARCHIVE_TOO_LARGE");
+    let mut client = Connection::open(server.addr());
+    client.send(head("Transfer-Encoding: chunked").as_bytes());
+    let begin = "--boundary\r\nContent-Disposition: form-data; name=\"file\"; \
+                 filename=\"a.tgz\"\r\n\r\n";
+    client.send(format!("{:x}\r\n{begin}\r\n", begin.len()).as_bytes());
+    let mut chunk = format!("{:x}\r\n", 1 << 20).into_bytes();
+    chunk.extend(vec![0; 1 << 20]);
+    chunk.extend_from_slice(b"\r\n");
+    for _ in 0..102 {
+        if client.try_send(&chunk).is_err() {
+            break;
+        }
+    }
+    let response = client.response_to("POST");
+    failed(&response, 413, "ARCHIVE_TOO_LARGE");
+    assert_eq!(leftovers(server.dir()), Vec::<String>::new());
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_nothing() {
+    let server = server();
+    let archive = forge(Format::TarGz, &app("gone", "1.0.0", "gone"));
+    let body = form(&[("file", Some("a.tgz"), &archive)]);
+    let mut client = Connection::open(server.addr());
+    let head = format!(
+        "POST /api/workers/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\
+         Content-Type: multipart/form-data; boundary=boundary\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.send(head.as_bytes());
+    client.send(&body[..body.len() / 2]);
+    server.wait_until("the archive arrives", || {
+        !leftovers(server.dir()).is_empty()
+    });
+    drop(client);
+    server.wait_until("nothing is left", || leftovers(server.dir()).is_empty());
+    nothing_happened(&server);
+}
