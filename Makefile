@@ -6,7 +6,7 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build bun deps fmt lint doc test-rust test-bun bench soak deny deny-if-there fuzz check-packages test-api clean
+.PHONY: help run test build bun deps fmt lint doc test-rust test-bun test-kills bench soak deny deny-if-there fuzz check-packages test-api clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -49,6 +49,9 @@ test-bun: bun deps
 	worker/node_modules/.bin/tsc -p examples
 	cd worker && $(BUN) test
 	cd examples && $(BUN) test
+
+test-kills: bun ## kill the server a thousand times while it deploys (part of it is in make test)
+	BUNTIME_KILLS=1000 RUNTIME_BUN=$(BUN) cargo test -p buntime --test deploy --locked -- d1_
 
 bench: build deps ## compare with nginx and bare Bun, write bench/RESULTS.md (BENCH_QUICK=1 for a look)
 	@bench/run.sh bench

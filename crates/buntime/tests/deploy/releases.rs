@@ -222,3 +222,17 @@ fn what_is_no_rollback_is_refused() {
     failed(&back, 409, "RELEASE_NOT_KEPT");
     assert_eq!(server.get("/shop/").text(), "two");
 }
+
+#[test]
+fn a_removed_worker_is_back_by_a_rollback() {
+    let server = builder().start();
+    let address = server.addr();
+    deploy(address, &site("shop", "1.0.0", "one"));
+    let removed = call(address, "DELETE", "/api/workers/_/shop", "");
+    assert_eq!(removed.status, 200, "{}", removed.text());
+    assert_eq!(server.get("/shop/").status, 404);
+    assert_eq!(summary(address, "_/shop"), ["1:1.0.0"]);
+    roll_back(address, "_/shop", 1);
+    assert_eq!(server.get("/shop/").text(), "one");
+    assert_eq!(summary(address, "_/shop"), ["2:1.0.0*", "1:1.0.0"]);
+}

@@ -18,5 +18,10 @@ fn t37_a_server_whose_apps_cannot_be_read_is_alive_and_not_ready() {
     }
     fs::rename(&away, &apps).unwrap();
     server.wait_until("ready again", || ready().status == 200);
-    assert!(server.log().iter().any(|line| line.message() == "Not ready"));
+    assert!(
+        server
+            .log()
+            .iter()
+            .any(|line| line.message() == "Not ready")
+    );
 }
