@@ -8,6 +8,7 @@ mod gate {
     mod api;
     mod apps;
     mod hosts;
+    mod json;
     mod own;
     mod plugins;
     mod sessions;

@@ -209,3 +209,57 @@ fn the_operators_word_on_a_plugin_outlives_the_server_and_not_the_plugin() {
     assert_eq!(ask(&server, "POST", "/api/plugins/reload").status, 200);
     assert_eq!(enabled(&server), ["plain"]);
 }
+
+#[test]
+fn n11_n12_a_key_of_one_namespace_sees_and_reloads_no_more_than_that() {
+    let server = server();
+    let key = |namespace: &str| {
+        let body =
+            format!(r#"{{"name":"of {namespace}","role":"editor","namespaces":["{namespace}"]}}"#);
+        let headers = [
+            ("Host", "a"),
+            ("X-API-Key", KEY),
+            ("Content-Type", "application/json"),
+        ];
+        let made = server
+            .connect()
+            .request("POST", "/api/keys", &headers, body.as_bytes());
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["data"]["key"].as_str().unwrap().to_owned()
+    };
+    let (of_acme, of_other) = (key("@acme"), key("@other"));
+    let ask = |key: &str, method: &str, path: &str| {
+        let headers = [("Host", "a"), ("X-API-Key", key)];
+        server.connect().request(method, path, &headers, b"")
+    };
+    for (key, seen) in [(&of_acme, 1), (&of_other, 0)] {
+        for path in ["/api/plugins", "/api/plugins/loaded"] {
+            let list = ask(key, "GET", path).json();
+            assert_eq!(list.as_array().unwrap().len(), seen, "{path}");
+        }
+        let reload = ask(key, "POST", "/api/plugins/reload");
+        assert_eq!(
+            (reload.status, reload.error_code().as_str()),
+            (403, "NAMESPACE_DENIED")
+        );
+    }
+    for path in [
+        "/api/plugins/@acme%2fauth",
+        "/api/plugins/@acme%2fnothing",
+        "/api/plugins/plain",
+    ] {
+        for (method, path) in [
+            ("DELETE", path.to_owned()),
+            ("POST", format!("{path}/enable")),
+            ("POST", format!("{path}/disable")),
+        ] {
+            // Editors may not remove in other namespaces, nor learn what is there.
+            let denied = ask(&of_other, method, &path);
+            assert_eq!(denied.error_code(), "NAMESPACE_DENIED", "{method} {path}");
+        }
+    }
+    assert_eq!(
+        ask(&of_acme, "DELETE", "/api/plugins/@acme%2fauth").status,
+        200
+    );
+}

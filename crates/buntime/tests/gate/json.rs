@@ -1,0 +1,156 @@
+//! B: bodies of routes that take JSON, every one that the API's description names.
+
+use buntime_testkit::{Response, TestServer};
+use serde_json::Value;
+
+const KEY: &str = "0123456789abcdef-root";
+/// As large as a body of JSON may be (contract section 7).
+const JSON_MAX: usize = 1 << 20;
+
+fn server() -> TestServer {
+    TestServer::builder(env!("CARGO_BIN_EXE_buntime"))
+        .env("RUNTIME_ROOT_KEY", KEY)
+        .start()
+}
+
+/// Method and path of each route that takes JSON.
+fn routes(server: &TestServer) -> Vec<(String, String)> {
+    let description = server.get("/api/openapi.json").json();
+    let mut routes = Vec::new();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            if operation["requestBody"]["content"]["application/json"].is_object() {
+                let path = path.replace("{scope}", "_");
+                let path = path.split('/').map(|part| match part.strip_prefix('{') {
+                    Some(_) => "x",
+                    None => part,
+                });
+                let path = path.collect::<Vec<_>>().join("/");
+                routes.push((method.to_uppercase(), format!("/api{path}")));
+            }
+        }
+    }
+    assert!(routes.len() >= 8, "{routes:?}");
+    routes
+}
+
+fn ask(
+    server: &TestServer,
+    (method, path): &(String, String),
+    kind: &str,
+    body: &[u8],
+) -> Response {
+    let headers = [("Host", "localhost"), ("X-API-Key", KEY), ("Content-Type", kind)];
+    server.connect().request(method, path, &headers, body)
+}
+
+const JSON: &str = "application/json";
+
+#[test]
+fn b6_what_is_no_object_is_refused_on_every_route() {
+    let server = server();
+    for route in routes(&server) {
+        for body in [
+            "null", "[]", "{", "\"x\"", "1", "true", "[[]]", "{}{}", "{\"a\":}",
+        ] {
+            let response = ask(&server, &route, JSON, body.as_bytes());
+            assert_eq!(
+                response.status,
+                400,
+                "{route:?} {body}: {}",
+                response.text()
+            );
+            assert!(
+                ["INVALID_JSON", "VALIDATION_ERROR"].contains(&response.error_code().as_str()),
+                "{route:?} {body}: {}",
+                response.text()
+            );
+        }
+    }
+}
+
+#[test]
+fn b5_json_made_to_break_readers_is_refused_or_read() {
+    let server = server();
+    let deep = |open: &str, close: &str| {
+        let levels = 100_000;
+        format!(
+            "{{\"name\":{}{}}}",
+            open.repeat(levels),
+            close.repeat(levels)
+        )
+    };
+    let keys: Vec<String> = (0..80_000).map(|n| format!("\"k{n}\":1")).collect();
+    let bodies = [
+        deep("[", "]"),
+        deep("{\"a\":", "}"),
+        format!("{{{}}}", keys.join(",")),
+        "{\"name\":\"a\",\"name\":\"b\"}".to_owned(),
+        "{\"name\":\"\\ud800\"}".to_owned(),
+        "\u{feff}{\"name\":\"a\"}".to_owned(),
+        "{\"__proto__\":{\"role\":\"admin\"}}".to_owned(),
+        "{\"name\":1e999}".to_owned(),
+    ];
+    for route in routes(&server) {
+        for body in &bodies {
+            assert!(body.len() <= JSON_MAX);
+            let response = ask(&server, &route, JSON, body.as_bytes());
+            let shown = &body[..body.len().min(40)];
+            assert_eq!(
+                response.status,
+                400,
+                "{route:?} {shown}: {}",
+                response.text()
+            );
+        }
+        let large = ask(&server, &route, JSON, &vec![b' '; JSON_MAX + 1]);
+        assert_eq!(
+            (large.status, large.text().as_ref()),
+            (413, "Payload Too Large"),
+            "{route:?}"
+        );
+    }
+    assert_eq!(server.get("/health").status, 200);
+}
+
+/// A form of another site can send these without asking (threat T12).
+#[test]
+fn t12_content_types_of_forms_are_refused() {
+    let server = server();
+    for route in routes(&server) {
+        for kind in [
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "text/plain",
+            "text/plain; charset=application/json",
+            "application/jsonp",
+            "",
+        ] {
+            let response = ask(&server, &route, kind, b"{}");
+            assert_eq!(
+                response.status,
+                415,
+                "{route:?} {kind}: {}",
+                response.text()
+            );
+            assert_eq!(response.error_code(), "UNSUPPORTED_MEDIA_TYPE");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_names_the_field() {
+    let server = server();
+    for (body, field) in [
+        (r#"{"name":{},"role":"viewer"}"#, "name"),
+        (r#"{"name":"a","role":"viewer","colour":"red"}"#, "colour"),
+        (r#"{"role":"viewer"}"#, "name"),
+    ] {
+        let route = ("POST".to_owned(), "/api/keys".to_owned());
+        let response = ask(&server, &route, JSON, body.as_bytes());
+        assert_eq!(response.status, 400, "{body}");
+        let error: Value = response.json();
+        let message = error["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(field), "{message}");
+    }
+}
