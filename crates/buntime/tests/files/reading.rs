@@ -96,7 +96,7 @@ fn f7_and_f9_links_are_listed_and_followed_by_nothing() {
     symlink("../../..", unit.join("up")).unwrap();
     symlink("nowhere", unit.join("dangling")).unwrap();
     fs::write(unit.join("locked"), "locked").unwrap();
-    fs::set_permissions(unit.join("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(unit.join("locked"), fs::Permissions::from_mode(0o0)).unwrap();
     let before = roots(&server);
     assert_eq!(
         names(&server, ROOT, "apps/echo/1.0.0"),
