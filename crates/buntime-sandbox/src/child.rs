@@ -17,6 +17,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use crate::error::Step;
 use crate::layers;
 use crate::plan::Plan;
+use crate::root::Additions;
 
 /// Bytes of stack; a child needs a few hundred.
 const STACK: usize = 64 << 10;
@@ -49,6 +50,8 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
     pub(crate) control: BorrowedFd<'a>,
+    /// Of the server's process; the program does not get it.
+    pub(crate) server: BorrowedFd<'a>,
 }
 
 /// The stack of one child at a time.
@@ -70,6 +73,7 @@ impl Stack {
 struct Brief<'a> {
     plan: &'a Plan,
     numbers: [RawFd; 4],
+    server: BorrowedFd<'a>,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
     /// 0 unless a step failed.
@@ -93,27 +97,69 @@ pub(crate) fn start(
             descriptors.stderr.as_raw_fd(),
             descriptors.control.as_raw_fd(),
         ],
+        server: descriptors.server,
         argv: pointers(&plan.args),
         envp: pointers(&plan.env),
         step: AtomicU8::new(0),
         errno: AtomicI32::new(0),
     };
+    let argument: *const Brief<'_> = &raw const brief;
+    // SAFETY: `brief` and what it borrows live until the call returns, and `child`
+    // keeps to the rules at the top of this file.
+    let (pid, pidfd) = unsafe {
+        clone(
+            stack,
+            plan.confinement.namespaces,
+            child,
+            argument.cast_mut().cast(),
+        )
+    }?;
+    match Step::from_byte(brief.step.load(Ordering::Acquire)) {
+        None => Ok(Ok((pid, pidfd))),
+        Some(step) => {
+            reap(&pidfd);
+            let source = io::Error::from_raw_os_error(brief.errno.load(Ordering::Acquire));
+            Ok(Err(Failure { step, source }))
+        }
+    }
+}
+
+/// Waits for a child that ends by itself, now, and that nobody else knows of.
+fn reap(child: &OwnedFd) {
+    while matches!(
+        waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED),
+        Err(rustix::io::Errno::INTR)
+    ) {}
+}
+
+/// Starts a child in new `namespaces` that runs `function`; returns when it executes a
+/// program or ends.
+///
+/// # Safety
+/// `argument` must be what `function` wants until then, and `function` must keep to
+/// the rules at the top of this file.
+#[expect(unsafe_code, reason = "a child that shares memory is made by hand")]
+unsafe fn clone(
+    stack: &mut Stack,
+    namespaces: c_int,
+    function: extern "C" fn(*mut c_void) -> c_int,
+    argument: *mut c_void,
+) -> io::Result<(Pid, OwnedFd)> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let mut pidfd: c_int = -1;
-    let argument: *const Brief<'_> = &raw const brief;
     // A handler of the server's must not run in the child: it would act on the
     // server's memory.
     let mask = block_signals()?;
     // SAFETY: the stack is large enough, aligned, and nobody else's until the call
     // returns, which CLONE_VFORK delays until the child has executed its program or
-    // ended; `brief` and what it borrows live until then. `child` keeps to the rules
-    // at the top of this file. `pidfd` is where CLONE_PIDFD wants to write.
+    // ended; the rest is the caller's promise. `pidfd` is where CLONE_PIDFD wants to
+    // write.
     let pid = unsafe {
         libc::clone(
-            child,
+            function,
             stack.top(),
-            flags,
-            argument.cast_mut().cast(),
+            flags | namespaces,
+            argument,
             &raw mut pidfd,
         )
     };
@@ -121,19 +167,52 @@ pub(crate) fn start(
     restore_signals(&mask);
     let pid = Pid::from_raw(pid.max(0)).ok_or(cloned)?;
     // SAFETY: the kernel made this descriptor for us right above.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    match Step::from_byte(brief.step.load(Ordering::Acquire)) {
-        None => Ok(Ok((pid, pidfd))),
-        Some(step) => {
-            // It ends by itself, now; nobody else knows of it.
-            while matches!(
-                waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED),
-                Err(rustix::io::Errno::INTR)
-            ) {}
-            let source = io::Error::from_raw_os_error(brief.errno.load(Ordering::Acquire));
-            Ok(Err(Failure { step, source }))
-        }
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// What a child is given that shows `process` more files.
+struct Errand<'a> {
+    additions: &'a Additions,
+    process: BorrowedFd<'a>,
+    /// 0 if all went well.
+    errno: AtomicI32,
+}
+
+/// Shows a running process more files, by a child that enters its namespaces.
+#[expect(unsafe_code, reason = "a child that shares memory is made by hand")]
+pub(crate) fn attach(
+    stack: &mut Stack,
+    additions: &Additions,
+    process: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let errand = Errand {
+        additions,
+        process,
+        // Unless it says otherwise it was killed.
+        errno: AtomicI32::new(libc::EIO),
+    };
+    let argument: *const Errand<'_> = &raw const errand;
+    // SAFETY: `errand` lives until the call returns, and `on_errand` keeps to the rules.
+    let (_, child) = unsafe { clone(stack, 0, on_errand, argument.cast_mut().cast()) }?;
+    reap(&child);
+    match errand.errno.load(Ordering::Acquire) {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
+}
+
+/// What runs in such a child.
+#[expect(unsafe_code, reason = "the argument of a clone is untyped")]
+extern "C" fn on_errand(argument: *mut c_void) -> c_int {
+    // SAFETY: `attach` gives an `Errand` that outlives the child's use of it.
+    let errand = unsafe { &*argument.cast::<Errand<'_>>() };
+    let errno = match errand.additions.attach(errand.process) {
+        Ok(()) => 0,
+        Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+    };
+    errand.errno.store(errno, Ordering::Release);
+    // SAFETY: it ends the child without running anything of the server's.
+    unsafe { libc::_exit(0) }
 }
 
 /// The list that exec takes.
@@ -147,10 +226,16 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
 extern "C" fn child(argument: *mut c_void) -> c_int {
     // SAFETY: `start` gives a `Brief` that outlives the child's use of it.
     let brief = unsafe { &*argument.cast::<Brief<'_>>() };
-    let Err(failure) = layers::become_program(brief.plan, brief.numbers, || {
-        exec(brief);
-        io::Error::last_os_error()
-    });
+    let places = [
+        brief.plan.program.as_ptr().addr() as u64,
+        brief.argv.as_ptr().addr() as u64,
+        brief.envp.as_ptr().addr() as u64,
+    ];
+    let Err(failure) =
+        layers::become_program(brief.plan, brief.numbers, brief.server, places, || {
+            exec(brief);
+            io::Error::last_os_error()
+        });
     let errno = failure.source.raw_os_error().unwrap_or(libc::EIO);
     brief.errno.store(errno, Ordering::Release);
     brief.step.store(failure.step as u8, Ordering::Release);

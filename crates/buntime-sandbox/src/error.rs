@@ -28,10 +28,22 @@ pub enum Step {
     Directory = 9,
     /// Replacing itself with the program.
     Exec = 10,
+    /// Naming its user in a user namespace.
+    User = 11,
+    /// Putting a private root together.
+    Root = 12,
+    /// Mounting `/proc` in it.
+    Proc = 13,
+    /// Giving up capabilities.
+    Capabilities = 14,
+    /// Coming under Landlock's rules.
+    Landlock = 15,
+    /// Coming under the list of system calls.
+    Calls = 16,
 }
 
 impl Step {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 16] = [
         Self::DeathSignal,
         Self::Parent,
         Self::Session,
@@ -42,6 +54,12 @@ impl Step {
         Self::Nice,
         Self::Directory,
         Self::Exec,
+        Self::User,
+        Self::Root,
+        Self::Proc,
+        Self::Capabilities,
+        Self::Landlock,
+        Self::Calls,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -62,6 +80,12 @@ impl fmt::Display for Step {
             Self::Nice => "set the priority",
             Self::Directory => "enter the working directory",
             Self::Exec => "execute the program",
+            Self::User => "name its user in a user namespace",
+            Self::Root => "put its private root together",
+            Self::Proc => "mount /proc",
+            Self::Capabilities => "give up capabilities",
+            Self::Landlock => "come under Landlock's rules",
+            Self::Calls => "come under the list of system calls",
         })
     }
 }
@@ -79,7 +103,16 @@ pub enum SpawnError {
         /// What is wrong with the launch.
         reason: &'static str,
     },
-    /// The system has no process to give.
+    /// What confines the process cannot be made ready.
+    #[error("cannot prepare what confines {program}")]
+    Policy {
+        /// The program that was to run.
+        program: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The system has no process to give, or none with namespaces.
     #[error("cannot start a process for {program}")]
     Start {
         /// The program that was to run.
@@ -99,6 +132,18 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
+    /// The launcher's thread is gone.
+    #[error("the launcher has stopped")]
+    Stopped,
+}
+
+/// Why [`Launcher::attach`](crate::Launcher::attach) failed. The process may see some of
+/// what it was to see; it should end.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The process is gone, what it was to see is not there, or the system refused.
+    #[error("cannot show a running process more files: {0}")]
+    System(#[from] io::Error),
     /// The launcher's thread is gone.
     #[error("the launcher has stopped")]
     Stopped,

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::policy::Policy;
+
 /// Resource limits of a process, soft and hard alike. A limit above the
 /// server's own hard limit is lowered to it. Core dumps are always off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,4 +47,6 @@ pub struct Launch {
     pub limits: ProcessLimits,
     /// Added politeness, 0 to 19. It cannot be negative without privileges.
     pub nice: i32,
+    /// What confines it beyond all this.
+    pub policy: Option<Policy>,
 }

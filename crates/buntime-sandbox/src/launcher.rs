@@ -4,17 +4,21 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::child::{self, Descriptors, Failure, Stack};
-use crate::error::{SpawnError, Step};
+use crate::error::{AttachError, SpawnError, Step};
 use crate::launch::Launch;
-use crate::plan::Plan;
+use crate::plan::{Confinement, Plan};
+use crate::policy::Attachment;
 use crate::process::{Leader, Process};
+use crate::root::Additions;
 
 /// Launches that wait for the thread at once; more wait before the queue.
 const QUEUE: usize = 64;
@@ -33,15 +37,18 @@ impl Launcher {
     /// Starts the spawning thread.
     ///
     /// # Errors
-    /// If the system has no thread left to give, or no `/dev/null`.
+    /// If the system has no thread or descriptor left to give, or no `/dev/null`.
     pub fn start() -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let worker = Arc::clone(&desk);
-        let null = File::open("/dev/null")?;
+        let around = Around {
+            null: File::open("/dev/null")?,
+            server: pidfd_open(getpid(), PidfdFlags::empty())?,
+        };
         std::thread::Builder::new()
             .name("launcher".into())
             .stack_size(256 << 10)
-            .spawn(move || worker.run(&null))?;
+            .spawn(move || worker.run(&around))?;
         Ok(Self {
             handle: Arc::new(Handle {
                 desk,
@@ -55,11 +62,21 @@ impl Launcher {
     ///
     /// # Errors
     /// See [`SpawnError`].
-    pub async fn spawn(&self, launch: Launch) -> Result<Process, SpawnError> {
-        let plan = Plan::of(&launch, std::process::id()).map_err(|reason| SpawnError::Invalid {
+    pub async fn spawn(&self, mut launch: Launch) -> Result<Process, SpawnError> {
+        if launch.policy.is_some() {
+            launch.program = straight(&launch.program);
+        }
+        let mut plan = Plan::of(&launch).map_err(|reason| SpawnError::Invalid {
             program: launch.program.clone(),
             reason,
         })?;
+        if let Some(policy) = &launch.policy {
+            let made = Confinement::of(policy, &launch.program);
+            plan.confinement = made.map_err(|source| SpawnError::Policy {
+                program: launch.program.clone(),
+                source,
+            })?;
+        }
         let Launch {
             program,
             cwd,
@@ -69,8 +86,8 @@ impl Launcher {
         let place = self.handle.places.acquire().await;
         let _place = place.map_err(|_| SpawnError::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        self.handle.desk.submit(Job {
-            plan,
+        self.handle.desk.submit(Job::Start {
+            plan: Box::new(plan),
             control,
             keep_alive: Arc::clone(&self.handle),
             reply,
@@ -89,15 +106,66 @@ impl Launcher {
             Err(source) => Err(SpawnError::Start { program, source }),
         }
     }
+
+    /// Shows a process that runs in a private root more files, at the paths that they
+    /// have outside. To be done before the process runs what is not trusted.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub async fn attach(
+        &self,
+        process: &Process,
+        attachments: &[Attachment],
+    ) -> Result<(), AttachError> {
+        let additions = Additions::of(attachments)?;
+        let process = process.pidfd()?;
+        let place = self.handle.places.acquire().await;
+        let _place = place.map_err(|_| AttachError::Stopped)?;
+        let (reply, answer) = oneshot::channel();
+        self.handle.desk.submit(Job::Attach {
+            additions,
+            process,
+            reply,
+        });
+        Ok(answer.await.map_err(|_| AttachError::Stopped)??)
+    }
+}
+
+/// The same file by a path without `..`, which a private root could not follow.
+fn straight(program: &Path) -> PathBuf {
+    let parent = program
+        .parent()
+        .and_then(|parent| parent.canonicalize().ok());
+    match (parent, program.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => program.to_owned(),
+    }
 }
 
 type Started = io::Result<Result<Process, Failure>>;
 
-struct Job {
-    plan: Plan,
-    control: OwnedFd,
-    keep_alive: Arc<Handle>,
-    reply: oneshot::Sender<Started>,
+enum Job {
+    Start {
+        plan: Box<Plan>,
+        control: OwnedFd,
+        keep_alive: Arc<Handle>,
+        reply: oneshot::Sender<Started>,
+    },
+    Attach {
+        additions: Additions,
+        process: OwnedFd,
+        reply: oneshot::Sender<io::Result<()>>,
+    },
+}
+
+impl Job {
+    /// Whether nobody wants its outcome any more.
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::Start { reply, .. } => reply.is_closed(),
+            Self::Attach { reply, .. } => reply.is_closed(),
+        }
+    }
 }
 
 /// Keeps the thread alive: held by every launcher and every process.
@@ -120,6 +188,14 @@ impl Drop for Handle {
         self.desk.lock().closed = true;
         self.desk.bell.notify_one();
     }
+}
+
+/// What every child needs.
+#[derive(Debug)]
+struct Around {
+    null: File,
+    /// This process.
+    server: OwnedFd,
 }
 
 /// Where the thread finds its work.
@@ -158,15 +234,32 @@ impl Desk {
         self.bell.notify_one();
     }
 
-    fn run(&self, null: &File) {
+    fn run(&self, around: &Around) {
         let mut stack = Stack::new();
         while let Some(job) = self.next_job() {
-            if job.reply.is_closed() {
+            if job.is_given_up() {
                 continue;
             }
-            // An answer that nobody takes is dropped, and its process with it.
-            let started = start(&mut stack, null, &job.plan, &job.control, job.keep_alive);
-            let _ = job.reply.send(started);
+            match job {
+                Job::Start {
+                    plan,
+                    control,
+                    keep_alive,
+                    reply,
+                } => {
+                    // An answer that nobody takes is dropped, and its process with it.
+                    let started = start(&mut stack, around, &plan, &control, keep_alive);
+                    let _ = reply.send(started);
+                }
+                Job::Attach {
+                    additions,
+                    process,
+                    reply,
+                } => {
+                    let done = child::attach(&mut stack, &additions, process.as_fd());
+                    let _ = reply.send(done);
+                }
+            }
         }
     }
 
@@ -196,7 +289,7 @@ impl Desk {
 /// Starts one process.
 fn start(
     stack: &mut Stack,
-    null: &File,
+    around: &Around,
     plan: &Plan,
     control: &OwnedFd,
     handle: Arc<Handle>,
@@ -204,10 +297,11 @@ fn start(
     let (stdout, out) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, err) = pipe_with(PipeFlags::CLOEXEC)?;
     let descriptors = Descriptors {
-        stdin: null.as_fd(),
+        stdin: around.null.as_fd(),
         stdout: out.as_fd(),
         stderr: err.as_fd(),
         control: control.as_fd(),
+        server: around.server.as_fd(),
     };
     let started = child::start(stack, plan, &descriptors)?;
     Ok(started.map(|(pid, pidfd)| Process::new(Leader::new(pid, pidfd), stdout, stderr, handle)))

@@ -1,14 +1,15 @@
 //! What a child does to itself before it becomes the program.
 //!
-//! This is the base layer. The stronger ones (Landlock, seccomp, namespaces)
-//! belong at the end of [`confine`], after the steps which need rights that
-//! they take away and before exec. The rules of `child` hold here: system calls
-//! only. Namespaces of users are asked for with the clone itself.
+//! The order matters: the private root comes first, while what it is made of can be
+//! seen, and the list of system calls last, for it takes away what the others need.
+//! Namespaces are asked for with the clone itself. The rules of `child` hold here:
+//! system calls only.
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
@@ -16,38 +17,67 @@ use crate::child::{At, Failure};
 use crate::error::Step;
 use crate::launch::ProcessLimits;
 use crate::plan::Plan;
+use crate::seccomp::Moment;
+use crate::system;
 
 /// The first number beyond the descriptors that the program gets.
 const FREE: RawFd = 4;
 
 /// Confines this process and executes the program, by `exec`, which returns only
-/// an error. `descriptors` become 0 to 3.
+/// an error. `descriptors` become 0 to 3; `server` is a descriptor of the server's
+/// process, and `places` is where exec finds program, arguments and environment.
 pub(crate) fn become_program(
     plan: &Plan,
     descriptors: [RawFd; 4],
+    server: BorrowedFd<'_>,
+    places: [u64; 3],
     exec: impl FnOnce() -> io::Error,
 ) -> Result<Infallible, Failure> {
     // SIGKILL when the thread that spawned us ends.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::DeathSignal)?;
-    check_parent(plan.parent)?;
+    check_server(server).at(Step::Parent)?;
+    let confinement = &plan.confinement;
+    rustix::process::setsid().at(Step::Session)?;
+    rustix::thread::set_no_new_privs(true).at(Step::Privileges)?;
+    if let Some(root) = &confinement.root {
+        // Another host's name tells nothing.
+        rustix::system::sethostname(b"worker").at(Step::Root)?;
+        root.enter()
+            .map_err(|(step, source)| Failure { step, source })?;
+    }
     confine(plan, descriptors)?;
+    if confinement.is_there {
+        system::drop_capabilities().at(Step::Capabilities)?;
+    }
+    if let Some(rules) = &confinement.rules {
+        rules.enforce().at(Step::Landlock)?;
+    }
+    if let Some(filter) = confinement.filter {
+        let moment = Moment {
+            pid: rustix::process::getpid()
+                .as_raw_nonzero()
+                .get()
+                .cast_unsigned(),
+            exec: places,
+        };
+        filter.enforce(moment).at(Step::Calls)?;
+    }
     Err(exec()).at(Step::Exec)
 }
 
-/// The server may have died before the death signal was asked for; then we have
-/// another parent by now and no signal will come.
-fn check_parent(expected: u32) -> Result<(), Failure> {
-    let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-    if u32::try_from(parent).is_ok_and(|parent| parent == expected) {
-        return Ok(());
+/// The server may have died before the death signal was asked for, and then no
+/// signal will come. A process of another namespace cannot see its parent's number,
+/// but a descriptor of a process can be read once that has ended.
+fn check_server(server: BorrowedFd<'_>) -> io::Result<()> {
+    let mut look = [PollFd::from_borrowed_fd(server, PollFlags::IN)];
+    match rustix::event::poll(&mut look, Some(&Timespec::default()))? {
+        0 => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
     }
-    Err(io::Error::from_raw_os_error(libc::ESRCH)).at(Step::Parent)
 }
 
 /// Gives up everything that the program shall not have.
 fn confine(plan: &Plan, descriptors: [RawFd; 4]) -> Result<(), Failure> {
-    rustix::process::setsid().at(Step::Session)?;
-    rustix::thread::set_no_new_privs(true).at(Step::Privileges)?;
     place_descriptors(descriptors).at(Step::Descriptors)?;
     reset_signals().at(Step::Signals)?;
     set_limits(&plan.limits).at(Step::Limits)?;

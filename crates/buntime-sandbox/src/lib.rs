@@ -1,17 +1,27 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod calls;
 mod child;
 mod environment;
 mod error;
+mod landlock;
 mod launch;
 mod launcher;
 mod layers;
 mod plan;
+mod policy;
+mod probe;
 mod process;
+mod root;
+mod seccomp;
+mod system;
+mod view;
 
 pub use environment::erase_variable;
-pub use error::{SpawnError, Step};
+pub use error::{AttachError, SpawnError, Step};
 pub use launch::{Launch, ProcessLimits};
 pub use launcher::Launcher;
+pub use policy::{Attachment, Landlock, Layers, Net, Policy, ProcMount};
+pub use probe::{Shortfall, Strength, probe};
 pub use process::{Exit, Process};

@@ -1,19 +1,25 @@
 //! A launch in the form that the kernel takes.
 
 use std::ffi::{CString, OsStr};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::LazyLock;
 
+use crate::landlock::Rules;
 use crate::launch::{Launch, ProcessLimits};
+use crate::policy::Policy;
+use crate::root::{Root, namespaces};
+use crate::seccomp::Filter;
+use crate::view;
 
 /// Most bytes of one launch. The kernel takes less for arguments and environment
 /// together.
 const LARGEST: usize = 4 << 20;
 
 /// What a child does to become the program. All of it exists before the child.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Plan {
-    /// The server, which must still be there.
-    pub(crate) parent: u32,
     pub(crate) limits: ProcessLimits,
     pub(crate) nice: i32,
     pub(crate) cwd: CString,
@@ -22,11 +28,56 @@ pub(crate) struct Plan {
     pub(crate) args: Vec<CString>,
     /// `NAME=value`.
     pub(crate) env: Vec<CString>,
+    pub(crate) confinement: Confinement,
+}
+
+/// The stronger layers; nothing by default.
+#[derive(Debug, Default)]
+pub(crate) struct Confinement {
+    /// Whether there is any: then capabilities go too.
+    pub(crate) is_there: bool,
+    /// Namespaces for the clone.
+    pub(crate) namespaces: libc::c_int,
+    pub(crate) root: Option<Root>,
+    pub(crate) rules: Option<Rules>,
+    pub(crate) filter: Option<&'static Filter>,
+}
+
+impl Confinement {
+    /// Makes all ready that `policy` wants for `program`.
+    ///
+    /// # Errors
+    /// A path that cannot be told to the system, or a program that cannot be read.
+    pub(crate) fn of(policy: &Policy, program: &Path) -> io::Result<Self> {
+        static FILTER: LazyLock<Filter> = LazyLock::new(Filter::new);
+        let layers = policy.layers;
+        let root = layers
+            .namespaces
+            .map(|proc| Root::of(policy, proc, program))
+            .transpose()?;
+        let rules = match layers.landlock {
+            Some(version) => {
+                let mut programs = vec![view::c_string(program)?];
+                if let Some(interpreter) = view::interpreter(program)? {
+                    programs.push(view::c_string(&interpreter)?);
+                }
+                Some(Rules::of(policy, version, &programs)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            is_there: root.is_some() || rules.is_some() || layers.calls,
+            namespaces: root.as_ref().map_or(0, |_| namespaces(policy.net)),
+            root,
+            rules,
+            filter: layers.calls.then(|| &*FILTER),
+        })
+    }
 }
 
 impl Plan {
-    /// The plan of `launch` for a child of process `parent`, or why there is none.
-    pub(crate) fn of(launch: &Launch, parent: u32) -> Result<Self, &'static str> {
+    /// The plan of `launch` without what confines it, or why there is none.
+    pub(crate) fn of(launch: &Launch) -> Result<Self, &'static str> {
         if !launch.program.is_absolute() {
             return Err("the program's path is not absolute");
         }
@@ -51,13 +102,13 @@ impl Plan {
             env.push(text(&[name, OsStr::new("="), value])?);
         }
         Ok(Self {
-            parent,
             limits: launch.limits,
             nice: launch.nice,
             cwd,
             program,
             args,
             env,
+            confinement: Confinement::default(),
         })
     }
 }
@@ -76,13 +127,14 @@ mod tests {
             control: std::fs::File::open("/dev/null").unwrap().into(),
             limits: ProcessLimits::default(),
             nice: 3,
+            policy: None,
         }
     }
 
     #[test]
     fn a_plan_holds_what_was_asked_for() {
-        let plan = Plan::of(&launch(), 42).unwrap();
-        assert_eq!((plan.parent, plan.nice), (42, 3));
+        let plan = Plan::of(&launch()).unwrap();
+        assert_eq!(plan.nice, 3);
         assert_eq!(plan.limits, launch().limits);
         assert_eq!(
             plan.args,
@@ -100,7 +152,7 @@ mod tests {
         let refused = |change: fn(&mut Launch)| {
             let mut launch = launch();
             change(&mut launch);
-            Plan::of(&launch, 42).is_err()
+            Plan::of(&launch).is_err()
         };
         assert!(refused(|l| l.program = "bin/echo".into()));
         assert!(refused(|l| l.args.push("a\0b".into())));

@@ -1,5 +1,6 @@
 //! A process that was started, until it is reaped.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +110,12 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// A descriptor of its own for the process.
+    pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        self.leader.as_ref().ok_or_else(gone)?.pidfd.try_clone()
     }
 
     /// Kills the process and its whole group, at once. Does nothing once it is

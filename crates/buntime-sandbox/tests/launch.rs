@@ -29,6 +29,7 @@ fn launch(program: &str, args: &[&str]) -> (Launch, UnixStream) {
         control: theirs.into(),
         limits: ProcessLimits::default(),
         nice: 0,
+        policy: None,
     };
     (launch, ours)
 }

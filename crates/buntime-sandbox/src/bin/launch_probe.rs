@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 control: control.into(),
                 limits: ProcessLimits::default(),
                 nice: 0,
+                policy: None,
             })
             .await?;
         writeln!(std::io::stdout(), "{}", process.pid())?;

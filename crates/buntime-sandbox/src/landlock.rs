@@ -1,0 +1,126 @@
+//! Landlock: which files, which TCP, whose signals.
+//!
+//! A kernel that knows less than is asked for is asked for less. What is enforced
+//! is then what [`Rules::of`] says, no more.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::io;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::policy::{Landlock, Net, Policy};
+use crate::system::{self, RulesetAttr};
+use crate::view::{self, c_string};
+
+const EXECUTE: u64 = 1;
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const MAKE_CHAR: u64 = 1 << 6;
+const MAKE_BLOCK: u64 = 1 << 11;
+const TRUNCATE: u64 = 1 << 14;
+
+/// What may be done with files in a folder that may be written: all but to execute them
+/// and to make devices.
+const NEVER_IN_OWN: u64 = EXECUTE | MAKE_CHAR | MAKE_BLOCK;
+/// What applies to files that are no folders.
+const OF_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE;
+
+const BIND_TCP: u64 = 1;
+const CONNECT_TCP: u64 = 1 << 1;
+
+const ABSTRACT_UNIX_SOCKET: u64 = 1;
+const SIGNAL: u64 = 1 << 1;
+
+/// Rights on files that each version of the interface knows.
+fn file_rights(version: Landlock) -> u64 {
+    match version.0 {
+        0 => 0,
+        1 => (1 << 13) - 1,
+        2 => (1 << 14) - 1,
+        3 | 4 => (1 << 15) - 1,
+        _ => (1 << 16) - 1,
+    }
+}
+
+/// What is to be enforced, made before the child.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    attr: RulesetAttr,
+    size: usize,
+    /// Each path, which may be missing, and what is allowed beneath it.
+    paths: Vec<(CString, u64)>,
+}
+
+impl Rules {
+    /// The rules of `policy` for a process that executes one of `programs`.
+    pub(crate) fn of(policy: &Policy, version: Landlock, programs: &[CString]) -> io::Result<Self> {
+        let all = file_rights(version);
+        let handles_net = version >= Landlock(4);
+        let attr = RulesetAttr {
+            fs: all,
+            net: match policy.net {
+                _ if !handles_net => 0,
+                Net::Host => BIND_TCP,
+                Net::Private => BIND_TCP | CONNECT_TCP,
+            },
+            scoped: if version >= Landlock(6) {
+                ABSTRACT_UNIX_SOCKET | SIGNAL
+            } else {
+                0
+            },
+        };
+        let size = match version.0 {
+            0..4 => 8,
+            4 | 5 => 16,
+            _ => 24,
+        };
+        let mut paths = Vec::new();
+        let mut allow = |path: &std::path::Path, access: u64| -> io::Result<()> {
+            let is_folder = path.is_dir();
+            let access = if is_folder { access } else { access & OF_FILES };
+            paths.push((c_string(path)?, access & all));
+            Ok(())
+        };
+        let read = READ_FILE | READ_DIR;
+        if policy.layers.namespaces.is_some() {
+            // Nothing is there that may not be read, now or later.
+            allow("/".as_ref(), read)?;
+        } else {
+            let own = view::own_process();
+            let files = view::library_folders()
+                .chain(view::COMMON_FILES.map(Into::into))
+                .chain(own)
+                .chain(policy.read.iter().cloned());
+            for path in files.collect::<BTreeSet<_>>() {
+                allow(&path, read)?;
+            }
+        }
+        for path in policy.write.iter().chain(&policy.write_later) {
+            paths.push((c_string(path)?, all & !NEVER_IN_OWN));
+        }
+        for device in view::DEVICES {
+            paths.push((c_string(device.as_ref())?, (READ_FILE | WRITE_FILE) & all));
+        }
+        for program in programs {
+            paths.push((program.clone(), (READ_FILE | EXECUTE) & all));
+        }
+        Ok(Self { attr, size, paths })
+    }
+
+    /// Puts this process under the rules. Only system calls.
+    pub(crate) fn enforce(&self) -> io::Result<()> {
+        let ruleset = system::landlock_ruleset(&self.attr, self.size)?;
+        for (path, access) in &self.paths {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            match rustix::fs::openat(CWD, path.as_c_str(), flags, Mode::empty()) {
+                Ok(place) => system::landlock_allow(&ruleset, place, *access)?,
+                // What is not there needs no rule, and what cannot be reached none either.
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        system::landlock_enforce(ruleset)
+    }
+}

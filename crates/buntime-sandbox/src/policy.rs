@@ -1,0 +1,80 @@
+//! What a process may do, as data.
+
+use std::path::PathBuf;
+
+/// The layers that confine a process. Which of them a machine has, only trying
+/// tells: [`probe`](crate::probe).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers {
+    /// Rights on files, TCP and signals, in the version that the kernel has.
+    pub landlock: Option<Landlock>,
+    /// The list of system calls.
+    pub calls: bool,
+    /// User, mount, process, IPC and host name namespaces.
+    pub namespaces: Option<ProcMount>,
+}
+
+impl Layers {
+    /// Nothing beyond what every process gets.
+    pub const NONE: Self = Self {
+        landlock: None,
+        calls: false,
+        namespaces: None,
+    };
+}
+
+/// A version of Landlock's interface, at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Landlock(pub u32);
+
+/// Where `/proc` comes from in a private root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcMount {
+    /// Mounted anew: it shows the process to itself and nothing else.
+    Own,
+    /// The host's, because a new one is refused, as in many containers. Names of
+    /// other processes can be seen unless Landlock is there.
+    Host,
+}
+
+/// Which network a process is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Net {
+    /// The host's, to which TCP connections may be made.
+    #[default]
+    Host,
+    /// One of its own in which there is nothing. Without namespaces, and with
+    /// Landlock 4, the host's, to which no TCP connection may be made.
+    Private,
+}
+
+/// What confines a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// With which means.
+    pub layers: Layers,
+    /// The network.
+    pub net: Net,
+    /// Files and folders that may be read, absolute. The program, the system's
+    /// libraries and a few files that every program wants need not be named. What
+    /// is not there is left out.
+    pub read: Vec<PathBuf>,
+    /// Folders that may be written, absolute, among them the working directory.
+    pub write: Vec<PathBuf>,
+    /// Empty folders in which [`Launcher::attach`](crate::Launcher::attach) may
+    /// later show others that may be written.
+    pub write_later: Vec<PathBuf>,
+    /// An empty folder on which the private root is put together, absolute. Nothing
+    /// is written into it.
+    pub stage: PathBuf,
+}
+
+/// A folder or file that a running process gets to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Where it is, and where it will be seen: absolute.
+    pub path: PathBuf,
+    /// Whether it may be written, for which it must lie in one of
+    /// [`Policy::write_later`].
+    pub writable: bool,
+}

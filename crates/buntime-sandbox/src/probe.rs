@@ -1,0 +1,191 @@
+//! Which layers this machine gives: found out by starting the program under them.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::launch::{Launch, ProcessLimits};
+use crate::launcher::Launcher;
+use crate::policy::{Landlock, Layers, Net, Policy, ProcMount};
+use crate::process::Exit;
+use crate::system;
+
+/// Longest that a program may take to say its word.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The version of Landlock that has all that is used: files, TCP, scopes.
+const WHOLE: Landlock = Landlock(6);
+
+/// What a machine gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strength {
+    /// The strongest layers under which the program ran.
+    pub layers: Layers,
+    /// What is missing of the full set; empty if nothing is.
+    pub missing: Vec<Shortfall>,
+}
+
+/// Something that a machine does not give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortfall {
+    /// What is missing.
+    pub what: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.what, self.why)
+    }
+}
+
+impl fmt::Display for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names = Vec::new();
+        if let Some(Landlock(version)) = self.landlock {
+            names.push(format!("landlock {version}"));
+        }
+        if self.calls {
+            names.push("seccomp".to_owned());
+        }
+        match self.namespaces {
+            Some(ProcMount::Own) => names.push("namespaces".to_owned()),
+            Some(ProcMount::Host) => names.push("namespaces with the host's /proc".to_owned()),
+            None => {}
+        }
+        if names.is_empty() {
+            return f.write_str("none");
+        }
+        f.write_str(&names.join(", "))
+    }
+}
+
+/// Finds out which layers this machine gives, by starting `bun` under them, the strongest
+/// first. `folder` must be an empty folder that nobody else writes to.
+///
+/// The answer is what was tried, not what the kernel's version promises.
+pub async fn probe(launcher: &Launcher, bun: &Path, folder: &Path) -> Strength {
+    let (stage, home) = (folder.join("stage"), folder.join("home"));
+    for path in [&stage, &home] {
+        // If it is not there, nothing will run, and the reason be told.
+        let _ = std::fs::create_dir(path);
+    }
+    let version = system::landlock_version();
+    let landlock = (version > 0).then_some(Landlock(version));
+    let namespaces = [Some(ProcMount::Own), Some(ProcMount::Host), None];
+    let mut refusals: Vec<(Layers, String)> = Vec::new();
+    for calls in [true, false] {
+        for namespaces in namespaces {
+            for landlock in [landlock, None] {
+                let layers = Layers {
+                    landlock,
+                    calls,
+                    namespaces,
+                };
+                if refusals.iter().any(|(tried, _)| *tried == layers) {
+                    continue;
+                }
+                match attempt(launcher, bun, (&stage, &home), layers).await {
+                    Ok(()) => return judge(layers, &refusals),
+                    Err(why) => refusals.push((layers, why)),
+                }
+            }
+        }
+    }
+    judge(Layers::NONE, &refusals)
+}
+
+async fn attempt(
+    launcher: &Launcher,
+    bun: &Path,
+    (stage, home): (&Path, &Path),
+    layers: Layers,
+) -> Result<(), String> {
+    if layers == Layers::NONE {
+        return Ok(());
+    }
+    let control = File::open("/dev/null").map_err(|error| error.to_string())?;
+    let launch = Launch {
+        program: bun.to_owned(),
+        args: ["--config=/dev/null", "--no-install", "--print", "6*7"]
+            .map(Into::into)
+            .into(),
+        env: vec![
+            ("HOME".into(), home.into()),
+            ("DO_NOT_TRACK".into(), "1".into()),
+        ],
+        cwd: home.to_owned(),
+        control: OwnedFd::from(control),
+        limits: ProcessLimits::default(),
+        nice: 0,
+        policy: Some(Policy {
+            layers,
+            net: Net::Host,
+            read: Vec::new(),
+            write: vec![home.to_owned()],
+            write_later: Vec::new(),
+            stage: stage.to_owned(),
+        }),
+    };
+    let mut process = launcher.spawn(launch).await.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
+    })?;
+    let word = process.stdout.take();
+    let said = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        let read = word.map(|pipe| File::from(pipe).take(100).read_to_string(&mut text));
+        read.map(|_| text)
+    });
+    let exit = tokio::time::timeout(LIMIT, process.wait()).await;
+    drop(process);
+    let exit = exit.map_err(|_| "Bun did not answer in time".to_owned())?;
+    let said = said.await.ok().flatten().unwrap_or_default();
+    if exit == Exit::Code(0) && said.trim() == "42" {
+        return Ok(());
+    }
+    Err(format!("Bun did not run: {exit:?}"))
+}
+
+/// What is missing, and the first reason that was found for it.
+fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
+    let why = |lacks: &dyn Fn(&Layers) -> bool| {
+        let found = refusals.iter().find(|(tried, _)| lacks(tried));
+        found.map_or_else(String::new, |(_, why)| why.clone())
+    };
+    let mut missing = Vec::new();
+    let mut lacks = |what, why| missing.push(Shortfall { what, why });
+    match layers.landlock {
+        None => {
+            let none = system::landlock_version() == 0;
+            lacks(
+                "Landlock",
+                if none {
+                    "this kernel has none, or it is turned off".to_owned()
+                } else {
+                    why(&|tried| tried.landlock.is_some())
+                },
+            );
+        }
+        Some(found) if found < WHOLE => lacks(
+            "the whole of Landlock",
+            format!("version {} of {} is here", found.0, WHOLE.0),
+        ),
+        Some(_) => {}
+    }
+    if !layers.calls {
+        lacks("seccomp", why(&|tried| tried.calls));
+    }
+    match layers.namespaces {
+        None => lacks("namespaces", why(&|tried| tried.namespaces.is_some())),
+        Some(ProcMount::Host) => lacks(
+            "a /proc of its own",
+            why(&|tried| tried.namespaces == Some(ProcMount::Own)),
+        ),
+        Some(ProcMount::Own) => {}
+    }
+    Strength { layers, missing }
+}

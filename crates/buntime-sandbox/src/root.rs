@@ -1,0 +1,377 @@
+//! A private root: a process sees a few folders of the system and nothing else.
+//!
+//! The child puts it together in its own mount namespace, before it executes
+//! anything. What comes later ([`attach`]) is brought by another child of the
+//! server's, which enters the same namespaces.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use crate::error::Step;
+use crate::policy::{Attachment, Net, Policy, ProcMount};
+use crate::system;
+use crate::view::{self, c_string};
+
+const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+
+/// What may be read: libraries of apps among it, which are mapped as programs are.
+const READ: u64 = RDONLY | NOSUID | NODEV;
+/// What a process writes is not to be run.
+const WRITE: u64 = NOSUID | NODEV | NOEXEC;
+
+/// The user and group that a process is in its own eyes.
+const SELF: u32 = 1000;
+const FOLDER: Mode = Mode::from_raw_mode(0o755);
+const FILE: Mode = Mode::from_raw_mode(0o644);
+
+/// The namespaces of a process with a private root, for clone.
+pub(crate) fn namespaces(net: Net) -> libc::c_int {
+    let common = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS;
+    match net {
+        Net::Host => common,
+        Net::Private => common | libc::CLONE_NEWNET,
+    }
+}
+
+/// One thing to make in an empty root. Paths in it are relative.
+#[derive(Debug, PartialEq, Eq)]
+enum Node {
+    Folder(CString),
+    File(CString),
+    Link {
+        at: CString,
+        to: CString,
+    },
+    Bind {
+        source: CString,
+        at: CString,
+        attributes: u64,
+    },
+}
+
+/// How the root is put together, made before the child.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Root {
+    stage: CString,
+    nodes: Vec<Node>,
+    proc: ProcMount,
+    uid_map: CString,
+    gid_map: CString,
+}
+
+impl Root {
+    pub(crate) fn of(policy: &Policy, proc: ProcMount, program: &Path) -> io::Result<Self> {
+        let mut nodes = Nodes::default();
+        for folder in view::LIBRARIES {
+            let folder = Path::new(folder);
+            match fs::read_link(folder) {
+                Ok(to) => nodes.link(folder, &to)?,
+                Err(_) => nodes.bind(folder, READ)?,
+            }
+        }
+        for file in view::COMMON_FILES {
+            nodes.bind(file.as_ref(), READ)?;
+        }
+        for device in view::DEVICES {
+            // Of a read-only mount a device may still be written, if its mode lets it.
+            nodes.bind(device.as_ref(), RDONLY | NOSUID | NOEXEC)?;
+        }
+        nodes.bind(program, READ)?;
+        if let Some(interpreter) = view::interpreter(program)? {
+            nodes.bind(&interpreter, READ)?;
+        }
+        for path in &policy.read {
+            nodes.bind(path, READ)?;
+        }
+        for path in &policy.write {
+            nodes.bind(path, WRITE)?;
+        }
+        for path in &policy.write_later {
+            nodes.folder(path)?;
+        }
+        nodes.folder("/proc".as_ref())?;
+        let map = |id: u32| CString::new(format!("{SELF} {id} 1"));
+        Ok(Self {
+            stage: c_string(&policy.stage)?,
+            nodes: nodes.list,
+            proc,
+            uid_map: map(rustix::process::geteuid().as_raw())?,
+            gid_map: map(rustix::process::getegid().as_raw())?,
+        })
+    }
+
+    /// Puts the root together and makes it that of this process. Only system calls.
+    pub(crate) fn enter(&self) -> Result<(), (Step, io::Error)> {
+        self.map_user().map_err(|error| (Step::User, error))?;
+        let root = self.build().map_err(|error| (Step::Root, error))?;
+        self.mount_proc(root.as_fd())
+            .map_err(|error| (Step::Proc, error))?;
+        turn_into(root.as_fd()).map_err(|error| (Step::Root, error))
+    }
+
+    fn map_user(&self) -> io::Result<()> {
+        // Whoever is no administrator must give up changing groups first.
+        write(c"/proc/self/setgroups", c"deny")?;
+        write(c"/proc/self/uid_map", &self.uid_map)?;
+        write(c"/proc/self/gid_map", &self.gid_map)
+    }
+
+    fn build(&self) -> io::Result<OwnedFd> {
+        let folder = new_file_system(
+            c"tmpfs",
+            &[(c"size", c"64k"), (c"nr_inodes", c"2k"), (c"mode", c"755")],
+        )?;
+        rustix::mount::move_mount(
+            &folder,
+            c"",
+            CWD,
+            self.stage.as_c_str(),
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
+        for node in &self.nodes {
+            make(folder.as_fd(), node)?;
+        }
+        Ok(folder)
+    }
+
+    fn mount_proc(&self, root: BorrowedFd<'_>) -> io::Result<()> {
+        let proc = match self.proc {
+            ProcMount::Own => new_file_system(c"proc", &[(c"subset", c"pid")])?,
+            ProcMount::Host => copy(c"/proc", NOSUID | NODEV | NOEXEC)?,
+        };
+        show(&proc, root, c"proc")
+    }
+}
+
+/// A list of nodes in which each comes after those that it needs.
+#[derive(Default)]
+struct Nodes {
+    list: Vec<Node>,
+    /// What there is already.
+    made: Vec<PathBuf>,
+    /// What came as a whole, so that nothing can be made in it.
+    whole: Vec<PathBuf>,
+}
+
+impl Nodes {
+    fn folder(&mut self, path: &Path) -> io::Result<()> {
+        let mut so_far = PathBuf::from("/");
+        for part in path.components() {
+            if let Component::Normal(part) = part {
+                so_far.push(part);
+                if !self.made.contains(&so_far) && !self.is_whole(&so_far) {
+                    self.list.push(Node::Folder(relative(&so_far)?));
+                    self.made.push(so_far.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
+        let at = relative(path)?;
+        let to = c_string(to)?;
+        self.list.push(Node::Link { at, to });
+        self.whole.push(path.to_owned());
+        Ok(())
+    }
+
+    /// Shows what is at `path` there. What is not there is left out.
+    fn bind(&mut self, path: &Path, attributes: u64) -> io::Result<()> {
+        if self.is_whole(path) {
+            return Ok(());
+        }
+        let Ok(found) = fs::metadata(path) else {
+            return Ok(());
+        };
+        if found.is_dir() {
+            self.folder(path)?;
+        } else {
+            self.folder(path.parent().unwrap_or(Path::new("/")))?;
+            self.list.push(Node::File(relative(path)?));
+        }
+        self.list.push(Node::Bind {
+            source: c_string(path)?,
+            at: relative(path)?,
+            attributes,
+        });
+        self.whole.push(path.to_owned());
+        Ok(())
+    }
+
+    fn is_whole(&self, path: &Path) -> bool {
+        self.whole.iter().any(|whole| path.starts_with(whole))
+    }
+}
+
+/// A path without its first slash. One that goes up again is refused.
+fn relative(path: &Path) -> io::Result<CString> {
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let bytes = path.as_os_str().as_bytes();
+    Ok(CString::new(bytes.strip_prefix(b"/").unwrap_or(bytes))?)
+}
+
+fn make(root: BorrowedFd<'_>, node: &Node) -> io::Result<()> {
+    match node {
+        Node::Folder(at) => match rustix::fs::mkdirat(root, at.as_c_str(), FOLDER) {
+            Err(error) if error != Errno::EXIST => Err(error.into()),
+            _ => Ok(()),
+        },
+        Node::File(at) => {
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(root, at.as_c_str(), flags, FILE)?;
+            Ok(())
+        }
+        Node::Link { at, to } => Ok(rustix::fs::symlinkat(to.as_c_str(), root, at.as_c_str())?),
+        Node::Bind {
+            source,
+            at,
+            attributes,
+        } => show(copy(source, *attributes)?, root, at),
+    }
+}
+
+/// A file system of its own, not yet to be seen anywhere.
+fn new_file_system(kind: &CStr, options: &[(&CStr, &CStr)]) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (name, value) in options {
+        rustix::mount::fsconfig_set_string(context.as_fd(), *name, *value)?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    Ok(rustix::mount::fsmount(context.as_fd(), flags, attributes)?)
+}
+
+/// What is at `source` with all that is mounted in it, to be shown elsewhere.
+fn copy(source: &CStr, attributes: u64) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(CWD, source, flags)?;
+    system::mount_setattr(&tree, attributes, 0, libc::AT_RECURSIVE)?;
+    Ok(tree)
+}
+
+fn show(tree: impl AsFd, root: BorrowedFd<'_>, at: &CStr) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree, c"", root, at, flags)?)
+}
+
+/// Makes `root` the root of this process and lets go of the old one.
+fn turn_into(root: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::process::fchdir(root)?;
+    // The old root ends up on top of the new one, and goes.
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir(c"/")?)
+}
+
+fn write(path: &CStr, text: &CStr) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    rustix::io::write(file, text.to_bytes())?;
+    Ok(())
+}
+
+/// What a running process is to be shown, made before the child that does it.
+#[derive(Debug)]
+pub(crate) struct Additions {
+    /// Folders to make, relative to the root.
+    folders: Vec<CString>,
+    files: Vec<CString>,
+    /// Source, place in the root, attributes.
+    trees: Vec<(CString, CString, u64)>,
+}
+
+/// Most things that are shown at once.
+pub(crate) const MOST_ADDITIONS: usize = 16;
+
+impl Additions {
+    pub(crate) fn of(attachments: &[Attachment]) -> io::Result<Self> {
+        if attachments.len() > MOST_ADDITIONS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut nodes = Nodes::default();
+        let mut trees = Vec::new();
+        for Attachment { path, writable } in attachments {
+            let attributes = if *writable { WRITE } else { READ };
+            // Here it must be there.
+            fs::metadata(path)?;
+            nodes.bind(path, attributes)?;
+        }
+        let (mut folders, mut files) = (Vec::new(), Vec::new());
+        for node in nodes.list {
+            match node {
+                Node::Folder(at) => folders.push(at),
+                Node::File(at) => files.push(at),
+                Node::Bind {
+                    source,
+                    at,
+                    attributes,
+                } => trees.push((source, at, attributes)),
+                Node::Link { .. } => {}
+            }
+        }
+        Ok(Self {
+            folders,
+            files,
+            trees,
+        })
+    }
+
+    /// Shows them to `process`. Only system calls; this process can do nothing else
+    /// afterwards.
+    pub(crate) fn attach(&self, process: BorrowedFd<'_>) -> io::Result<()> {
+        // In the namespace of the other's user, with a copy of the mounts that the
+        // server sees: from there a tree can be taken along.
+        system::enter(process, libc::CLONE_NEWUSER)?;
+        system::leave(libc::CLONE_NEWNS)?;
+        let mut taken: [Option<OwnedFd>; MOST_ADDITIONS] = Default::default();
+        for (place, (source, _, attributes)) in taken.iter_mut().zip(&self.trees) {
+            *place = Some(copy(source, *attributes)?);
+        }
+        system::enter(process, libc::CLONE_NEWNS)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
+        // Nothing of the app's runs there yet.
+        system::mount_setattr(&root, 0, RDONLY, 0)?;
+        for folder in &self.folders {
+            match rustix::fs::mkdirat(&root, folder.as_c_str(), FOLDER) {
+                Err(error) if error != Errno::EXIST => return Err(error.into()),
+                _ => {}
+            }
+        }
+        for file in &self.files {
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(&root, file.as_c_str(), flags, FILE)?;
+        }
+        for (tree, (_, at, _)) in taken.iter().zip(&self.trees) {
+            if let Some(tree) = tree {
+                show(tree, root.as_fd(), at)?;
+            }
+        }
+        system::mount_setattr(&root, RDONLY, 0, 0)
+    }
+}

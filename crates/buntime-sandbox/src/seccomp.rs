@@ -1,0 +1,468 @@
+//! seccomp: which system calls, and with which arguments.
+//!
+//! The program is made before the child. A few values are known only then: where
+//! they stand is remembered, and the child fills them into its own copy.
+
+use std::io;
+
+use libc::{c_long, sock_filter};
+
+use crate::calls::{FREE, FREE_HERE};
+use crate::system;
+
+/// Most instructions, for the child's copy.
+const LONGEST: usize = 768;
+
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xC000_003E;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xC000_00B7;
+/// Numbers from here on are another way to call on x86-64 (x32).
+const OTHER_NUMBERS: u32 = 0x4000_0000;
+
+/// Where the kernel puts what a filter sees (`struct seccomp_data`).
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// `MSG_FASTOPEN` connects while it sends.
+const FASTOPEN: u32 = 0x2000_0000;
+/// Namespaces, and children that are no threads.
+const THREAD: u32 = libc::CLONE_THREAD.cast_unsigned();
+const NAMESPACES: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET)
+    .cast_unsigned()
+    | 0x80;
+
+/// What is known only when the process is about to execute its program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// Its process id in its own eyes.
+    pub(crate) pid: u32,
+    /// Where program, arguments and environment of its exec are: who does not know
+    /// these numbers cannot execute anything.
+    pub(crate) exec: [u64; 3],
+}
+
+/// A value that the child fills in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Later {
+    Pid,
+    /// The lower or the higher half of one of the numbers.
+    ExecLow(usize),
+    ExecHigh(usize),
+}
+
+/// A test of one argument. All 32 bits of its lower half are looked at, as the kernel
+/// does where an `int` is meant.
+#[derive(Debug, Clone, Copy)]
+enum Test {
+    OneOf(&'static [u32]),
+    /// None of these bits.
+    Without(u32),
+    /// All of these bits.
+    With(u32),
+    /// One of these when only these bits count.
+    Masked(u32, &'static [u32]),
+    /// A null pointer.
+    Null,
+    Pid,
+    PidOrNull,
+    Exec(usize),
+}
+
+/// The filter.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter {
+    program: Vec<sock_filter>,
+    later: Vec<(usize, Later)>,
+}
+
+impl Filter {
+    /// The filter for apps.
+    pub(crate) fn new() -> Self {
+        let mut filter = Self {
+            program: Vec::with_capacity(LONGEST),
+            later: Vec::new(),
+        };
+        filter.load(ARCH);
+        filter.unless_equal(ARCHITECTURE, REFUSE);
+        filter.load(NUMBER);
+        filter.at_least(OTHER_NUMBERS, REFUSE);
+        for &number in FREE.iter().chain(FREE_HERE) {
+            filter.on(number, ALLOW);
+        }
+        // The caller falls back to clone, whose flags can be looked at.
+        filter.on(libc::SYS_clone3, UNKNOWN);
+        filter.arguments();
+        filter.end(REFUSE);
+        filter
+    }
+
+    fn arguments(&mut self) {
+        use Test::{Exec, Masked, Null, OneOf, Pid, PidOrNull, With, Without};
+        const UNIX: u32 = libc::AF_UNIX.cast_unsigned();
+        const INET: &[u32] = &[
+            libc::AF_INET.cast_unsigned(),
+            libc::AF_INET6.cast_unsigned(),
+        ];
+        const STREAM: &[u32] = &[libc::SOCK_STREAM.cast_unsigned()];
+        const TCP: &[u32] = &[0, libc::IPPROTO_TCP.cast_unsigned()];
+        const IOCTLS: &[u32] = &[
+            0x5421, // FIONBIO
+            0x541B, // FIONREAD
+            0x5451, // FIOCLEX
+            0x5450, // FIONCLEX
+            0x5401, // TCGETS
+            0x5413, // TIOCGWINSZ
+        ];
+        const PRCTLS: &[u32] = &[
+            libc::PR_SET_NAME.cast_unsigned(),
+            libc::PR_GET_NAME.cast_unsigned(),
+            libc::PR_GET_DUMPABLE.cast_unsigned(),
+            libc::PR_GET_SECCOMP.cast_unsigned(),
+            libc::PR_GET_NO_NEW_PRIVS.cast_unsigned(),
+            libc::PR_SET_VMA.cast_unsigned(),
+            libc::PR_CAPBSET_READ.cast_unsigned(),
+        ];
+        self.when(libc::SYS_sendto, &[(3, Without(FASTOPEN)), (4, Null)]);
+        self.when(libc::SYS_sendmsg, &[(2, Without(FASTOPEN))]);
+        self.when(libc::SYS_sendmmsg, &[(3, Without(FASTOPEN))]);
+        // TCP and unix sockets. No UDP: where it goes cannot be looked at.
+        self.when(libc::SYS_socket, &[(0, OneOf(&[UNIX]))]);
+        self.when(
+            libc::SYS_socket,
+            &[(0, OneOf(INET)), (1, Masked(0xf, STREAM)), (2, OneOf(TCP))],
+        );
+        self.when(libc::SYS_socketpair, &[(0, OneOf(&[UNIX]))]);
+        self.when(
+            libc::SYS_clone,
+            &[(0, With(THREAD)), (0, Without(NAMESPACES))],
+        );
+        self.when(libc::SYS_kill, &[(0, Pid)]);
+        self.when(libc::SYS_tgkill, &[(0, Pid)]);
+        self.when(libc::SYS_prlimit64, &[(0, PidOrNull)]);
+        self.when(libc::SYS_ioctl, &[(1, OneOf(IOCTLS))]);
+        self.when(libc::SYS_prctl, &[(0, OneOf(PRCTLS))]);
+        self.when(
+            libc::SYS_execve,
+            &[(0, Exec(0)), (1, Exec(1)), (2, Exec(2))],
+        );
+    }
+
+    /// Has the filter decide about this process from now on. Only system calls.
+    pub(crate) fn enforce(&self, moment: Moment) -> io::Result<()> {
+        let mut copy = [statement(0, 0); LONGEST];
+        let copy = copy
+            .get_mut(..self.program.len())
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        copy.copy_from_slice(&self.program);
+        for &(at, later) in &self.later {
+            let half = |number: usize| moment.exec.get(number).copied().unwrap_or_default();
+            #[expect(clippy::cast_possible_truncation, reason = "the half that is wanted")]
+            let value = match later {
+                Later::Pid => moment.pid,
+                Later::ExecLow(number) => half(number) as u32,
+                Later::ExecHigh(number) => (half(number) >> 32) as u32,
+            };
+            if let Some(instruction) = copy.get_mut(at) {
+                instruction.k = value;
+            }
+        }
+        system::seccomp_enforce(copy)
+    }
+
+    fn push(&mut self, instruction: sock_filter) {
+        self.program.push(instruction);
+    }
+
+    fn load(&mut self, at: u32) {
+        self.push(statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at));
+    }
+
+    fn end(&mut self, answer: u32) {
+        self.push(statement(libc::BPF_RET | libc::BPF_K, answer));
+    }
+
+    /// Answers this if what was loaded is another value.
+    fn unless_equal(&mut self, value: u32, answer: u32) {
+        self.push(jump(libc::BPF_JEQ, value, 1, 0));
+        self.end(answer);
+    }
+
+    fn at_least(&mut self, value: u32, answer: u32) {
+        self.push(jump(libc::BPF_JGE, value, 0, 1));
+        self.end(answer);
+    }
+
+    /// Answers this for a call of this number. The number is loaded before and after.
+    fn on(&mut self, number: c_long, answer: u32) {
+        self.push(jump(libc::BPF_JEQ, number_of(number), 0, 1));
+        self.end(answer);
+    }
+
+    /// Allows a call of this number when all tests say so. The number is loaded
+    /// before and after.
+    fn when(&mut self, number: c_long, tests: &[(u32, Test)]) {
+        let first = self.program.len();
+        self.push(jump(libc::BPF_JEQ, number_of(number), 0, 0));
+        // Jumps to the end of this rule, filled in once it is known.
+        let mut fail_true = Vec::new();
+        let mut fail_false = vec![first];
+        for &(argument, test) in tests {
+            self.test(argument, test, &mut fail_true, &mut fail_false);
+        }
+        self.end(ALLOW);
+        let end = self.program.len();
+        for (list, when_true) in [(fail_true, true), (fail_false, false)] {
+            for at in list {
+                let distance = u8::try_from(end - at - 1).unwrap_or(u8::MAX);
+                if let Some(instruction) = self.program.get_mut(at) {
+                    if when_true {
+                        instruction.jt = distance;
+                    } else {
+                        instruction.jf = distance;
+                    }
+                }
+            }
+        }
+        self.load(NUMBER);
+    }
+
+    fn test(
+        &mut self,
+        argument: u32,
+        test: Test,
+        fail_true: &mut Vec<usize>,
+        fail_false: &mut Vec<usize>,
+    ) {
+        let (low, high) = (ARGUMENTS + 8 * argument, ARGUMENTS + 8 * argument + 4);
+        self.load(low);
+        match test {
+            Test::OneOf(values) => self.one_of(values, fail_false),
+            Test::Masked(mask, values) => {
+                self.push(statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask));
+                self.one_of(values, fail_false);
+            }
+            Test::Without(bits) => {
+                fail_true.push(self.program.len());
+                self.push(jump(libc::BPF_JSET, bits, 0, 0));
+            }
+            Test::With(bits) => {
+                self.push(statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits));
+                fail_false.push(self.program.len());
+                self.push(jump(libc::BPF_JEQ, bits, 0, 0));
+            }
+            Test::Null => {
+                fail_false.push(self.program.len());
+                self.push(jump(libc::BPF_JEQ, 0, 0, 0));
+                self.load(high);
+                fail_false.push(self.program.len());
+                self.push(jump(libc::BPF_JEQ, 0, 0, 0));
+            }
+            Test::Pid => self.filled_in(Later::Pid, fail_false),
+            Test::PidOrNull => {
+                self.push(jump(libc::BPF_JEQ, 0, 1, 0));
+                self.filled_in(Later::Pid, fail_false);
+            }
+            Test::Exec(number) => {
+                self.filled_in(Later::ExecLow(number), fail_false);
+                self.load(high);
+                self.filled_in(Later::ExecHigh(number), fail_false);
+            }
+        }
+    }
+
+    /// Goes on if what is loaded is one of these.
+    fn one_of(&mut self, values: &[u32], fail_false: &mut Vec<usize>) {
+        for (at, &value) in values.iter().enumerate() {
+            let left = u8::try_from(values.len() - at - 1).unwrap_or(u8::MAX);
+            if left == 0 {
+                fail_false.push(self.program.len());
+            }
+            self.push(jump(libc::BPF_JEQ, value, left, 0));
+        }
+    }
+
+    fn filled_in(&mut self, later: Later, fail_false: &mut Vec<usize>) {
+        self.later.push((self.program.len(), later));
+        fail_false.push(self.program.len());
+        self.push(jump(libc::BPF_JEQ, 0, 0, 0));
+    }
+}
+
+fn number_of(call: c_long) -> u32 {
+    u32::try_from(call).unwrap_or(u32::MAX)
+}
+
+fn statement(code: u32, k: u32) -> sock_filter {
+    jump_or_not(code, k, 0, 0)
+}
+
+fn jump(condition: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
+    jump_or_not(libc::BPF_JMP | condition | libc::BPF_K, k, jt, jf)
+}
+
+fn jump_or_not(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter {
+        code: u16::try_from(code).unwrap_or(u16::MAX),
+        jt,
+        jf,
+        k,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOMENT: Moment = Moment {
+        pid: 77,
+        exec: [0x7f00_1234_5678, 0x7f00_1234_0000, 0x7ffe_0000_0008],
+    };
+
+    /// What the kernel would make of a call.
+    fn answer(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        let filter = Filter::new();
+        let mut program = filter.program.clone();
+        for &(at, later) in &filter.later {
+            program[at].k = match later {
+                Later::Pid => MOMENT.pid,
+                Later::ExecLow(n) => MOMENT.exec[n] as u32,
+                Later::ExecHigh(n) => (MOMENT.exec[n] >> 32) as u32,
+            };
+        }
+        let mut data = Vec::new();
+        data.extend(number.to_le_bytes());
+        data.extend(arch.to_le_bytes());
+        data.extend(0_u64.to_le_bytes());
+        arguments.iter().for_each(|a| data.extend(a.to_le_bytes()));
+        let (mut at, mut a) = (0, 0_u32);
+        loop {
+            let i = program[at];
+            let code = u32::from(i.code);
+            at += 1;
+            if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS {
+                let k = i.k as usize;
+                a = u32::from_le_bytes(data[k..k + 4].try_into().unwrap());
+            } else if code == libc::BPF_RET {
+                return i.k;
+            } else if code == libc::BPF_ALU | libc::BPF_AND {
+                a &= i.k;
+            } else {
+                let holds = match code & !libc::BPF_JMP {
+                    libc::BPF_JEQ => a == i.k,
+                    libc::BPF_JGE => a >= i.k,
+                    libc::BPF_JSET => a & i.k != 0,
+                    other => panic!("instruction {other:x}"),
+                };
+                at += usize::from(if holds { i.jt } else { i.jf });
+            }
+        }
+    }
+
+    fn of(call: c_long, arguments: &[u64]) -> u32 {
+        let mut all = [0; 6];
+        all[..arguments.len()].copy_from_slice(arguments);
+        answer(ARCHITECTURE, u32::try_from(call).unwrap(), all)
+    }
+
+    #[test]
+    fn the_filter_fits_and_its_jumps_reach() {
+        let filter = Filter::new();
+        assert!(filter.program.len() < LONGEST, "{}", filter.program.len());
+        for (at, i) in filter.program.iter().enumerate() {
+            if u32::from(i.code) & 7 == libc::BPF_JMP {
+                assert!(i.jt < u8::MAX && i.jf < u8::MAX, "{at}");
+                let far = usize::from(i.jt.max(i.jf));
+                assert!(at + 1 + far < filter.program.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_listed_is_allowed_and_nothing_else() {
+        for call in 0..600 {
+            let listed = FREE.contains(&call) || FREE_HERE.contains(&call);
+            let all_ones = of(call, &[u64::MAX; 6]);
+            assert_eq!(all_ones == ALLOW, listed, "call {call}");
+        }
+        assert_eq!(of(libc::SYS_clone3, &[]), UNKNOWN);
+        for call in [
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_io_uring_setup,
+            libc::SYS_keyctl,
+            libc::SYS_userfaultfd,
+            libc::SYS_memfd_create,
+            libc::SYS_execveat,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_mount,
+            libc::SYS_bpf,
+            libc::SYS_pidfd_getfd,
+        ] {
+            assert_eq!(of(call, &[]), REFUSE, "call {call}");
+        }
+    }
+
+    #[test]
+    fn other_ways_to_call_are_refused() {
+        let read = u32::try_from(libc::SYS_read).unwrap();
+        assert_eq!(answer(ARCHITECTURE, read, [0; 6]), ALLOW);
+        // 32-bit code, and x32.
+        assert_eq!(answer(0x4000_0003, read, [0; 6]), REFUSE);
+        assert_eq!(answer(ARCHITECTURE, OTHER_NUMBERS | read, [0; 6]), REFUSE);
+    }
+
+    #[test]
+    fn arguments_decide() {
+        let inet = |kind: i32, protocol: i32| {
+            let (kind, protocol) = (kind as u64, protocol as u64);
+            of(libc::SYS_socket, &[libc::AF_INET6 as u64, kind, protocol])
+        };
+        assert_eq!(inet(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0), ALLOW);
+        assert_eq!(inet(libc::SOCK_STREAM, libc::IPPROTO_TCP), ALLOW);
+        assert_eq!(inet(libc::SOCK_STREAM, libc::IPPROTO_MPTCP), REFUSE);
+        assert_eq!(inet(libc::SOCK_DGRAM, 0), REFUSE);
+        assert_eq!(inet(libc::SOCK_RAW, 0), REFUSE);
+        assert_eq!(of(libc::SYS_socket, &[libc::AF_UNIX as u64, 1]), ALLOW);
+        assert_eq!(of(libc::SYS_socket, &[libc::AF_NETLINK as u64, 3]), REFUSE);
+        assert_eq!(of(libc::SYS_sendto, &[1, 2, 3, 0x4000, 0, 0]), ALLOW);
+        assert_eq!(
+            of(libc::SYS_sendto, &[1, 2, 3, 0x4000, 1 << 40, 16]),
+            REFUSE
+        );
+        assert_eq!(of(libc::SYS_sendto, &[1, 2, 3, 0x2000_0000]), REFUSE);
+        assert_eq!(of(libc::SYS_sendmsg, &[1, 2, 0x2000_4000]), REFUSE);
+        assert_eq!(of(libc::SYS_clone, &[0x003d_0f00]), ALLOW);
+        assert_eq!(of(libc::SYS_clone, &[0x11]), REFUSE);
+        assert_eq!(of(libc::SYS_clone, &[0x013d_0f00 | 0x1000_0000]), REFUSE);
+        assert_eq!(of(libc::SYS_kill, &[77, 9]), ALLOW);
+        assert_eq!(of(libc::SYS_kill, &[0, 9]), REFUSE);
+        assert_eq!(of(libc::SYS_kill, &[u64::MAX, 9]), REFUSE);
+        assert_eq!(of(libc::SYS_prlimit64, &[0]), ALLOW);
+        assert_eq!(of(libc::SYS_prlimit64, &[1]), REFUSE);
+    }
+
+    #[test]
+    fn only_the_one_exec_is_allowed() {
+        assert_eq!(of(libc::SYS_execve, &MOMENT.exec), ALLOW);
+        for wrong in 0..3 {
+            for bit in [0, 33] {
+                let mut exec = MOMENT.exec;
+                exec[wrong] ^= 1 << bit;
+                assert_eq!(of(libc::SYS_execve, &exec), REFUSE);
+            }
+        }
+    }
+}
