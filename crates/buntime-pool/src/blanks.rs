@@ -233,7 +233,7 @@ async fn start_one(shared: Weak<Shared>) {
     let Some(shared) = shared.upgrade() else {
         return;
     };
-    let outcome = boot(&shared, Flavor::Normal).await;
+    let outcome = boot(&shared, Flavor::Normal, None).await;
     // One that is broken off by the end of the pool has not failed.
     if let Err(failure) = &outcome
         && !shared.is_stopping()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use buntime_core::{Manifest, PackageName, Version};
 use buntime_sandbox::{Launcher, ProcessLimits};
 
+use crate::confine::Confinement;
 use crate::events::PoolEvents;
 
 /// Everything a pool needs from outside.
@@ -40,6 +41,8 @@ pub struct PoolConfig {
     pub launcher: Launcher,
     /// The runtime that supervision runs on. It must outlive the pool.
     pub control: tokio::runtime::Handle,
+    /// What confines each worker process.
+    pub sandbox: Confinement,
     /// Limits of each worker process.
     pub limits: ProcessLimits,
     /// How long `onTerminate` may take before the worker is killed.

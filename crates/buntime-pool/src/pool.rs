@@ -19,6 +19,7 @@ use crate::app::{App, Retirement};
 use crate::blanks::Blanks;
 use crate::bundle::Bundles;
 use crate::config::{AppSpec, PoolConfig};
+use crate::confine::{STAGE, has_blanks};
 use crate::error::{ExitReason, StartError};
 use crate::install::Installs;
 use crate::instance::{Instance, Order};
@@ -87,7 +88,11 @@ impl Pool {
         })?;
         let shared = Arc::new(Shared {
             slots: Slots::new(config.size),
-            blanks: Blanks::new(config.blanks),
+            blanks: Blanks::new(if has_blanks(config.sandbox.layers) {
+                config.blanks
+            } else {
+                0
+            }),
             bundles,
             installs,
             slots_dir,
@@ -257,6 +262,8 @@ fn prepare(dir: &Path) -> io::Result<(File, PathBuf, Wrapper)> {
         _ => {}
     }
     DirBuilder::new().mode(0o700).create(&slots)?;
+    let mut stage = DirBuilder::new();
+    stage.recursive(true).mode(0o700).create(dir.join(STAGE))?;
     let wrapper = Wrapper::write(&dir)?;
     Ok((lock, slots, wrapper))
 }

@@ -1,14 +1,13 @@
 //! The environment of a worker that has its app (contract section 6).
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::config::AppSpec;
+use crate::confine::make_data_dir;
 use crate::error::StartFailure;
 use crate::pool::Shared;
 
@@ -21,11 +20,7 @@ pub(crate) fn worker_env(
     worker: Uuid,
     home: &Path,
 ) -> Result<BTreeMap<String, String>, StartFailure> {
-    let data = shared.config.data_dir.join(spec.name.as_str());
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&data)
+    let data = make_data_dir(shared, spec)
         .map_err(|error| StartFailure::new(format!("cannot make the data directory: {error}")))?;
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut env = spec.env.clone();

@@ -120,5 +120,6 @@ fn prepare(shared: &Shared, workshop: &Path) -> io::Result<Launch> {
         control: OwnedFd::from(File::open("/dev/null")?),
         limits: shared.config.limits,
         nice: NICE,
+        policy: None,
     })
 }

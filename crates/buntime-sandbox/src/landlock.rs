@@ -51,6 +51,8 @@ pub(crate) struct Rules {
     size: usize,
     /// Each path, which may be missing, and what is allowed beneath it.
     paths: Vec<(CString, u64)>,
+    /// TCP ports to which connections may be made, if that is limited.
+    ports: Vec<u16>,
 }
 
 impl Rules {
@@ -63,7 +65,7 @@ impl Rules {
             net: match policy.net {
                 _ if !handles_net => 0,
                 Net::Host => BIND_TCP,
-                Net::Private => BIND_TCP | CONNECT_TCP,
+                Net::Ports(_) | Net::Private => BIND_TCP | CONNECT_TCP,
             },
             scoped: if version >= Landlock(6) {
                 ABSTRACT_UNIX_SOCKET | SIGNAL
@@ -106,7 +108,16 @@ impl Rules {
         for program in programs {
             paths.push((program.clone(), (READ_FILE | EXECUTE) & all));
         }
-        Ok(Self { attr, size, paths })
+        let ports = match &policy.net {
+            Net::Ports(ports) if handles_net => ports.clone(),
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            attr,
+            size,
+            paths,
+            ports,
+        })
     }
 
     /// Puts this process under the rules. Only system calls.
@@ -120,6 +131,9 @@ impl Rules {
                 Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        for &port in &self.ports {
+            system::landlock_allow_port(&ruleset, port, CONNECT_TCP)?;
         }
         system::landlock_enforce(ruleset)
     }

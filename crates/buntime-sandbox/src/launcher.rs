@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,10 +61,7 @@ impl Launcher {
     ///
     /// # Errors
     /// See [`SpawnError`].
-    pub async fn spawn(&self, mut launch: Launch) -> Result<Process, SpawnError> {
-        if launch.policy.is_some() {
-            launch.program = straight(&launch.program);
-        }
+    pub async fn spawn(&self, launch: Launch) -> Result<Process, SpawnError> {
         let mut plan = Plan::of(&launch).map_err(|reason| SpawnError::Invalid {
             program: launch.program.clone(),
             reason,
@@ -128,17 +124,6 @@ impl Launcher {
             reply,
         });
         Ok(answer.await.map_err(|_| AttachError::Stopped)??)
-    }
-}
-
-/// The same file by a path without `..`, which a private root could not follow.
-fn straight(program: &Path) -> PathBuf {
-    let parent = program
-        .parent()
-        .and_then(|parent| parent.canonicalize().ok());
-    match (parent, program.file_name()) {
-        (Some(parent), Some(name)) => parent.join(name),
-        _ => program.to_owned(),
     }
 }
 

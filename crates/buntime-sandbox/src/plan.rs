@@ -67,7 +67,7 @@ impl Confinement {
         };
         Ok(Self {
             is_there: root.is_some() || rules.is_some() || layers.calls,
-            namespaces: root.as_ref().map_or(0, |_| namespaces(policy.net)),
+            namespaces: root.as_ref().map_or(0, |_| namespaces(&policy.net)),
             root,
             rules,
             filter: layers.calls.then(|| &*FILTER),

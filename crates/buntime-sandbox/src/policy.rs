@@ -38,13 +38,16 @@ pub enum ProcMount {
 }
 
 /// Which network a process is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Net {
-    /// The host's, to which TCP connections may be made.
+    /// The host's, over which TCP connections may be made to anything.
     #[default]
     Host,
+    /// The host's, over which TCP connections may be made to these ports alone,
+    /// whatever the address. Landlock 4 is needed for that.
+    Ports(Vec<u16>),
     /// One of its own in which there is nothing. Without namespaces, and with
-    /// Landlock 4, the host's, to which no TCP connection may be made.
+    /// Landlock 4, the host's, over which no TCP connection may be made.
     Private,
 }
 

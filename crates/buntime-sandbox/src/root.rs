@@ -38,14 +38,14 @@ const FOLDER: Mode = Mode::from_raw_mode(0o755);
 const FILE: Mode = Mode::from_raw_mode(0o644);
 
 /// The namespaces of a process with a private root, for clone.
-pub(crate) fn namespaces(net: Net) -> libc::c_int {
+pub(crate) fn namespaces(net: &Net) -> libc::c_int {
     let common = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS;
     match net {
-        Net::Host => common,
+        Net::Host | Net::Ports(_) => common,
         Net::Private => common | libc::CLONE_NEWNET,
     }
 }
@@ -171,15 +171,23 @@ struct Nodes {
 }
 
 impl Nodes {
+    /// Makes a folder and all on the way to it, so that the path can be followed as it is
+    /// written, up and down.
     fn folder(&mut self, path: &Path) -> io::Result<()> {
         let mut so_far = PathBuf::from("/");
         for part in path.components() {
-            if let Component::Normal(part) = part {
-                so_far.push(part);
-                if !self.made.contains(&so_far) && !self.is_whole(&so_far) {
-                    self.list.push(Node::Folder(relative(&so_far)?));
-                    self.made.push(so_far.clone());
+            match part {
+                Component::ParentDir => {
+                    so_far.pop();
                 }
+                Component::Normal(part) => {
+                    so_far.push(part);
+                    if !self.made.contains(&so_far) && !self.is_whole(&so_far) {
+                        self.list.push(Node::Folder(relative(&so_far)?));
+                        self.made.push(so_far.clone());
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -195,7 +203,8 @@ impl Nodes {
 
     /// Shows what is at `path` there. What is not there is left out.
     fn bind(&mut self, path: &Path, attributes: u64) -> io::Result<()> {
-        if self.is_whole(path) {
+        let place = straight(path);
+        if self.is_whole(&place) {
             return Ok(());
         }
         let Ok(found) = fs::metadata(path) else {
@@ -205,14 +214,14 @@ impl Nodes {
             self.folder(path)?;
         } else {
             self.folder(path.parent().unwrap_or(Path::new("/")))?;
-            self.list.push(Node::File(relative(path)?));
+            self.list.push(Node::File(relative(&place)?));
         }
         self.list.push(Node::Bind {
             source: c_string(path)?,
-            at: relative(path)?,
+            at: relative(&place)?,
             attributes,
         });
-        self.whole.push(path.to_owned());
+        self.whole.push(place);
         Ok(())
     }
 
@@ -221,11 +230,23 @@ impl Nodes {
     }
 }
 
-/// A path without its first slash. One that goes up again is refused.
-fn relative(path: &Path) -> io::Result<CString> {
-    if path.components().any(|part| part == Component::ParentDir) {
-        return Err(io::ErrorKind::InvalidInput.into());
+/// A path without steps up, in a tree without links.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                straight.pop();
+            }
+            Component::Normal(part) => straight.push(part),
+            _ => {}
+        }
     }
+    straight
+}
+
+/// A path without its first slash.
+fn relative(path: &Path) -> io::Result<CString> {
     let bytes = path.as_os_str().as_bytes();
     Ok(CString::new(bytes.strip_prefix(b"/").unwrap_or(bytes))?)
 }

@@ -176,6 +176,32 @@ pub(crate) fn landlock_allow(ruleset: impl AsFd, parent: impl AsFd, access: u64)
     Ok(())
 }
 
+/// Allows `access` to a TCP port.
+#[expect(unsafe_code, reason = "rustix has no Landlock")]
+pub(crate) fn landlock_allow_port(ruleset: impl AsFd, port: u16, access: u64) -> io::Result<()> {
+    const NET_PORT: c_uint = 2;
+    #[repr(C)]
+    struct NetPort {
+        access: u64,
+        port: u64,
+    }
+    let rule = NetPort {
+        access,
+        port: port.into(),
+    };
+    // SAFETY: the kernel reads the structure of that kind of rule.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_fd().as_raw_fd(),
+            NET_PORT,
+            &raw const rule,
+            0_u32,
+        )
+    })?;
+    Ok(())
+}
+
 /// Puts this process under a ruleset, for good.
 #[expect(unsafe_code, reason = "rustix has no Landlock")]
 pub(crate) fn landlock_enforce(ruleset: impl AsFd) -> io::Result<()> {

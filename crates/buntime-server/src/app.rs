@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buntime_fs::static_files::FileCache;
-use buntime_pool::{CrashLoop, InstallConfig, InstallLimits, Pool, PoolConfig};
-use buntime_sandbox::{Launcher, ProcessLimits};
+use buntime_pool::{Confinement, CrashLoop, InstallConfig, InstallLimits, Pool, PoolConfig};
+use buntime_sandbox::{Launcher, Layers, Net, ProcessLimits};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,7 @@ use crate::logging::Logger;
 use crate::message::{Listener, Scheme};
 use crate::metrics::Metrics;
 use crate::plugins::{self, BadBases, InstalledPlugins, Plugins};
+use crate::sandbox::{self, NotWhole};
 use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::store::{LockError, OpenError, StateLock, StoreError};
@@ -80,6 +81,9 @@ pub enum RunError {
     /// No usable Bun.
     #[error(transparent)]
     Bun(#[from] BunError),
+    /// The machine gives less than the full sandbox, which is asked for.
+    #[error(transparent)]
+    Sandbox(#[from] NotWhole),
     /// A plugin's base is reserved or malformed. Reads as the lines to print.
     #[error(transparent)]
     Plugins(#[from] BadBases),
@@ -106,7 +110,10 @@ impl RunError {
     /// Whether the configuration is to blame (exit code 2), not the moment.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::State(_) | Self::Bun(_) | Self::Plugins(_))
+        matches!(
+            self,
+            Self::State(_) | Self::Bun(_) | Self::Plugins(_) | Self::Sandbox(_)
+        )
     }
 }
 
@@ -166,6 +173,9 @@ impl Server {
         for problem in passed_over {
             log.warn("config", problem, |_| {});
         }
+        let launcher = Launcher::start()?;
+        let state = &config.state.dir;
+        let layers = sandbox::settle(config.sandbox, &launcher, &bun.program, state, &log).await?;
         // All are bound before anything is started, so that a taken port costs
         // nothing; neither is accepted on before everything is there.
         let public = listen(SocketAddr::new(config.listen.host, config.listen.port))?;
@@ -185,7 +195,13 @@ impl Server {
             metrics.clone(),
             worker_logs.clone(),
         );
-        let pool = Pool::start(pool_config(&config, &bun, &api_url, events)?)?;
+        let pool = Pool::start(pool_config(
+            &config,
+            &bun,
+            &api_url,
+            (launcher, layers),
+            events,
+        ))?;
         let files = Arc::new(FileCache::new(FILE_CACHE));
         let deployer = Deployer::new(
             pool.clone(),
@@ -411,8 +427,9 @@ fn pool_config(
     config: &Config,
     bun: &Bun,
     api_url: &str,
+    (launcher, layers): (Launcher, Layers),
     events: PoolLog,
-) -> Result<PoolConfig, RunError> {
+) -> PoolConfig {
     let roots = |paths: &mut dyn Iterator<Item = &PathBuf>| {
         paths
             .map(|path| path.to_string_lossy().into_owned())
@@ -432,7 +449,7 @@ fn pool_config(
         ("RUNTIME_WORKER_DIRS", &worker_dirs),
     ];
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    Ok(PoolConfig {
+    PoolConfig {
         size: size(config.pool.size),
         ephemeral_concurrency: size(config.pool.ephemeral_concurrency),
         ephemeral_queue_limit: size(config.pool.ephemeral_queue_limit),
@@ -452,11 +469,15 @@ fn pool_config(
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
-        launcher: Launcher::start()?,
+        sandbox: Confinement {
+            layers,
+            net: Net::Host,
+        },
+        launcher,
         control: tokio::runtime::Handle::current(),
         limits: ProcessLimits::default(),
         terminate_grace: TERMINATE_GRACE,
         crash_loop: CrashLoop::default(),
         events: Arc::new(events),
-    })
+    }
 }

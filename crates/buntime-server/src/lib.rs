@@ -28,6 +28,7 @@ pub mod metrics;
 pub(crate) mod own;
 pub mod plugins;
 mod removal;
+pub mod sandbox;
 pub mod service;
 pub mod shutdown;
 pub mod store;

@@ -62,10 +62,38 @@ impl TestServer {
     #[must_use]
     #[track_caller]
     pub fn worker(&self, app: &str) -> ProcessId {
-        let response = self.get(&format!("/{app}/pid"));
+        let response = self.get(&format!("/{app}/worker"));
         assert_eq!(response.status, 200, "{response:?}");
-        let pid = response.text().parse().unwrap();
-        ProcessId::of(pid).expect("the worker died at once")
+        self.process_of(&response.text())
+            .expect("the worker died at once")
+    }
+
+    /// The process of the worker of this id, if it lives. A worker itself does not
+    /// know its number outside of its sandbox.
+    ///
+    /// # Panics
+    /// If no worker of this id was started.
+    #[must_use]
+    #[track_caller]
+    pub fn process_of(&self, worker: &str) -> Option<ProcessId> {
+        let started = self.wait_for_log(|line| {
+            line.message() == "Worker started" && line.value()["worker"] == worker
+        });
+        let pid = u32::try_from(started.value()["pid"].as_u64().unwrap()).unwrap();
+        ProcessId::of(pid)
+    }
+
+    /// The id of a worker.
+    ///
+    /// # Panics
+    /// If no such worker was started.
+    #[must_use]
+    #[track_caller]
+    pub fn id_of(&self, worker: ProcessId) -> String {
+        let started = self.wait_for_log(|line| {
+            line.message() == "Worker started" && line.value()["pid"] == worker.pid
+        });
+        started.text("worker").to_owned()
     }
 
     /// Waits for a line with this message.

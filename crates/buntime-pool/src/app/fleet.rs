@@ -1,7 +1,7 @@
 //! How an app comes by its workers.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{App, QUEUE_RETRY};
 use crate::breaker::Breaker;
 use crate::config::CrashLoop;
+use crate::confine::{Wanted, has_blanks};
 use crate::entry::entry_to_run;
 use crate::error::{ExchangeError, ExitReason, StartFailure};
 use crate::instance::{
@@ -424,7 +425,7 @@ impl App {
                 return self.load_given(given, permit.take()).await.map(Some);
             }
         }
-        let blank = timeout_at(deadline, self.blank())
+        let blank = timeout_at(deadline, self.blank(&entry))
             .await
             .map_err(|_| Verdict::Timeout)?
             .map_err(Verdict::Failed)?;
@@ -480,15 +481,28 @@ impl App {
             .map_err(Verdict::Failed)
     }
 
-    async fn blank(self: &Arc<Self>) -> Result<Blank, StartFailure> {
-        if !self.spec.manifest.low_memory {
+    async fn blank(self: &Arc<Self>, entry: &Path) -> Result<Blank, StartFailure> {
+        let low_memory = self.spec.manifest.low_memory;
+        let for_app = !has_blanks(self.shared.config.sandbox.layers);
+        if !low_memory && !for_app {
             return self.shared.blanks.take(&self.shared).await;
         }
+        let flavor = if low_memory {
+            Flavor::Small
+        } else {
+            Flavor::Normal
+        };
         // Bun takes `--smol` at its start only. Started as a task of its own,
         // because it belongs to the control runtime and must not be cut short.
-        let shared = Arc::clone(&self.shared);
+        let (app, entry) = (Arc::clone(self), entry.to_owned());
         let control = &self.shared.config.control;
-        let start = async move { boot(&shared, Flavor::Small).await };
+        let start = async move {
+            let wanted = for_app.then(|| Wanted {
+                spec: &app.spec,
+                entry: &entry,
+            });
+            boot(&app.shared, flavor, wanted).await
+        };
         let started = self.shared.tracker.spawn_on(start, control).await;
         started.unwrap_or_else(|_| Err(StartFailure::new("the pool is stopping")))
     }

@@ -128,6 +128,7 @@ fn launch(
             ..shared.config.limits
         },
         nice: NICE,
+        policy: None,
     })
 }
 

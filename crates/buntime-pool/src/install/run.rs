@@ -128,6 +128,7 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
             data: Some(DATA),
         },
         nice: NICE,
+        policy: None,
     })
 }
 

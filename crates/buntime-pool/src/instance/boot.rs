@@ -23,6 +23,7 @@ use super::slot::Slot;
 use super::supervisor::{Assignment, Birth, Supervisor};
 use super::{Instance, Order, Socket};
 use crate::config::AppSpec;
+use crate::confine::{Wanted, policy, technical_env};
 use crate::connections::Shelves;
 use crate::error::{ExitReason, StartFailure};
 use crate::events::LogStream;
@@ -72,11 +73,16 @@ impl Blank {
 
 /// Starts a blank. The supervisor of the new process is spawned on the control
 /// runtime, on which this must run.
-pub(crate) async fn boot(shared: &Arc<Shared>, flavor: Flavor) -> Result<Blank, StartFailure> {
+/// Without namespaces it is started for the app that is `wanted`.
+pub(crate) async fn boot(
+    shared: &Arc<Shared>,
+    flavor: Flavor,
+    wanted: Option<Wanted<'_>>,
+) -> Result<Blank, StartFailure> {
     let id = Uuid::new_v4();
     let slot = make_slot(shared, id)?;
     let started = tokio::select! {
-        started = timeout(BOOT_LIMIT, start(shared, flavor, id, &slot)) => started,
+        started = timeout(BOOT_LIMIT, start(shared, flavor, id, &slot, wanted.as_ref())) => started,
         () = shared.stopped() => Ok(Err(StartFailure::new("the pool is stopping"))),
     };
     match started.unwrap_or_else(|_| Err(StartFailure::new("Bun did not come up in time"))) {
@@ -128,8 +134,9 @@ async fn start(
     flavor: Flavor,
     id: Uuid,
     slot: &Slot,
+    wanted: Option<&Wanted<'_>>,
 ) -> Result<Up, StartFailure> {
-    let mut started = spawn(shared, flavor, id, slot, None).await?;
+    let mut started = spawn(shared, flavor, id, slot, wanted, None).await?;
     wait_until_up(&mut started.process, &mut started.control).await?;
     let taken = slot.take_socket();
     let socket = taken
@@ -144,19 +151,21 @@ async fn start(
     })
 }
 
-/// Starts Bun with the wrapper, `given` an app or blank.
+/// Starts Bun with the wrapper, `given` an app or blank. What is `wanted` it may read from
+/// the beginning.
 pub(super) async fn spawn(
     shared: &Arc<Shared>,
     flavor: Flavor,
     id: Uuid,
     slot: &Slot,
+    wanted: Option<&Wanted<'_>>,
     given: Option<OsString>,
 ) -> Result<Started, StartFailure> {
     let channel = |error| StartFailure::new(format!("cannot make the control channel: {error}"));
     let (ours, theirs) = StdUnixStream::pair().map_err(channel)?;
     ours.set_nonblocking(true).map_err(channel)?;
     let control = Control::new(UnixStream::from_std(ours).map_err(channel)?);
-    let launch = launch(shared, flavor, slot, given, theirs.into());
+    let launch = launch(shared, flavor, slot, (wanted, given), theirs.into());
     let mut process = shared
         .config
         .launcher
@@ -196,13 +205,14 @@ fn launch(
     shared: &Shared,
     flavor: Flavor,
     slot: &Slot,
-    given: Option<OsString>,
+    (wanted, given): (Option<&Wanted<'_>>, Option<OsString>),
     control: OwnedFd,
 ) -> Launch {
     let mut env: Vec<(OsString, OsString)> = Vec::new();
     let base = shared.config.base_env.iter();
     env.extend(base.map(|(name, value)| (name.into(), value.into())));
     env.extend(TECHNICAL.map(|(name, value)| (name.into(), value.into())));
+    env.extend(technical_env(shared.config.sandbox.layers));
     env.push(("HOME".into(), slot.path().into()));
     env.push(("TMPDIR".into(), slot.path().into()));
     env.extend(given.map(|given| (GIVEN.into(), given)));
@@ -231,6 +241,7 @@ fn launch(
         control,
         limits: shared.config.limits,
         nice: 0,
+        policy: policy(shared, slot.path(), wanted),
     }
 }
 

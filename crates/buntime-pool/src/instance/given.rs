@@ -3,7 +3,7 @@
 //! waits longer (docs/decisions/0003-worker-control-channel.md).
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use super::slot::Slot;
 use super::supervisor::{Birth, StartProblem};
 use crate::app::App;
 use crate::config::AppSpec;
+use crate::confine::Wanted;
 use crate::error::StartFailure;
 use crate::pool::Shared;
 use crate::slots::Permit;
@@ -33,6 +34,7 @@ pub(crate) type Answer = oneshot::Receiver<Result<(), StartProblem>>;
 pub(crate) struct Given {
     id: Uuid,
     flavor: Flavor,
+    entry: PathBuf,
     /// The app, as the wrapper wants it.
     text: OsString,
     /// When the app must be loaded.
@@ -50,7 +52,7 @@ impl Given {
     ) -> Result<Option<Self>, StartFailure> {
         let id = Uuid::new_v4();
         let home = Slot::path_of(&shared.slots_dir, id);
-        let (true, Some(dir), Some(entry)) =
+        let (true, Some(dir), Some(name)) =
             (Slot::is_short(&home), spec.dir.to_str(), entry.to_str())
         else {
             return Ok(None);
@@ -58,7 +60,7 @@ impl Given {
         let env = worker_env(shared, spec, id, &home)?;
         let what = Become {
             dir,
-            entry,
+            entry: name,
             env: &env,
         };
         let text = serde_json::to_string(&what)
@@ -74,6 +76,7 @@ impl Given {
         Ok(Some(Self {
             id,
             flavor,
+            entry: entry.to_owned(),
             text: text.into(),
             deadline,
         }))
@@ -89,7 +92,12 @@ pub(crate) async fn start_given(
 ) -> Result<(Lease, Answer), StartFailure> {
     let shared = app.shared();
     let slot = make_slot(shared, given.id)?;
-    let started = spawn(shared, given.flavor, given.id, &slot, Some(given.text)).await;
+    let wanted = Wanted {
+        spec: app.spec(),
+        entry: &given.entry,
+    };
+    let (flavor, text) = (given.flavor, Some(given.text));
+    let started = spawn(shared, flavor, given.id, &slot, Some(&wanted), text).await;
     let started = match started {
         Ok(started) => started,
         Err(failure) => {

@@ -18,6 +18,7 @@ use super::door::{Become, Door, Outcome};
 use super::slot::Slot;
 use super::{Instance, Order};
 use crate::config::AppSpec;
+use crate::confine::{Wanted, admit};
 use crate::error::{Death, ExitReason, StartFailure};
 use crate::lines::cut;
 use crate::pool::Shared;
@@ -164,6 +165,13 @@ impl Supervisor {
         let (Some(dir), Some(entry)) = (spec.dir.to_str(), assignment.entry.to_str()) else {
             return Err(failed("the path of the app is not valid UTF-8".to_owned()));
         };
+        let wanted = Wanted {
+            spec: &spec,
+            entry: &assignment.entry,
+        };
+        if let Err(failure) = admit(&self.shared, &self.process, &wanted).await {
+            return Err((StartProblem::Failed(failure), ExitReason::StartFailed));
+        }
         let what = Become {
             dir,
             entry,

@@ -211,6 +211,7 @@ impl Rig {
             ],
             launcher: launcher.unwrap(),
             control: tokio::runtime::Handle::current(),
+            sandbox: buntime_pool::Confinement::default(),
             limits: ProcessLimits::default(),
             terminate_grace: Duration::from_secs(2),
             crash_loop: buntime_pool::CrashLoop::default(),

@@ -198,7 +198,7 @@ impl<'a> Draft<'a> {
         self.admin_port(problems);
         self.weak_key(mode, problems, warnings);
         self.shared_origin(mode, warnings);
-        self.not_built_yet(problems, warnings);
+        self.not_built_yet(warnings);
         let raw = self.raw;
         let pool_size = raw.pool_size.unwrap_or_else(|| mode.pool_size());
         Some(Config {
@@ -412,9 +412,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The full sandbox and a shared database are not there yet: who asks for them must not run without.
-    /// Of other settings that have no effect yet, who sets them is told.
-    fn not_built_yet(&self, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+    /// Of settings that have no effect yet, who sets them is told.
+    fn not_built_yet(&self, warnings: &mut Vec<Problem>) {
         for (name, is_set, part) in [
             (
                 "RUNTIME_GRANTS",
@@ -434,14 +433,6 @@ impl<'a> Draft<'a> {
                     "unset it until a version has them",
                 ));
             }
-        }
-        if self.raw.sandbox == Some(SandboxMode::Require) {
-            let problem = Problem::new(
-                self.setting("RUNTIME_SANDBOX"),
-                "the full sandbox is not built in yet",
-                "write auto or off",
-            );
-            problems.push(problem.with_value("require"));
         }
     }
 

@@ -144,7 +144,7 @@ fn every_variable_takes_good_values() {
         ("RUNTIME_POOL_SIZE", &["1", "100000"]),
         ("RUNTIME_EPHEMERAL_CONCURRENCY", &["1"]),
         ("RUNTIME_EPHEMERAL_QUEUE_LIMIT", &["0", "5"]),
-        ("RUNTIME_SANDBOX", &["auto", "off"]),
+        ("RUNTIME_SANDBOX", &["auto", "require", "off"]),
         (
             "RUNTIME_NPM_REGISTRY",
             &["https://npm.example.org/", "http://u:p@localhost:4873"],
@@ -260,7 +260,7 @@ fn every_variable_refuses_bad_values() {
         ("RUNTIME_POOL_SIZE", &["0", "-1", "1.5", "100001", "many"]),
         ("RUNTIME_EPHEMERAL_CONCURRENCY", &["0"]),
         ("RUNTIME_EPHEMERAL_QUEUE_LIMIT", &["x"]),
-        ("RUNTIME_SANDBOX", &["on", "require"]),
+        ("RUNTIME_SANDBOX", &["on", "full"]),
         (
             "RUNTIME_NPM_REGISTRY",
             &[

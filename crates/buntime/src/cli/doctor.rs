@@ -1,8 +1,10 @@
 //! `buntime doctor`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use buntime_server::config::{Bun, BunPlaces};
+use buntime_server::sandbox::{self, Landlock, ProcMount, Strength};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
@@ -17,7 +19,7 @@ const PROCESSES_WANTED: u64 = 4096;
 
 pub(super) fn command() -> Command {
     Command::new("doctor")
-        .about("Show what this machine offers: Bun and limits")
+        .about("Show what this machine offers: Bun, the sandbox and limits")
         .after_help("Exit codes: 0 nothing stands in the way, 1 something must change first.")
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON instead of a table"))
         .arg(
@@ -65,8 +67,11 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
             .filter(|name| !name.is_empty())
             .map(PathBuf::from)
     });
+    let (bun, program) = bun(configured.as_deref(), &BunPlaces::of_process());
+    let strength = program.as_deref().map(sandbox::examine);
     let findings = [
-        bun(configured.as_deref(), &BunPlaces::of_process()),
+        bun,
+        confinement(strength.as_ref()),
         kernel(),
         processors(),
         limit(
@@ -83,7 +88,8 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
         ),
     ];
     if matches.get_flag("json") {
-        output::say(as_json(&findings));
+        let layers = strength.as_ref().and_then(|found| found.as_ref().ok());
+        output::say(as_json(&findings, layers));
     } else {
         for finding in &findings {
             output::say(as_row(finding));
@@ -99,27 +105,60 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
     }
 }
 
-fn bun(configured: Option<&Path>, places: &BunPlaces) -> Finding {
+/// The finding, and the program if there is one.
+fn bun(configured: Option<&Path>, places: &BunPlaces) -> (Finding, Option<PathBuf>) {
     // The server resolves a configured path from where it starts; so does this.
     let configured = configured.and_then(|path| std::path::absolute(path).ok());
     match Bun::find(configured.as_deref(), places) {
-        Ok((bun, _)) => Finding {
-            subject: "bun",
-            verdict: Verdict::Good,
-            found: format!(
-                "{} at {} ({})",
-                bun.version,
-                bun.program.display(),
-                bun.origin
-            ),
-            advice: String::new(),
-        },
-        Err(error) => Finding {
-            subject: "bun",
-            verdict: Verdict::Bad,
-            found: "none usable".to_owned(),
-            advice: error.to_string(),
-        },
+        Ok((bun, _)) => {
+            let finding = Finding {
+                subject: "bun",
+                verdict: Verdict::Good,
+                found: format!(
+                    "{} at {} ({})",
+                    bun.version,
+                    bun.program.display(),
+                    bun.origin
+                ),
+                advice: String::new(),
+            };
+            (finding, Some(bun.program))
+        }
+        Err(error) => {
+            let finding = Finding {
+                subject: "bun",
+                verdict: Verdict::Bad,
+                found: "none usable".to_owned(),
+                advice: error.to_string(),
+            };
+            (finding, None)
+        }
+    }
+}
+
+/// What confines workers here: Bun was started under it.
+fn confinement(strength: Option<&io::Result<Strength>>) -> Finding {
+    let (verdict, found, advice) = match strength {
+        None => (
+            Verdict::Low,
+            "not tried".to_owned(),
+            "it is tried with Bun".to_owned(),
+        ),
+        Some(Err(error)) => (Verdict::Low, "not tried".to_owned(), error.to_string()),
+        Some(Ok(Strength { layers, missing })) if missing.is_empty() => {
+            (Verdict::Good, layers.to_string(), String::new())
+        }
+        Some(Ok(Strength { layers, missing })) => (
+            Verdict::Low,
+            layers.to_string(),
+            format!("missing: {}", sandbox::list(missing)),
+        ),
+    };
+    Finding {
+        subject: "sandbox",
+        verdict,
+        found,
+        advice,
     }
 }
 
@@ -182,7 +221,7 @@ fn limit(subject: &'static str, resource: Resource, wanted: u64, advice: &str) -
     }
 }
 
-fn as_json(findings: &[Finding]) -> String {
+fn as_json(findings: &[Finding], strength: Option<&Strength>) -> String {
     let list: Vec<_> = findings
         .iter()
         .map(|finding| {
@@ -194,7 +233,21 @@ fn as_json(findings: &[Finding]) -> String {
             })
         })
         .collect();
-    json!({ "version": env!("CARGO_PKG_VERSION"), "findings": list }).to_string()
+    let sandbox = strength.map(|Strength { layers, missing }| {
+        let missing: Vec<_> = missing
+            .iter()
+            .map(|missing| json!({ "what": missing.what, "why": missing.why }))
+            .collect();
+        json!({
+            "landlock": layers.landlock.map(|Landlock(version)| version),
+            "seccomp": layers.calls,
+            "namespaces": layers.namespaces.is_some(),
+            "ownProc": layers.namespaces == Some(ProcMount::Own),
+            "missing": missing,
+        })
+    });
+    json!({ "version": env!("CARGO_PKG_VERSION"), "sandbox": sandbox, "findings": list })
+        .to_string()
 }
 
 fn as_row(finding: &Finding) -> String {
@@ -216,10 +269,11 @@ mod tests {
 
     #[test]
     fn no_bun_is_bad_and_says_what_to_do() {
-        let finding = bun(None, &BunPlaces::default());
+        let (finding, program) = bun(None, &BunPlaces::default());
+        assert_eq!(program, None);
         assert_eq!(finding.verdict, Verdict::Bad);
         assert!(finding.advice.contains("RUNTIME_BUN"));
-        let text: serde_json::Value = serde_json::from_str(&as_json(&[finding])).unwrap();
+        let text: serde_json::Value = serde_json::from_str(&as_json(&[finding], None)).unwrap();
         assert_eq!(text["findings"][0]["verdict"], "bad");
     }
 

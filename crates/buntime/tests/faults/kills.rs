@@ -34,10 +34,10 @@ fn outcome(mut connection: Connection) -> Option<u16> {
 
 /// Finds the victim's worker, or fails to because it was just killed.
 fn victim(server: &TestServer) -> Option<u32> {
-    let response = server.get("/victim/pid");
+    let response = server.get("/victim/worker");
     assert!([200, 502, 503].contains(&response.status), "{response:?}");
     if response.status == 200 {
-        return response.text().parse().ok();
+        return server.process_of(&response.text()).map(|worker| worker.pid);
     }
     let code = response.error_code();
     let known = ["WORKER_CRASHED", "WORKER_START_FAILED", "WORKER_CRASH_LOOP"];

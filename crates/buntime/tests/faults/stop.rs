@@ -57,7 +57,7 @@ fn d15_a_signal_finishes_requests_under_way_and_exits_with_0() {
             begun.elapsed()
         );
         assert_eq!(
-            server.count_messages(&format!("terminate notice to {}", worker.pid)),
+            server.count_messages(&format!("terminate notice to {}", server.id_of(worker))),
             1
         );
         assert!(!worker.is_alive());

@@ -188,9 +188,9 @@ fn w4_a_worker_that_ends_between_requests_is_replaced() {
     for _ in 0..20 {
         let worker = server.worker("mortal");
         kill(worker);
-        let response = server.get("/mortal/pid");
+        let response = server.get("/mortal/worker");
         assert_eq!(response.status, 200, "{response:?}");
-        assert_ne!(response.text(), worker.pid.to_string());
+        assert_ne!(response.text(), server.id_of(worker));
     }
     probe.finish();
 }

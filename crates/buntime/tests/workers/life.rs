@@ -33,12 +33,12 @@ fn an_idle_worker_is_told_once_and_ends_after_its_ttl() {
         .start();
     let probe = server.probe();
     let worker = server.worker("idle");
-    let notice = format!("idle notice to {}", worker.pid);
+    let notice = format!("idle notice to {}", server.id_of(worker));
     server.wait_for_message(&notice);
     // It lives on, and each request begins its time anew.
     assert_eq!(server.worker("idle"), worker);
     assert_eq!(server.wait_for_end(worker), "idle-ttl");
-    server.wait_for_message(&format!("terminate notice to {}", worker.pid));
+    server.wait_for_message(&format!("terminate notice to {}", server.id_of(worker)));
     assert_eq!(
         server.count_messages(&notice),
         2,
@@ -62,7 +62,7 @@ fn a_long_request_keeps_its_worker_beyond_the_ttl() {
     assert!(response.text().ends_with("data: 4\n\n"), "{response:?}");
     assert!(worker.is_alive());
     assert_eq!(
-        server.count_messages(&format!("idle notice to {}", worker.pid)),
+        server.count_messages(&format!("idle notice to {}", server.id_of(worker))),
         0
     );
     assert_eq!(server.wait_for_end(worker), "idle-ttl");
@@ -83,7 +83,7 @@ fn a_worker_is_recycled_after_max_requests_without_losing_one() {
             scope.spawn(|| {
                 let mut connection = server.connect();
                 for _ in 0..MOST {
-                    let response = connection.get("/worn/pid");
+                    let response = connection.get("/worn/worker");
                     assert_eq!(response.status, 200, "{response:?}");
                     let mut pids = pids.lock().unwrap();
                     pids.insert(response.text());
@@ -117,7 +117,7 @@ fn a_full_pool_retires_the_worker_that_was_not_used_for_longest() {
     assert_eq!(server.worker("first"), first, "used last");
     let third = server.worker("third");
     assert_eq!(server.wait_for_end(second), "evicted");
-    server.wait_for_message(&format!("terminate notice to {}", second.pid));
+    server.wait_for_message(&format!("terminate notice to {}", server.id_of(second)));
     assert_eq!(server.worker("first"), first);
     assert_eq!(server.worker("third"), third);
     probe.finish();
@@ -134,7 +134,7 @@ fn a_busy_worker_is_not_retired_for_another_app() {
     let worker = server.worker("busy");
     let mut busy = server.begin("/busy/gate");
     server.wait_for_message("begun gate");
-    let response = server.get("/other/pid");
+    let response = server.get("/other/worker");
     // The neighbour is idle between two of its requests, so its place is free to take.
     assert!([200, 503].contains(&response.status), "{response:?}");
     assert!(worker.is_alive());
@@ -217,7 +217,7 @@ fn changed_files_are_served_without_losing_a_request() {
     let file = server.dir().join("apps/changing@1.0.0/index.ts");
     let new = server.dir().join("index.new");
     for version in 1..=3 {
-        let worker = server.get("/changing/pid").text();
+        let worker = server.get("/changing/worker").text();
         let answer = format!("new Response(\"ok {version}\")");
         std::fs::write(&new, SAMPLE.replace("new Response(\"ok\")", &answer)).unwrap();
         std::fs::rename(&new, &file).unwrap();
@@ -295,7 +295,7 @@ fn workers_are_told_before_the_server_stops() {
     server.terminate();
     assert_eq!(server.wait_exit(Duration::from_secs(30)).code(), Some(0));
     assert_eq!(
-        server.count_messages(&format!("terminate notice to {}", worker.pid)),
+        server.count_messages(&format!("terminate notice to {}", server.id_of(worker))),
         1
     );
     assert_eq!(
@@ -313,13 +313,13 @@ fn a_worker_that_does_not_end_when_told_is_killed_after_its_grace() {
             "stubborn@1.0.0",
             KEPT,
             "export default {
-               fetch: () => new Response(`${process.pid}`),
+               fetch: () => new Response(process.env.WORKER_ID),
                onTerminate() { while (true); },
              };\n",
         )
         .start();
-    let pid = server.get("/stubborn/").text().parse().unwrap();
-    let worker = ProcessId::of(pid).unwrap();
+    let worker = server.get("/stubborn/").text();
+    let worker = server.process_of(&worker).unwrap();
     server.terminate();
     assert_eq!(server.wait_exit(Duration::from_secs(20)).code(), Some(0));
     assert!(!worker.is_alive());

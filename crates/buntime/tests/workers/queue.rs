@@ -42,7 +42,7 @@ fn each_request_has_a_worker_of_its_own_that_is_gone_afterwards() {
             "1",
             "nothing is left of earlier requests"
         );
-        pids.insert(server.get("/once/pid").text());
+        pids.insert(server.get("/once/worker").text());
     }
     assert_eq!(pids.len(), 10);
     for pid in pids {

@@ -1,0 +1,149 @@
+//! What confines a worker, and how one that was started without an app gets to see it.
+//!
+//! With namespaces a blank starts in a private root in which there is no app. Before it
+//! is told which one it serves, the app's folder is shown to it, where it is outside,
+//! and its data folder. Without namespaces what a process may open is settled when it
+//! starts, so there are no blanks, and each worker starts for its app.
+
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use buntime_sandbox::{Attachment, Layers, Net, Policy, Process};
+
+use crate::config::AppSpec;
+use crate::error::StartFailure;
+use crate::pool::Shared;
+
+/// Of the runtime directory: where private roots are put together. Always empty.
+pub(crate) const STAGE: &str = "stage";
+
+/// Variables that programs in the sandbox need.
+const TECHNICAL: [(&str, &str); 1] = [
+    // Names are resolved over TCP, there being no UDP.
+    ("RES_OPTIONS", "use-vc"),
+];
+
+/// An app and the module that a worker runs of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) spec: &'a AppSpec,
+    pub(crate) entry: &'a Path,
+}
+
+impl Wanted<'_> {
+    /// What it reads: its folder, and the bundle that was made of it.
+    fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.spec.dir.clone()];
+        let bundle = self.entry.parent();
+        folders.extend(
+            bundle
+                .filter(|bundle| !bundle.starts_with(&self.spec.dir))
+                .map(Path::to_owned),
+        );
+        folders
+    }
+}
+
+/// Whether workers can be started before it is known what they serve.
+pub(crate) fn has_blanks(layers: Layers) -> bool {
+    layers.landlock.is_none() || layers.namespaces.is_some()
+}
+
+/// The variables that a confined worker needs at its start.
+pub(crate) fn technical_env(layers: Layers) -> impl Iterator<Item = (OsString, OsString)> {
+    let needed = if layers.calls { &TECHNICAL[..] } else { &[] };
+    needed
+        .iter()
+        .map(|&(name, value)| (name.into(), value.into()))
+}
+
+/// What confines a worker whose directory is `slot`; `None` if nothing does. Without
+/// `wanted` it is a blank.
+pub(crate) fn policy(shared: &Shared, slot: &Path, wanted: Option<&Wanted<'_>>) -> Option<Policy> {
+    let config = &shared.config;
+    let layers = config.sandbox.layers;
+    if layers == Layers::NONE {
+        return None;
+    }
+    let wrapper = shared.wrapper.path();
+    let mut bytecode = wrapper.as_os_str().to_owned();
+    bytecode.push(".jsc");
+    let mut read = vec![wrapper.to_owned(), bytecode.into()];
+    let mut write = vec![slot.to_owned()];
+    let mut write_later = Vec::new();
+    match wanted {
+        Some(wanted) => {
+            read.extend(wanted.folders());
+            // If it cannot be made, the assignment will say so.
+            write.extend(make_data_dir(shared, wanted.spec));
+        }
+        None => write_later.push(config.data_dir.clone()),
+    }
+    Some(Policy {
+        layers,
+        net: config.sandbox.net.clone(),
+        read,
+        write,
+        write_later,
+        stage: shared.slots_dir.with_file_name(STAGE),
+    })
+}
+
+/// Shows a blank its app.
+pub(crate) async fn admit(
+    shared: &Shared,
+    process: &Process,
+    wanted: &Wanted<'_>,
+) -> Result<(), StartFailure> {
+    if shared.config.sandbox.layers.namespaces.is_none() {
+        return Ok(());
+    }
+    let mut shown: Vec<Attachment> = wanted
+        .folders()
+        .into_iter()
+        .map(|path| Attachment {
+            path,
+            writable: false,
+        })
+        .collect();
+    shown.push(Attachment {
+        path: data_dir(shared, wanted.spec),
+        writable: true,
+    });
+    let attached = shared.config.launcher.attach(process, &shown).await;
+    attached.map_err(|error| StartFailure::new(error.to_string()))
+}
+
+/// An app's own folder for what it keeps.
+fn data_dir(shared: &Shared, spec: &AppSpec) -> PathBuf {
+    shared.config.data_dir.join(spec.name.as_str())
+}
+
+/// Makes that folder if it is missing.
+pub(crate) fn make_data_dir(shared: &Shared, spec: &AppSpec) -> io::Result<PathBuf> {
+    let data = data_dir(shared, spec);
+    let mut private = DirBuilder::new();
+    private.recursive(true).mode(0o700).create(&data)?;
+    Ok(data)
+}
+
+/// What is enforced on workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// With which means; [`Layers::NONE`] is no sandbox.
+    pub layers: Layers,
+    /// The network.
+    pub net: Net,
+}
+
+impl Default for Confinement {
+    fn default() -> Self {
+        Self {
+            layers: Layers::NONE,
+            net: Net::Host,
+        }
+    }
+}
