@@ -225,8 +225,7 @@ fn changed_files_are_served_without_losing_a_request() {
         server.wait_until("the new code runs", || {
             server.get("/changing/").text() == wanted
         });
-        let old = ProcessId::of(worker.parse().unwrap());
-        if let Some(old) = old {
+        if let Some(old) = server.process_of(&worker) {
             assert_gone(old, PATIENCE);
         }
     }

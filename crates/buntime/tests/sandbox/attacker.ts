@@ -1,0 +1,128 @@
+// An app that attacks the server, its neighbours and the kernel: one path an attack.
+// The answer says "done" and what was gained, or "refused" and by what.
+
+import { dlopen, ptr, read } from "bun:ffi";
+import { constants, linkSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+
+const { STATE, OTHER, OUTSIDE, DATA_DIR = "", APP_DIR = "", TMPDIR = "" } = process.env;
+
+const libc = dlopen("libc.so.6", {
+  syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+  __errno_location: { args: [], returns: "ptr" },
+}).symbols;
+
+/** Calls the kernel past Bun. */
+function call(number: number, ...args: (number | bigint)[]): string {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args;
+  const result = Number(libc.syscall(number, a, b, c, d, e, f));
+  if (result >= 0) return `${result}`;
+  const errno = read.i32(libc.__errno_location() as never);
+  throw Object.assign(new Error(`errno ${errno}`), { code: NAMES[errno] ?? `errno ${errno}` });
+}
+const NAMES: Record<number, string> = {
+  1: "EPERM", 2: "ENOENT", 3: "ESRCH", 9: "EBADF", 13: "EACCES", 14: "EFAULT", 22: "EINVAL", 38: "ENOSYS",
+};
+const text = (value: string) => ptr(Buffer.from(`${value}\0`));
+
+const connected = (options: object) =>
+  new Promise((done, fail) => {
+    const socket = connect(options as never, () => {
+      socket.destroy();
+      done("connected");
+    });
+    socket.on("error", fail);
+  });
+
+const attacks: Record<string, (query: URLSearchParams) => unknown> = {
+  // What the server keeps.
+  "server environment": (q) => readFileSync(`/proc/${q.get("server")}/environ`, "utf8"),
+  "server memory": (q) => openSync(`/proc/${q.get("server")}/mem`, "r"),
+  "server descriptors": (q) => readdirSync(`/proc/${q.get("server")}/fd`),
+  "server command line": (q) => readFileSync(`/proc/${q.get("server")}/cmdline`, "utf8"),
+  "server root": (q) => readdirSync(`/proc/${q.get("server")}/root`),
+  "root key": () => readFileSync(`${STATE}/root-key`, "utf8"),
+  "state folder": () => readdirSync(`${STATE}`),
+  "other processes": () => {
+    const others = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && name !== `${process.pid}`);
+    if (others.length === 0) throw Object.assign(new Error(), { code: "nobody" });
+    return others;
+  },
+  // What others keep.
+  "another app's code": () => readFileSync(`${OTHER}/index.ts`, "utf8"),
+  "another app's data": () => readFileSync(`${STATE}/data/other/secret`, "utf8"),
+  "list of apps": () => readdirSync(`${APP_DIR}/..`).filter((name) => !APP_DIR.endsWith(name)).join() || refuse("nothing"),
+  "file outside": () => readFileSync(`${OUTSIDE}/secret`, "utf8"),
+  "file of the system": () => readFileSync("/etc/passwd", "utf8"),
+  "file outside by a link": () => {
+    symlinkSync(`${OUTSIDE}/secret`, `${TMPDIR}/link`);
+    return readFileSync(`${TMPDIR}/link`, "utf8");
+  },
+  "file outside by a hard link": () => {
+    linkSync(`${OUTSIDE}/secret`, `${TMPDIR}/hard`);
+    return readFileSync(`${TMPDIR}/hard`, "utf8");
+  },
+  "write of own code": () => writeFileSync(`${APP_DIR}/index.ts`, ""),
+  "new file beside own code": () => writeFileSync(`${APP_DIR}/new.ts`, ""),
+  "write outside": () => writeFileSync(`${OUTSIDE}/new`, ""),
+  "write beside own data": () => writeFileSync(`${DATA_DIR}/../new`, ""),
+  // Processes.
+  "signal to the server": (q) => call(62, Number(q.get("server")), 0),
+  "signal to everybody": () => call(62, -1, 0),
+  "signal to the group": () => call(62, 0, 0),
+  ptrace: (q) => call(101, 16, Number(q.get("server"))),
+  process_vm_readv: (q) => call(310, Number(q.get("server"))),
+  pidfd_open: (q) => call(434, Number(q.get("server"))),
+  spawn: () => Bun.spawnSync([process.execPath, "--version"]).stdout,
+  shell: () => Bun.spawnSync(["/bin/sh", "-c", "id"]).stdout,
+  fork: () => call(57),
+  "clone of a process": () => call(56, 17),
+  "exec in place": () => call(59, text(process.execPath), ptr(new BigUint64Array(1)), ptr(new BigUint64Array(1))),
+  execveat: () => call(322, -100, text(process.execPath), ptr(new BigUint64Array(1)), ptr(new BigUint64Array(1)), 0),
+  "file in memory": () => call(319, text("x"), 0),
+  // Sockets.
+  "unix socket by path": () => connected({ path: `${OUTSIDE}/listening` }),
+  "abstract unix socket": (q) => connected({ path: `\0${q.get("abstract")}` }),
+  "TCP server": () => Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } }).port,
+  UDP: async () => (await Bun.udpSocket({ connect: { hostname: "127.0.0.1", port: 9 } })).send("x"),
+  "UDP past Bun": () => call(41, 2, 2, 0),
+  "raw socket": () => call(41, 2, 3, 1),
+  netlink: () => call(41, 16, 3, 0),
+  MPTCP: () => call(41, 2, 1, 262),
+  "connect while sending": () => call(44, call(41, 2, 1, 0), text("x"), 1, 0x20000000, 0, 0),
+  // The kernel.
+  "new namespaces": () => call(272, 0x10000000),
+  setns: () => call(308, 0, 0),
+  mount: () => call(165, text("x"), text(TMPDIR), text("tmpfs"), 0, 0),
+  umount: () => call(166, text("/proc"), 2),
+  chroot: () => call(161, text(TMPDIR)),
+  io_uring: () => call(425, 8, ptr(new Uint8Array(120))),
+  userfaultfd: () => call(323, 0),
+  keyctl: () => call(250, 0, -3, 1),
+  bpf: () => call(321, 0, ptr(new Uint8Array(128)), 128),
+  perf_event_open: () => call(298, ptr(new Uint8Array(128)), 0, -1, -1, 0),
+  open_by_handle_at: () => call(304, -100, ptr(new Uint8Array(128)), constants.O_RDONLY),
+  personality: () => call(135, 0x0040000),
+  "device file": () => call(133, text(`${TMPDIR}/mem`), 0o020666, 0x101),
+  "set-user-id": () => call(105, 0),
+};
+
+function refuse(code: string): never {
+  throw Object.assign(new Error(), { code });
+}
+
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/") return Response.json(Object.keys(attacks));
+    const attack = attacks[decodeURIComponent(pathname.slice(1))];
+    if (attack === undefined) return new Response("no such attack", { status: 404 });
+    try {
+      const gained = await attack(searchParams);
+      return new Response(`done ${String(gained).slice(0, 200)}`);
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      return new Response(`refused ${code ?? message}`);
+    }
+  },
+};
