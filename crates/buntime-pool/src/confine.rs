@@ -68,10 +68,9 @@ pub(crate) fn policy(shared: &Shared, slot: &Path, wanted: Option<&Wanted<'_>>) 
     if layers == Layers::NONE {
         return None;
     }
-    let wrapper = shared.wrapper.path();
-    let mut bytecode = wrapper.as_os_str().to_owned();
-    bytecode.push(".jsc");
-    let mut read = vec![wrapper.to_owned(), bytecode.into()];
+    // All of its folder, which Bun looks into.
+    let wrapper = shared.wrapper.path().parent();
+    let mut read: Vec<PathBuf> = wrapper.map(Path::to_owned).into_iter().collect();
     let mut write = vec![slot.to_owned()];
     let mut write_later = Vec::new();
     match wanted {

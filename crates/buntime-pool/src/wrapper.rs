@@ -43,7 +43,13 @@ pub(crate) struct Wrapper {
 impl Wrapper {
     /// Writes the text into the runtime directory.
     pub(crate) fn write(dir: &Path) -> io::Result<Self> {
-        let text = dir.join(NAME);
+        // A worker reads the folder, in which nothing else must be.
+        let text = dir.join("text");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&text)?;
+        let text = text.join(NAME);
         fs::write(&text, format!("{OPENING}{TEXT}{CLOSING}"))?;
         let workshop = dir.join("wrapper");
         match fs::remove_dir_all(&workshop) {

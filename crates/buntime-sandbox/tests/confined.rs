@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use buntime_sandbox::{
-    Attachment, Exit, Launch, Launcher, Layers, Net, Policy, Process, ProcessLimits, Strength,
-    probe,
+    Attachment, Exit, Landlock, Launch, Launcher, Layers, Net, Policy, Process, ProcessLimits,
+    Strength, probe,
 };
 use tempfile::TempDir;
 
@@ -36,9 +36,7 @@ impl World {
         }
         fs::write(dir.path().join("app/lib.js"), "module.exports = 'library'").unwrap();
         fs::write(dir.path().join("other/secret"), "canary").unwrap();
-        let Strength { layers, missing } =
-            probe(&launcher, &bun(), &dir.path().join("probe")).await;
-        eprintln!("layers: {layers}; missing: {missing:?}");
+        let Strength { layers, .. } = probe(&launcher, &bun(), &dir.path().join("probe")).await;
         Self {
             dir,
             launcher,
@@ -61,9 +59,20 @@ impl World {
         }
     }
 
+    /// What this machine gives, and the same without namespaces.
+    fn levels(&self) -> Vec<Layers> {
+        let less = Layers {
+            namespaces: None,
+            ..self.layers
+        };
+        let mut levels = vec![self.layers, less];
+        levels.dedup();
+        levels
+    }
+
     /// Starts Bun on a script that may use `ask()`, which waits for a line on
     /// descriptor 3, and `attempt(name, action)`, which prints what came of it.
-    async fn start(&self, layers: Layers, script: &str) -> (Process, UnixStream) {
+    async fn start(&self, layers: Layers, net: Net, script: &str) -> (Process, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let dir = self.dir.path().display();
         let prelude = format!(
@@ -93,7 +102,10 @@ impl World {
             control: theirs.into(),
             limits: ProcessLimits::default(),
             nice: 0,
-            policy: Some(self.policy(layers)),
+            policy: Some(Policy {
+                net,
+                ..self.policy(layers)
+            }),
         };
         (self.launcher.spawn(launch).await.unwrap(), ours)
     }
@@ -113,59 +125,66 @@ async fn output(mut process: Process) -> (Exit, String) {
 }
 
 #[tokio::test]
-async fn bun_runs_under_what_this_machine_gives() {
+async fn what_ordinary_apps_do_goes_on() {
     let world = World::new().await;
-    let (process, _control) = world
-        .start(
-            world.layers,
-            r#"
-            console.log("pid", process.pid, process.cwd());
-            await attempt("cpus", () => require("os").cpus().length > 0);
-            await attempt("concurrency", () => navigator.hardwareConcurrency > 0);
-            await attempt("memory", () => process.memoryUsage().rss > 0);
-            await attempt("total", () => require("os").totalmem() > 0);
-            await attempt("host", () => require("os").hostname());
-            await attempt("user", () => require("os").userInfo().username);
-            await attempt("root", () => fs.readdirSync("/").sort());
-            await attempt("own file", () => { fs.writeFileSync("x", "1"); return fs.readFileSync("x"); });
-            await attempt("secret", () => fs.readFileSync(DIR + "/other/secret"));
-            await attempt("passwd", () => fs.readFileSync("/etc/passwd"));
-            await attempt("root write", () => fs.mkdirSync("/new"));
-            await attempt("proc 2", () => fs.readdirSync("/proc").filter(n => +n > 0).length);
-            await attempt("spawn", () => Bun.spawnSync([process.execPath, "--version"]).stdout);
-            await attempt("worker", () => new Promise((done, fail) => {
-                const w = new Worker(URL.createObjectURL(new Blob(["postMessage(1)"])));
-                w.onmessage = e => { w.terminate(); done(e.data); }; w.onerror = e => fail(e);
-            }));
-            await attempt("sqlite", () => {
-                const { Database } = require("bun:sqlite");
-                const d = new Database("d.sqlite"); d.exec("pragma journal_mode=wal; create table t(x); insert into t values (7)");
-                return d.query("select x from t").get().x;
-            });
-            await attempt("tcp listen", () => Bun.serve({ port: 0, hostname: "127.0.0.1", fetch() {} }).port > 0);
-            await attempt("unix listen", () => { Bun.serve({ unix: "w.sock", fetch() {} }); return fs.existsSync("w.sock"); });
-            process.exit(0);
-            "#,
-        )
-        .await;
-    let (exit, text) = output(process).await;
-    eprintln!("{exit:?}\n{text}");
-    assert_eq!(exit, Exit::Code(0));
+    for layers in world.levels() {
+        let (process, _control) = world
+            .start(
+                layers,
+                Net::Host,
+                r#"
+                await attempt("cpus", () => require("os").cpus().length > 0);
+                await attempt("concurrency", () => navigator.hardwareConcurrency > 0);
+                await attempt("memory", () => process.memoryUsage().rss > 0);
+                await attempt("total", () => require("os").totalmem() > 0);
+                await attempt("own file", () => { fs.writeFileSync("x", "1"); return fs.readFileSync("x") == "1"; });
+                await attempt("rename", () => { fs.mkdirSync("d", { recursive: true }); fs.renameSync("x", "d/x"); return fs.existsSync("d/x"); });
+                await attempt("worker", () => new Promise((done, fail) => {
+                    const w = new Worker(URL.createObjectURL(new Blob(["postMessage(true)"])));
+                    w.onmessage = e => { w.terminate(); done(e.data); }; w.onerror = e => fail(e);
+                }));
+                await attempt("sqlite", () => {
+                    const { Database } = require("bun:sqlite");
+                    const d = new Database("d.sqlite");
+                    d.exec("pragma journal_mode=wal; create table if not exists t(x); insert into t values (7)");
+                    return d.query("select x from t").get().x === 7;
+                });
+                await attempt("wasm", () => new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])) instanceof WebAssembly.Module);
+                await attempt("ffi", () => require("bun:ffi").dlopen("libc.so.6", { getppid: { args: [], returns: "int" } }).symbols.getppid() >= 0);
+                await attempt("password", () => Bun.password.hash("x", { algorithm: "argon2id", memoryCost: 64, timeCost: 1 }).then(Boolean));
+                await attempt("unix server", () => { Bun.serve({ unix: "w.sock", fetch() {} }); return fs.existsSync("w.sock"); });
+                process.exit(0);
+                "#,
+            )
+            .await;
+        let (exit, text) = output(process).await;
+        assert_eq!(exit, Exit::Code(0), "{layers}: {text}");
+        assert_eq!(text.lines().count(), 12, "{text}");
+        assert!(
+            text.lines().all(|line| line.ends_with(": true")),
+            "{layers}: {text}"
+        );
+        for left in ["d", "w.sock", "d.sqlite"] {
+            let left = world.path("slot").join(left);
+            let _ = fs::remove_dir_all(&left).or_else(|_| fs::remove_file(&left));
+        }
+    }
 }
 
 #[tokio::test]
-async fn what_is_attached_is_seen_where_it_is_outside() {
+async fn what_is_attached_is_seen_where_it_is_outside_and_no_more() {
     let world = World::new().await;
     if world.layers.namespaces.is_none() {
-        eprintln!("skipped: no namespaces here");
         return;
     }
     let (mut process, mut control) = world
         .start(
             world.layers,
+            Net::Host,
             r#"
             await attempt("before", () => fs.readdirSync(DIR).sort());
             ask();
+            await attempt("after", () => fs.readdirSync(DIR).sort());
             await attempt("library", () => require(DIR + "/app/lib.js"));
             await attempt("app write", () => fs.writeFileSync(DIR + "/app/lib.js", ""));
             await attempt("app new", () => fs.writeFileSync(DIR + "/app/new", ""));
@@ -178,19 +197,85 @@ async fn what_is_attached_is_seen_where_it_is_outside() {
         )
         .await;
     let mut lines = BufReader::new(File::from(process.stdout.take().unwrap())).lines();
-    let first = lines.next().unwrap().unwrap();
-    eprintln!("{first}");
-    let begun = std::time::Instant::now();
+    assert_eq!(lines.next().unwrap().unwrap(), "before: data,slot");
     let attach = [("app", false), ("data/app", true)].map(|(name, writable)| Attachment {
         path: world.path(name),
         writable,
     });
     world.launcher.attach(&process, &attach).await.unwrap();
-    eprintln!("attached in {:?}", begun.elapsed());
     control.write_all(b"go\n").unwrap();
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let (exit, errors) = output(process).await;
-    eprintln!("{exit:?} {rest:#?} {errors}");
+    assert_eq!((exit, errors.as_str()), (Exit::Code(0), ""));
+    assert_eq!(
+        rest,
+        [
+            "after: app,data,slot",
+            "library: library",
+            "app write: refused EROFS",
+            "app new: refused EROFS",
+            "data: 1",
+            "beside: app",
+            "data write: refused EROFS",
+            "root write: refused EROFS",
+        ]
+    );
     assert_eq!(fs::read_to_string(world.path("data/app/x")).unwrap(), "1");
     assert!(!world.path("app/new").exists());
+}
+
+#[tokio::test]
+async fn a_process_that_is_gone_is_shown_nothing() {
+    let world = World::new().await;
+    if world.layers.namespaces.is_none() {
+        return;
+    }
+    let (mut process, _control) = world
+        .start(world.layers, Net::Host, "process.exit(0)")
+        .await;
+    process.wait().await;
+    let path = world.path("app");
+    let attach = [Attachment {
+        path,
+        writable: false,
+    }];
+    assert!(world.launcher.attach(&process, &attach).await.is_err());
+}
+
+#[tokio::test]
+async fn tcp_goes_to_the_ports_that_are_named_and_to_no_other() {
+    let world = World::new().await;
+    if world.layers.landlock < Some(Landlock(4)) {
+        return;
+    }
+    let listening = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [allowed, other] = listening
+        .each_ref()
+        .map(|listener| listener.local_addr().unwrap().port());
+    for layers in world.levels() {
+        let script = format!(
+            r#"
+            const reach = (port) => new Promise((done, fail) => {{
+                const socket = require("net").connect(port, "127.0.0.1", () => {{ socket.destroy(); done("reached"); }});
+                socket.on("error", fail);
+            }});
+            await attempt("allowed", () => reach({allowed}));
+            await attempt("other", () => reach({other}));
+            await attempt("metadata", () => fetch("http://169.254.169.254/", {{ signal: AbortSignal.timeout(5000) }}));
+            await attempt("listen", () => Bun.listen({{ hostname: "127.0.0.1", port: 0, socket: {{ data() {{}} }} }}).port);
+            process.exit(0);
+            "#
+        );
+        let (process, _control) = world
+            .start(layers, Net::Ports(vec![allowed]), &script)
+            .await;
+        let (exit, text) = output(process).await;
+        assert_eq!(exit, Exit::Code(0), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "allowed: reached", "{layers}: {text}");
+        assert_eq!(lines.len(), 4, "{text}");
+        for line in &lines[1..] {
+            assert!(line.contains(": refused "), "{layers}: {text}");
+        }
+    }
 }

@@ -174,8 +174,9 @@ impl Server {
             log.warn("config", problem, |_| {});
         }
         let launcher = Launcher::start()?;
-        let state = &config.state.dir;
-        let layers = sandbox::settle(config.sandbox, &launcher, &bun.program, state, &log).await?;
+        let state_dir = &config.state.dir;
+        let layers =
+            sandbox::settle(config.sandbox, &launcher, &bun.program, state_dir, &log).await?;
         // All are bound before anything is started, so that a taken port costs
         // nothing; neither is accepted on before everything is there.
         let public = listen(SocketAddr::new(config.listen.host, config.listen.port))?;

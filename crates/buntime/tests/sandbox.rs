@@ -2,6 +2,7 @@
 //!
 //! Which level a machine reaches decides what runs here; one that it does not reach is
 //! left out, and the reason printed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a level that is left out is told")]
 
 use std::fs;
@@ -59,6 +60,19 @@ impl World {
         }
     }
 
+    /// What came of one attack.
+    fn attack(&self, name: &str) -> String {
+        let path = format!(
+            "/attacker/{}?server={}&abstract={}",
+            name.replace(' ', "%20"),
+            self.server.pid(),
+            self.abstract_name
+        );
+        let response = self.server.get(&path);
+        assert_eq!(response.status, 200, "{name}: {response:?}");
+        response.text()
+    }
+
     /// What came of each attack.
     fn run(&self) -> Vec<(String, String)> {
         let neighbour = self.server.probe();
@@ -69,15 +83,7 @@ impl World {
             .iter()
             .map(|name| {
                 let name = name.as_str().unwrap();
-                let path = format!(
-                    "/attacker/{}?server={}&abstract={}",
-                    name.replace(' ', "%20"),
-                    self.server.pid(),
-                    self.abstract_name
-                );
-                let response = self.server.get(&path);
-                assert_eq!(response.status, 200, "{name}: {response:?}");
-                (name.to_owned(), response.text())
+                (name.to_owned(), self.attack(name))
             })
             .collect();
         neighbour.finish();
@@ -174,9 +180,11 @@ fn attacks_fail_without_user_namespaces() {
 #[test]
 fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
+    let apps = dir.path().join("apps");
+    fs::create_dir(&apps).unwrap();
     let output = std::process::Command::new(without_namespaces(dir.path()))
         .args(["serve", "--sandbox", "require"])
-        .env("RUNTIME_WORKER_DIRS", dir.path())
+        .env("RUNTIME_WORKER_DIRS", &apps)
         .env("RUNTIME_STATE_DIR", dir.path().join("state"))
         .env("RUNTIME_BUN", buntime_testkit::real_bun())
         .env("PORT", "0")
@@ -190,4 +198,32 @@ fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing(
     }
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("namespaces"), "{said}");
+}
+
+#[test]
+fn without_the_sandbox_attacks_reach_what_they_are_after() {
+    let world = World::new(BUNTIME.as_ref(), "off");
+    for name in [
+        "server command line",
+        "root key",
+        "state folder",
+        "other processes",
+        "another app's data",
+        "list of apps",
+        "file outside",
+        "file outside by a link",
+        "write beside own data",
+        "signal to the server",
+        "pidfd_open",
+        "spawn",
+        "file in memory",
+        "unix socket by path",
+        "abstract unix socket",
+        "TCP server",
+        "UDP past Bun",
+        "netlink",
+    ] {
+        let outcome = world.attack(name);
+        assert!(outcome.starts_with("done"), "{name}: {outcome}");
+    }
 }

@@ -42,7 +42,8 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "server command line": (q) => readFileSync(`/proc/${q.get("server")}/cmdline`, "utf8"),
   "server root": (q) => readdirSync(`/proc/${q.get("server")}/root`),
   "root key": () => readFileSync(`${STATE}/root-key`, "utf8"),
-  "state folder": () => readdirSync(`${STATE}`),
+  // The way to its own folders is there, and nothing else.
+  "state folder": () => readdirSync(`${STATE}`).filter((name) => !["data", "run"].includes(name)).join() || refuse("nothing"),
   "other processes": () => {
     const others = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && name !== `${process.pid}`);
     if (others.length === 0) throw Object.assign(new Error(), { code: "nobody" });
@@ -89,7 +90,7 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "raw socket": () => call(41, 2, 3, 1),
   netlink: () => call(41, 16, 3, 0),
   MPTCP: () => call(41, 2, 1, 262),
-  "connect while sending": () => call(44, call(41, 2, 1, 0), text("x"), 1, 0x20000000, 0, 0),
+  "connect while sending": () => call(44, Number(call(41, 2, 1, 0)), text("x"), 1, 0x20000000, 0, 0),
   // The kernel.
   "new namespaces": () => call(272, 0x10000000),
   setns: () => call(308, 0, 0),

@@ -35,19 +35,19 @@ fn occupy(server: &TestServer, app: &str) -> Vec<Connection> {
 fn each_request_has_a_worker_of_its_own_that_is_gone_afterwards() {
     let server = server().sample("once@1.0.0", EPHEMERAL).start();
     let probe = server.probe();
-    let mut pids = HashSet::new();
+    let mut workers = HashSet::new();
     for _ in 0..10 {
         assert_eq!(
             server.get("/once/count").text(),
             "1",
             "nothing is left of earlier requests"
         );
-        pids.insert(server.get("/once/worker").text());
+        workers.insert(server.get("/once/worker").text());
     }
-    assert_eq!(pids.len(), 10);
-    for pid in pids {
-        let gone = |pid: u32| !ProcessId::of(pid).is_some_and(ProcessId::is_alive);
-        server.wait_until("the worker is gone", || gone(pid.parse().unwrap()));
+    assert_eq!(workers.len(), 10);
+    for worker in workers {
+        let gone = || !server.process_of(&worker).is_some_and(ProcessId::is_alive);
+        server.wait_until("the worker is gone", gone);
     }
     probe.finish();
 }
