@@ -74,6 +74,8 @@ pub(crate) struct Root {
     proc: ProcMount,
     uid_map: CString,
     gid_map: CString,
+    /// Whether nothing is to be shown later.
+    is_whole: bool,
 }
 
 impl Root {
@@ -114,6 +116,7 @@ impl Root {
             proc,
             uid_map: map(rustix::process::geteuid().as_raw())?,
             gid_map: map(rustix::process::getegid().as_raw())?,
+            is_whole: policy.write_later.is_empty(),
         })
     }
 
@@ -123,7 +126,11 @@ impl Root {
         let root = self.build().map_err(|error| (Step::Root, error))?;
         self.mount_proc(root.as_fd())
             .map_err(|error| (Step::Proc, error))?;
-        turn_into(root.as_fd()).map_err(|error| (Step::Root, error))
+        turn_into(root.as_fd()).map_err(|error| (Step::Root, error))?;
+        if self.is_whole {
+            system::mount_setattr(&root, RDONLY, 0, 0).map_err(|error| (Step::Root, error))?;
+        }
+        Ok(())
     }
 
     fn map_user(&self) -> io::Result<()> {
