@@ -33,7 +33,7 @@ fn d5_a_folder_removed_by_hand_is_404_and_its_worker_ends() {
     fs::remove_dir_all(server.dir().join("apps/removed@1.0.0")).unwrap();
     wait_for_status(&server, "removed", 404);
     assert_error(&server.get("/removed/"), 404, "NOT_FOUND");
-    assert_eq!(server.wait_for_end(worker), "retired");
+    assert_eq!(server.wait_for_end(worker), "removed");
     probe.finish();
 }
 
@@ -55,7 +55,7 @@ fn d7_a_folder_removed_during_a_request_lets_it_complete() {
         events += 1;
     }
     assert_eq!(events, 15);
-    assert_eq!(server.wait_for_end(worker), "retired");
+    assert_eq!(server.wait_for_end(worker), "removed");
     assert_eq!(server.get("/removed/").status, 404);
     probe.finish();
 }
@@ -71,7 +71,7 @@ fn d9_a_warm_app_that_is_disabled_is_404_and_its_worker_ends() {
     )
     .unwrap();
     wait_for_status(&server, "switched", 404);
-    assert_eq!(server.wait_for_end(worker), "retired");
+    assert_eq!(server.wait_for_end(worker), "removed");
     fs::write(manifest(&server, "switched@1.0.0"), KEPT).unwrap();
     wait_for_status(&server, "switched", 200);
     probe.finish();
