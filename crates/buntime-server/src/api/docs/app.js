@@ -33,19 +33,22 @@ function resolve(schema, api) {
   return steps.reduce((found, step) => found?.[step.replaceAll("~1", "/").replaceAll("~0", "~")], api) ?? {};
 }
 
-/** Every field below a schema as [path, schema, whether it must be there]. */
-function fields(schema, api, prefix = "", depth = 0) {
-  if (!schema || schema === true || depth > 6) return [];
-  if (schema.$ref) return fields(resolve(schema, api), api, prefix, depth + 1);
+/** Every field below a schema as [path, schema, whether it must be there]; `inside` are the types on the way. */
+function fields(schema, api, prefix = "", inside = []) {
+  if (!schema || schema === true) return [];
+  if (schema.$ref) {
+    if (inside.includes(schema.$ref)) return [];
+    return fields(resolve(schema, api), api, prefix, [...inside, schema.$ref]);
+  }
   const rows = [];
   for (const part of [schema.allOf, schema.anyOf, schema.oneOf].flat().filter(Boolean)) {
-    rows.push(...fields(part, api, prefix, depth + 1));
+    rows.push(...fields(part, api, prefix, inside));
   }
-  if (schema.items) rows.push(...fields(schema.items, api, `${prefix}[]`, depth + 1));
+  if (schema.items) rows.push(...fields(schema.items, api, `${prefix}[]`, inside));
   for (const [name, field] of Object.entries(schema.properties ?? {})) {
     const path = prefix ? `${prefix}.${name}` : name;
     rows.push([path, field, (schema.required ?? []).includes(name)]);
-    rows.push(...fields(field, api, path, depth + 1));
+    rows.push(...fields(field, api, path, inside));
   }
   return rows;
 }
@@ -67,12 +70,46 @@ function parts(title, content) {
   return content ? [make("h3", null, title), content] : [];
 }
 
-function example(method, path, operation, server) {
-  const lines = [`curl -X ${method.toUpperCase()} "$BUNTIME_URL${server}${path.replaceAll(/[{}]/g, (b) => (b === "{" ? "<" : ">"))}"`];
-  if (operation.security?.length !== 0) lines.push('-H "X-API-Key: $BUNTIME_KEY"');
-  const content = Object.keys(operation.requestBody?.content ?? {})[0];
-  if (content === "application/json") lines.push("-H 'Content-Type: application/json' -d '{…}'");
-  if (content === "multipart/form-data") lines.push("-F file=@app.tgz");
+/** Quotes for a shell. */
+function quoted(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** What must be in a body, with `…` where the caller has to say something. */
+function sample(schema, api) {
+  if (!schema || schema === true) return "…";
+  if (schema.$ref) return sample(resolve(schema, api), api);
+  if (schema.enum) return schema.enum[0];
+  const type = [schema.type].flat()[0];
+  if (type === "array") return [sample(schema.items, api)];
+  if (type === "integer" || type === "number") return Math.max(1, schema.minimum ?? 1);
+  if (type === "boolean") return true;
+  if (type !== "object") return "…";
+  return Object.fromEntries((schema.required ?? []).map((name) => [name, sample(schema.properties?.[name], api)]));
+}
+
+function formArgument(name, schema) {
+  return schema.contentMediaType ? `-F ${name}=@FILE` : `-F ${quoted(`${name}=…`)}`;
+}
+
+/** A call that works once what is written in capitals or as `…` is filled in. */
+function example(method, path, operation, api) {
+  const filled = path.replaceAll(/\{(\w+)\}/g, (_, name) => name.toUpperCase());
+  const asked = (operation.parameters ?? []).filter((parameter) => parameter.in === "query" && parameter.required);
+  const query = asked.map((parameter) => `${parameter.name}=…`).join("&");
+  const [type, body] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
+  const verb = method === "get" || (method === "post" && body) ? "" : ` -X ${method.toUpperCase()}`;
+  const lines = [`curl${verb} "$URL${api.servers[0].url}${filled}${query && `?${query}`}"`];
+  if (operation.security?.length !== 0) lines.push('-H "X-API-Key: $KEY"');
+  // Without a key in a header, what changes something must name its origin.
+  else if (method !== "get") lines.push('-H "Origin: $URL"', method === "delete" ? "-b COOKIES" : "-c COOKIES");
+  if (type === "application/json") {
+    lines.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(sample(body.schema, api)))}`);
+  } else if (type === "multipart/form-data") {
+    for (const name of body.schema.required ?? []) lines.push(formArgument(name, body.schema.properties[name]));
+  }
+  const answer = Object.keys(operation.responses["200"]?.content ?? {})[0];
+  if (answer === "application/octet-stream" || answer === "application/zip") lines.push("-fOJ");
   return make("pre", null, lines.join(" \\\n  "));
 }
 
@@ -99,7 +136,7 @@ function inside(method, path, operation, api) {
       return [make("h3", null, title), content?.schema ? fieldTable(content.schema, api) : null];
     }),
     parts("Failures", failures.length ? table(failures.map(([status, failure]) => [status, ...prose(failure.description)])) : null),
-    parts("Example", example(method, path, operation, api.servers[0].url)),
+    parts("Example", example(method, path, operation, api)),
   );
 }
 
@@ -111,7 +148,7 @@ function route(method, path, operation, api) {
       "summary",
       null,
       make("span", { class: `method ${method}` }, method.toUpperCase()),
-      make("span", { class: "path" }, path),
+      make("span", { class: "path" }, make("span", { class: "quiet" }, api.servers[0].url), path),
       operation["x-permission"] ? make("span", { class: "tag" }, operation["x-permission"]) : null,
       operation.security?.length === 0 ? make("span", { class: "tag" }, "public") : null,
       make("span", { class: "about" }, prose(operation.summary)),
@@ -120,9 +157,21 @@ function route(method, path, operation, api) {
   // Most are never opened.
   element.addEventListener("toggle", () => {
     if (element.open && element.children.length === 1) element.append(inside(method, path, operation, api));
+    if (element.open) history.replaceState(null, "", `#${element.id}`);
   });
-  element.dataset.words = `${method} ${path} ${operation.summary} ${operation["x-permission"] ?? "public"}`.toLowerCase();
+  element.dataset.words = `${method} ${api.servers[0].url}${path} ${operation.summary} ${operation["x-permission"] ?? "public"}`.toLowerCase();
   return element;
+}
+
+/** What a caller must know before the first call. */
+function intro(api) {
+  return make(
+    "div",
+    { id: "intro" },
+    make("p", null, prose(api.info.description)),
+    make("p", null, prose("The examples take two variables. The first key is the root key: the value of `RUNTIME_ROOT_KEY`, or the file `root-key` in the state directory of the server.")),
+    make("pre", null, `export URL=${location.origin}\nexport KEY=$(cat .buntime/root-key)`),
+  );
 }
 
 function show(api) {
@@ -136,13 +185,13 @@ function show(api) {
   }
   const names = [...groups.keys()].sort();
   const sections = names.map((name) => make("section", null, make("h2", { id: `group-${name}` }, name), groups.get(name)));
-  document.getElementById("routes").replaceChildren(make("p", { id: "state", role: "status" }), ...sections);
+  document.getElementById("routes").replaceChildren(make("p", { id: "state", role: "status" }), intro(api), ...sections);
   const links = names.map((name) =>
     make("li", null, make("a", { href: `#group-${name}` }, name, make("span", { class: "quiet" }, String(groups.get(name).length)))),
   );
   document.getElementById("groups").replaceChildren(
     make("ul", null, links),
-    make("p", { class: "quiet" }, `Version ${api.info.version} · `, make("a", { href: "openapi.json" }, "openapi.json")),
+    make("p", { class: "quiet" }, make("a", { href: "openapi.json" }, "openapi.json"), ` · ${api.info.version}`),
   );
 }
 
@@ -156,6 +205,7 @@ function filter(text) {
   for (const section of document.querySelectorAll("main section")) {
     section.hidden = section.querySelector("details:not([hidden])") === null;
   }
+  document.getElementById("intro").hidden = words.length > 0;
   document.getElementById("state").textContent = words.length ? `${shown} ${shown === 1 ? "route" : "routes"}` : "";
 }
 
