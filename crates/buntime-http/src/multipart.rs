@@ -23,7 +23,7 @@ const MAX_BOUNDARY: usize = 70;
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum FormError {
     /// The content type is not `multipart/form-data` with a boundary.
-    #[error("the content type is not multipart/form-data with a boundary")]
+    #[error("the content type is not multipart/form-data with a boundary, which curl -F sends")]
     ContentType,
     /// Before the first boundary or behind one stands what may not stand there.
     #[error("a boundary of the form is malformed")]

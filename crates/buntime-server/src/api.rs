@@ -129,7 +129,7 @@ impl Api {
             }
             Found::Nothing => {
                 self.authenticate(&request, address)?;
-                return Err(Failure::NOT_FOUND.into());
+                return Err(NO_SUCH_ROUTE.into());
             }
         };
         let principal = match route.access {
@@ -167,6 +167,14 @@ impl Api {
         })
     }
 }
+
+/// 404 for who has a key, and so may know which routes there are.
+const NO_SUCH_ROUTE: Failure = Failure::new(
+    404,
+    "NOT_FOUND",
+    "The API has no such route; /docs below its prefix lists them. A worker is \
+     /workers/@scope/name, or /workers/_/name if it has no scope.",
+);
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {

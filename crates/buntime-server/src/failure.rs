@@ -76,7 +76,11 @@ impl Failure {
     /// 400 for paths that could be read in two ways (contract section 4).
     pub const BAD_PATH: Self = Self::new(400, "BAD_PATH", "The path is ambiguous or malformed.");
     /// 401 for every API route that is not public.
-    pub const AUTH_REQUIRED: Self = Self::new(401, "AUTH_REQUIRED", "This route needs an API key.");
+    pub const AUTH_REQUIRED: Self = Self::new(
+        401,
+        "AUTH_REQUIRED",
+        "This route needs a valid API key, as X-API-Key or as Authorization: Bearer.",
+    );
     /// 500 for what should not be possible.
     pub const INTERNAL: Self = Self::new(500, "INTERNAL_ERROR", "Something went wrong here.");
     /// 413, always as text (contract section 4).
@@ -86,14 +90,10 @@ impl Failure {
 
     /// 405 with the methods that are allowed.
     #[must_use]
-    pub const fn method_not_allowed(allow: &'static str) -> Self {
-        let mut failure = Self::new(
-            405,
-            "METHOD_NOT_ALLOWED",
-            "This address does not answer this method.",
-        );
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let mut failure = Self::new(405, "METHOD_NOT_ALLOWED", "");
         failure.allow = Some(allow);
-        failure
+        failure.saying(format!("This address answers {allow}."))
     }
 
     /// The response to a client: a page for a browser's navigation, JSON for

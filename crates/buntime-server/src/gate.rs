@@ -197,7 +197,7 @@ impl StateChange {
 const HOST_NOT_ALLOWED: Failure = Failure::new(
     421,
     "HOST_NOT_ALLOWED",
-    "Sessions are not accepted under this host name.",
+    "Sessions are not accepted under this host name; RUNTIME_ALLOWED_HOSTS has those that are.",
 );
 
 #[cfg(test)]

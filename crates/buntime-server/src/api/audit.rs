@@ -114,5 +114,5 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(
 }
 
 fn bad(name: &str, hint: &str) -> Failure {
-    Failure::new(400, "VALIDATION_ERROR", "").saying(format!("{name}: {hint}"))
+    Failure::new(400, "VALIDATION_ERROR", "").saying(format!("{name}: {hint}."))
 }

@@ -85,12 +85,12 @@ fn unit(params: &Params, grant: &Grant) -> Result<(Permit, PackageName), Failure
     };
     let namespace = scope.map(Namespace::try_from).transpose();
     // What cannot be a namespace is nobody's: there is nothing to be told of it.
-    let namespace = namespace.map_err(|_| Failure::NOT_FOUND)?;
+    let namespace = namespace.map_err(|_| super::NO_SUCH_ROUTE)?;
     let permit = grant.over(namespace.as_ref())?;
     let full = match scope {
         Some(scope) => format!("{scope}/{name}"),
         None => name.to_owned(),
     };
-    let unit = PackageName::try_from(full.as_str()).map_err(|_| Failure::NOT_FOUND)?;
+    let unit = PackageName::try_from(full.as_str()).map_err(|_| super::NO_SUCH_ROUTE)?;
     Ok((permit, unit))
 }

@@ -53,11 +53,13 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         ));
     }
     serde_json::from_slice(bytes).map_err(|error| {
-        let mut message = error.to_string();
-        let code = match error.classify() {
-            Category::Data => "VALIDATION_ERROR",
-            Category::Io | Category::Syntax | Category::Eof => "INVALID_JSON",
+        let (code, what) = match error.classify() {
+            Category::Data => ("VALIDATION_ERROR", "The body does not fit"),
+            Category::Io | Category::Syntax | Category::Eof => {
+                ("INVALID_JSON", "The body is not valid JSON")
+            }
         };
+        let mut message = format!("{what}: {error}");
         if message.len() > MESSAGE_MAX {
             message.truncate(message.floor_char_boundary(MESSAGE_MAX));
             message.push('…');

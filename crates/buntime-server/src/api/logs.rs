@@ -121,11 +121,11 @@ impl Wanted {
                 .parse()
                 .ok()
                 .filter(|count| *count <= LINES_MAX && text.bytes().all(|b| b.is_ascii_digit()))
-                .ok_or_else(|| invalid(format!("lines is a number up to {LINES_MAX}")))?,
+                .ok_or_else(|| invalid(format!("lines: write a number up to {LINES_MAX}.")))?,
         };
         let version = query.get("version")?.map(Version::try_from).transpose();
-        let version =
-            version.map_err(|_| invalid("version is a version, or `latest`".to_owned()))?;
+        let version = version
+            .map_err(|_| invalid("version: write a full version, or `latest`.".to_owned()))?;
         let headers = &call.request.headers;
         let after = headers
             .iter()
@@ -145,7 +145,7 @@ fn flag(query: &Query, name: &str) -> Result<bool, Failure> {
     match query.get(name)? {
         None | Some("0" | "false") => Ok(false),
         Some("1" | "true") => Ok(true),
-        Some(_) => Err(invalid(format!("{name} is 1 or 0"))),
+        Some(_) => Err(invalid(format!("{name}: write 1 or 0."))),
     }
 }
 

@@ -90,12 +90,12 @@ const ARCHIVE_TOO_LARGE: Failure = Failure::new(
 const NO_FILE_PROVIDED: Failure = Failure::new(
     400,
     "NO_FILE_PROVIDED",
-    "The form has no file in a field `file`.",
+    "The form has no file in a field `file`; with curl: -F file=@app.tgz.",
 );
 const INVALID_FILE_TYPE: Failure = Failure::new(
     400,
     "INVALID_FILE_TYPE",
-    "The file must be a .tgz, .tar.gz or .zip.",
+    "The file's name must end with .tgz, .tar.gz or .zip.",
 );
 
 /// What a deployment is answered with.

@@ -66,7 +66,8 @@ impl Package {
         let name = agreed("name", manifest.name.as_ref(), package.name.as_deref())?;
         let name = name.ok_or_else(|| {
             PackageError::Name(
-                "there is no name: neither a manifest nor package.json has one".into(),
+                "there is no name: write `name: …` into manifest.yaml, or have one in package.json"
+                    .into(),
             )
         })?;
         let name = PackageName::try_from(name.as_str()).map_err(|error| match error {

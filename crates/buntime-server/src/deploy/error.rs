@@ -33,7 +33,7 @@ pub enum DeployError {
     #[error("its folder was changed by somebody else at the same moment")]
     Changed,
     /// There is no release of this number.
-    #[error("there is no such release")]
+    #[error("there is no such release, or it is no longer kept")]
     NoRelease,
     /// The archive of a release that is needed is no longer kept.
     #[error("what the worker was made of then is no longer kept")]

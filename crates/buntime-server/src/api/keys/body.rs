@@ -140,7 +140,7 @@ fn permissions(role: Role, value: Option<Value>) -> Result<Permissions, Failure>
     let invalid_list = || {
         invalid(
             "INVALID_PERMISSION",
-            "permissions: write a list of permissions; GET /keys/meta lists them.",
+            "permissions: write a list of permissions; the route keys/meta lists them.",
         )
     };
     let listed = match value {
