@@ -4,6 +4,11 @@ set -eu
 
 cd "$(dirname "$0")/.."
 url=http://$HOST:$PORT
+if [ -n "${RUNTIME_ROOT_KEY:-}" ]; then
+    key='the value of RUNTIME_ROOT_KEY'
+else
+    key="in the file ${RUNTIME_STATE_DIR:-.buntime}/root-key"
+fi
 
 # Runs beside the server, so that the list is the last thing on the screen, not the first.
 show() {
@@ -31,6 +36,11 @@ show() {
     $url/qr/               a fresh worker for each request
 
   They are in examples/apps. Put a folder beside them: it is served a second later.
+
+  The API:         $url/api/docs
+  Your key for it: $key
+
+  README.md shows how to deploy with it, and how to go back.
 
 TEXT
 }
