@@ -19,6 +19,7 @@ function prose(text) {
 function typeOf(schema, api) {
   if (schema === true || schema === undefined) return "anything";
   if (schema.$ref) return typeOf(resolve(schema, api), api);
+  if (schema.contentMediaType) return "file";
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   const some = schema.anyOf ?? schema.oneOf;
