@@ -10,6 +10,7 @@ mod duration;
 mod entrypoint;
 mod env;
 mod glob;
+mod hex;
 mod install_plan;
 mod manifest;
 mod name;
@@ -27,6 +28,7 @@ pub use duration::{DurationError, HumanDuration, parse_duration};
 pub use entrypoint::{EntrypointError, normalize_entrypoint};
 pub use env::{WorkerEnv, is_blocked_variable, public_env, worker_env};
 pub use glob::{GlobError, RouteGlob, RouteGlobs};
+pub use hex::hex;
 pub use install_plan::{InstallPlan, InstallPlanError};
 pub use manifest::{
     BodyLimit, BundleMode, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS, DEFAULT_PLUGIN_ENTRIES,

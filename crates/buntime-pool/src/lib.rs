@@ -13,7 +13,6 @@ mod connections;
 mod entry;
 mod error;
 mod events;
-mod hex;
 mod install;
 mod instance;
 mod leftovers;

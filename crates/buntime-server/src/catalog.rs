@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use buntime_core::PackageName;
+use buntime_core::{PackageName, Version};
 use parking_lot::Mutex;
 use tokio::sync::watch as notification;
 
@@ -65,7 +65,12 @@ pub trait CatalogEvents<T>: Send + Sync + 'static {
     fn problem(&self, problem: &Problem);
 }
 
-/// What the operator has said of units, by `name@version`: enabled or not, whatever their
+/// `name@version`: what a unit is called everywhere.
+pub(crate) fn unit_id(name: &PackageName, version: &Version) -> String {
+    format!("{name}@{version}")
+}
+
+/// What the operator has said of units, by [`unit_id`]: enabled or not, whatever their
 /// manifests say.
 pub type Overrides = HashMap<String, bool>;
 

@@ -21,7 +21,7 @@ mod unit;
 mod upload;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use buntime_core::Namespace;
@@ -200,6 +200,22 @@ impl FileBrowser {
         }
         let scope = path::scope(&path);
         Ok(Named::Place(Place { mount, path, scope }))
+    }
+
+    /// What the path of a folder beneath a root is, as [`FileBrowser::name`] reads it.
+    /// What lies in a built-in root, which is not shown, is named in the same way.
+    pub(crate) fn path_of(&self, root: &Path, folder: &Path) -> String {
+        let path = std::path::absolute(root);
+        let mount = self
+            .mounts
+            .iter()
+            .find(|mount| path.as_ref().is_ok_and(|path| mount.path == *path));
+        let name = match mount {
+            Some(mount) => mount.name.as_str().into(),
+            None => root.file_name().unwrap_or_default().to_string_lossy(),
+        };
+        let below = folder.strip_prefix(root).unwrap_or(folder);
+        format!("{name}/{}", below.display())
     }
 
     /// A place to be changed.

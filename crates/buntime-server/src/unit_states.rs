@@ -10,7 +10,7 @@ use buntime_core::access::{Denied, Permission, Permit};
 use buntime_core::{PackageName, Version};
 use tokio::sync::Mutex;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, unit_id};
 use crate::dispatch::Served;
 use crate::logging::Logger;
 use crate::removal::{self, RemovalError};
@@ -69,7 +69,7 @@ impl UnitStates {
         let inner = Arc::clone(&self.0);
         let set = async move {
             let _order = inner.order.lock().await;
-            let id = id(&name, &version);
+            let id = unit_id(&name, &version);
             let state = UnitState {
                 name,
                 version: Some(version),
@@ -105,7 +105,7 @@ impl UnitStates {
             let remove = move || {
                 let removed = removal::remove(&catalog, &permit, &unit, version.as_ref())?;
                 for version in &removed {
-                    catalog.set_enabled(&id(&unit, version), None);
+                    catalog.set_enabled(&unit_id(&unit, version), None);
                 }
                 Ok::<_, RemovalError>(removed)
             };
@@ -135,8 +135,4 @@ impl Inner {
             });
         }
     }
-}
-
-fn id(name: &PackageName, version: &Version) -> String {
-    format!("{name}@{version}")
 }

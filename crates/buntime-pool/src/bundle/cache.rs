@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::build::{ENTRY, FILES, MOST_OUTPUT};
 use super::inputs::{Snapshot, hash_field};
-use crate::hex::hex;
+use buntime_core::hex;
 
 /// Changes when what is kept or how it is made does.
 const FORMAT: &str = "1";

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::hex::hex;
+use buntime_core::hex;
 
 /// Most files of one bundle.
 const MOST_FILES: usize = 5_000;

@@ -18,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 use super::folder::Identity;
 use super::tree;
 use crate::config::InstallConfig;
-use crate::hex::hex;
 use crate::leftovers;
+use buntime_core::hex;
 
 /// Changes when what is installed does: then everything is installed anew.
 const FORMAT: &str = "1";

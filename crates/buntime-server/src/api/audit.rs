@@ -1,6 +1,5 @@
 //! `GET /audit`: who did what (contract section 7).
 
-use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::call::Call;
+use super::errors::blocking;
 use super::json::{self, Success};
 use super::openapi::Param;
 use super::route::{Access, Route};
@@ -78,7 +78,7 @@ async fn list(api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answe
     let (action, key, target) = (text("action")?, text("key")?, text("target")?);
     let principal = Arc::clone(grant.principal());
     let audit = api.audit.clone();
-    let page = tokio::task::spawn_blocking(move || {
+    let page = blocking(move || {
         audit.read(&Query {
             limit,
             cursor,
@@ -90,8 +90,7 @@ async fn list(api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answe
             reader: &principal.rights.namespaces,
         })
     });
-    let page = page.await.map_err(io::Error::other).and_then(|page| page);
-    let page = page.map_err(|error| {
+    let page = page.await?.map_err(|error| {
         api.log
             .error("audit", "Audit log cannot be read", |fields| {
                 fields.request_id(&call.request.id).error(&error);

@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use super::Api;
 use super::call::Call;
-use super::openapi::cached;
+use super::openapi::{cached, entity_tag};
 use super::route::{Access, Route};
 use crate::message::Response;
 use crate::service::Answer;
@@ -55,11 +53,6 @@ static STYLE: File = File {
 };
 
 async fn file(_: Arc<Api>, call: Call, file: &'static File) -> Result<Response, Answer> {
-    let digest = Sha256::digest(file.text.as_bytes());
-    let tag: String = digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let tag = format!("\"{tag}\"");
+    let tag = entity_tag(file.text);
     Ok(cached(&call, file.content_type, file.text, &tag))
 }

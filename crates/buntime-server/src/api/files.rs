@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::failures::{Asked, failure};
 use super::Api;
 use super::call::Call;
+use super::errors::blocking;
 use super::json::{Done, Success, done, success};
 use super::note::Note;
 use super::openapi::Param;
@@ -476,8 +477,7 @@ async fn look<T: Send + 'static>(
     work: impl FnOnce(&FileBrowser) -> Result<T, FilesError> + Send + 'static,
 ) -> Result<T, Failure> {
     let at_work = Arc::clone(api);
-    let done = tokio::task::spawn_blocking(move || work(browser(kind, &at_work))).await;
-    let done = done.map_err(|_| Failure::INTERNAL)?;
+    let done = blocking(move || work(browser(kind, &at_work))).await?;
     done.map_err(|error| failure(error, asked, kind, api))
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use self::body::{NewKeyBody, RotationBody, new_key, rotation};
 use super::call::Call;
-use super::errors::store_failed;
+use super::errors::{NO_RANDOM, sentence, store_failed};
 use super::json::{self, Done, Fields, Success};
 use super::route::{Access, Route};
 use super::{Api, view};
@@ -257,18 +257,10 @@ fn failed(api: &Api, call: &Call, error: KeyError) -> Answer {
         KeyError::NotFound => NO_SUCH_KEY,
         KeyError::Gone => Failure::AUTH_REQUIRED,
         KeyError::TooMany => Failure::new(409, "TOO_MANY_KEYS", "").saying(sentence(&error)),
-        KeyError::Random(_) => super::errors::NO_RANDOM,
+        KeyError::Random(_) => NO_RANDOM,
         KeyError::Store(error) => store_failed(&error, &api.log, &call.request.id),
     };
     failure.into()
-}
-
-/// An error's text as a sentence.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 impl super::Api {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use buntime_core::access::{Grant, Permission};
 
 use super::Api;
+use super::errors::blocking;
 use super::route::{Access, Route};
-use crate::failure::Failure;
 use crate::message::Response;
 use crate::metrics::{self, Facts};
 use crate::service::Answer;
@@ -22,7 +22,7 @@ pub(super) const ROUTES: &[Route] = &[Route::get(
 
 async fn scrape(api: Arc<Api>, grant: Grant) -> Result<Response, Answer> {
     // Reads files of the system.
-    let report = tokio::task::spawn_blocking(move || {
+    let report = blocking(move || {
         let facts = Facts {
             pool: &api.metrics.pool(),
             audit: &api.audit,
@@ -30,10 +30,7 @@ async fn scrape(api: Arc<Api>, grant: Grant) -> Result<Response, Answer> {
         };
         metrics::report(&api.metrics, &facts)
     });
-    let report = report
-        .await
-        .map_err(|_| Failure::new(500, "INTERNAL_ERROR", "The metrics could not be gathered."))?;
-    let mut response = Response::with_bytes(200, metrics::CONTENT_TYPE, report);
+    let mut response = Response::with_bytes(200, metrics::CONTENT_TYPE, report.await?);
     response.set(b"cache-control", b"no-store");
     Ok(response)
 }

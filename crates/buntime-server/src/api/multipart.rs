@@ -20,6 +20,7 @@ use buntime_http::{HeaderList, PartHead};
 use bytes::Bytes;
 
 use super::call::body_failed;
+use super::errors::sentence;
 use crate::failure::Failure;
 use crate::message::Request;
 use crate::service::Answer;
@@ -170,9 +171,7 @@ fn content_type(headers: &HeaderList) -> Option<&[u8]> {
 }
 
 fn no_form(error: FormError) -> Failure {
-    let message = error.to_string();
-    let (first, rest) = message.split_at(message.len().min(1));
-    bad_field("").saying(format!("{}{rest}.", first.to_ascii_uppercase()))
+    bad_field("").saying(sentence(&error))
 }
 
 fn bad_field(message: &'static str) -> Failure {

@@ -8,6 +8,7 @@ mod tests;
 
 use std::sync::{Arc, OnceLock};
 
+use buntime_core::hex;
 use buntime_http::HeaderId;
 use sha2::{Digest as _, Sha256};
 
@@ -46,12 +47,8 @@ impl Description {
     fn get(&self) -> &(String, String) {
         self.made.get_or_init(|| {
             let text = document::document(&self.base);
-            let digest = Sha256::digest(text.as_bytes());
-            let tag: String = digest[..16]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            (text, format!("\"{tag}\""))
+            let tag = entity_tag(&text);
+            (text, tag)
         })
     }
 }
@@ -59,6 +56,12 @@ impl Description {
 async fn description(api: Arc<Api>, call: Call) -> Result<Response, Answer> {
     let (text, tag) = api.description.get();
     Ok(cached(&call, "application/json; charset=utf-8", text, tag))
+}
+
+/// By which a client knows that it has this text already.
+pub(super) fn entity_tag(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    format!("\"{}\"", hex(&digest[..16]))
 }
 
 /// A text that changes with the server alone: 304 to who has it.

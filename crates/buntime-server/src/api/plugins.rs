@@ -11,11 +11,12 @@ use tokio::runtime::Handle;
 
 use super::Api;
 use super::call::Call;
-use super::errors::store_failed;
+use super::errors::{blocking, store_failed};
 use super::json::{Done, Success, done, reply, success};
 use super::route::{Access, Route};
 use crate::catalog::Source;
 use crate::failure::Failure;
+use crate::files::FileBrowser;
 use crate::message::Response;
 use crate::plugins::{NotReloaded, NotRemoved, NotSet, Plugin, tell_of};
 use crate::service::Answer;
@@ -152,7 +153,9 @@ async fn list(api: Arc<Api>, _: Call, grant: Grant) -> Result<Response, Answer> 
     let plugins = api.plugins.current();
     let seen = plugins.accepted().iter();
     let seen = seen.filter(|plugin| grant.sees(plugin.name.scope()));
-    let views: Vec<_> = seen.map(PluginView::of).collect();
+    let views: Vec<_> = seen
+        .map(|plugin| PluginView::of(plugin, &api.files.plugins))
+        .collect();
     Ok(reply(200, &views))
 }
 
@@ -166,12 +169,12 @@ async fn loaded(api: Arc<Api>, _: Call, principal: Arc<Principal>) -> Result<Res
 
 async fn reload(api: Arc<Api>, _: Call, _: Permit) -> Result<Response, Answer> {
     let reading = Arc::clone(&api);
-    let reloaded = tokio::task::spawn_blocking(move || {
+    let reloaded = blocking(move || {
         let snapshot = reading.catalog.snapshot();
         let workers = |name: &str| snapshot.versions(name).is_some();
         reading.plugins.reload(workers)
     });
-    match reloaded.await.map_err(|_| Failure::INTERNAL)? {
+    match reloaded.await? {
         Ok(plugins) => {
             tell_of(&plugins, &api.log);
             let plugins = plugins.accepted().len();
@@ -195,7 +198,7 @@ async fn enable(
     enabled: bool,
 ) -> Result<Response, Answer> {
     let (setting, runtime) = (Arc::clone(&api), Handle::current());
-    let set = tokio::task::spawn_blocking(move || {
+    let set = blocking(move || {
         let snapshot = setting.catalog.snapshot();
         let workers = |name: &str| snapshot.versions(name).is_some();
         let store = setting.store.clone();
@@ -206,7 +209,7 @@ async fn enable(
             .plugins
             .set_enabled(&permit, &name, enabled, workers, keep)
     });
-    match set.await.map_err(|_| Failure::INTERNAL)? {
+    match set.await? {
         Ok(()) => Ok(done()),
         Err(NotSet::NotFound) => Err(PLUGIN_NOT_FOUND.into()),
         Err(NotSet::Denied(denied)) => Err(denied.into()),
@@ -222,8 +225,8 @@ async fn remove(
     name: PackageName,
 ) -> Result<Response, Answer> {
     let (removing, unit) = (Arc::clone(&api), name.clone());
-    let removed = tokio::task::spawn_blocking(move || removing.plugins.remove(&permit, &unit));
-    match removed.await.map_err(|_| Failure::INTERNAL)? {
+    let removed = blocking(move || removing.plugins.remove(&permit, &unit));
+    match removed.await? {
         Ok(()) => {
             let forgotten = api
                 .store
@@ -277,15 +280,10 @@ fn not_reloaded(error: &NotReloaded, api: &Api) -> Failure {
 }
 
 impl<'a> PluginView<'a> {
-    fn of(plugin: &'a Plugin) -> Self {
-        let root = plugin.root.file_name().unwrap_or_default();
-        let below = plugin.dir.strip_prefix(&plugin.root).unwrap_or(&plugin.dir);
+    fn of(plugin: &'a Plugin, files: &FileBrowser) -> Self {
         Self {
             name: &plugin.name,
-            path: std::path::Path::new(root)
-                .join(below)
-                .to_string_lossy()
-                .into_owned(),
+            path: files.path_of(&plugin.root, &plugin.dir),
             base: plugin.manifest.base.as_ref().map(|base| base.as_str()),
             source: plugin.source.as_str(),
             removable: plugin.source != Source::BuiltIn,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use buntime_core::PackageName;
 use buntime_core::access::{Permission, Permit};
+use buntime_core::{PackageName, hex};
 use buntime_http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,11 +115,7 @@ fn view_of(kept: &KeptRelease) -> ReleaseView<'_> {
             name: &what.key_name,
         },
         message: what.message.as_deref(),
-        sha256: what
-            .sha256
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        sha256: hex(&what.sha256),
         size: what.size,
         live: kept.live,
         rollback_of: what.rollback_of,

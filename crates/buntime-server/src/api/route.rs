@@ -123,7 +123,6 @@ impl Route {
             let part = rest.next()?;
             match pattern.strip_prefix(':') {
                 Some(_) if part.text.is_empty() => return None,
-                Some(_) if part.text.is_empty() => return None,
                 Some(name) => params.0.push((name, part.clone())),
                 None if &*part.text == pattern => {}
                 None => return None,

@@ -1,6 +1,5 @@
 //! Archives that become workers.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use buntime_core::access::{Grant, Permission};
@@ -12,13 +11,13 @@ use serde::Serialize;
 
 use super::Api;
 use super::call::Call;
-use super::errors::{STORAGE_FULL, store_failed};
+use super::errors::{STORAGE_FULL, archive_refused, sentence, store_failed};
 use super::json::{Success, success};
 use super::multipart::{Form, FormLimits};
 use super::openapi::Param;
 use super::route::{Access, Route};
 use super::view;
-use crate::catalog::PackageError;
+use crate::catalog::{PackageError, unit_id};
 use crate::deploy::{DeployError, PACKED_MAX, Progress, Spool};
 use crate::failure::Failure;
 use crate::message::Response;
@@ -121,8 +120,7 @@ async fn upload(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response,
     let unpacked = api.deployments.unpack(spool, &progress).await;
     let unpacked = unpacked.map_err(|error| deploy_failed(&error, &api, &call))?;
     let package = unpacked.package().cloned().ok_or(Failure::INTERNAL)?;
-    call.note
-        .target(format!("{}@{}", package.name, package.version));
+    call.note.target(unit_id(&package.name, &package.version));
     call.note.unit(&package.name);
     // Whether there is such a worker is not looked at before.
     let permit = match grant.over(package.name.scope()) {
@@ -210,22 +208,14 @@ pub(super) fn deploy_failed(error: &DeployError, api: &Api, call: &Call) -> Fail
 }
 
 fn failure_of(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure {
-    let refused =
-        |status, code| Failure::new(status, code, "").saying(sentence(&error.to_string()));
+    let refused = |status, code| Failure::new(status, code, "").saying(sentence(error));
     match error {
         DeployError::NoRoot => refused(400, "NO_WORKER_DIRS"),
         DeployError::Packed => ARCHIVE_TOO_LARGE,
-        DeployError::Archive(archive) => match archive {
-            ArchiveError::UnsafeEntry { .. } => refused(400, "ARCHIVE_UNSAFE_ENTRY"),
-            ArchiveError::DuplicateEntry { .. } => refused(400, "ARCHIVE_DUPLICATE_ENTRY"),
-            ArchiveError::ReservedName { .. } => refused(400, "RESERVED_NAME"),
-            ArchiveError::TooLarge(_) => refused(413, "ARCHIVE_TOO_LARGE"),
-            ArchiveError::Invalid { .. } | ArchiveError::InvalidEntry { .. } => {
-                refused(400, "INVALID_ARCHIVE")
-            }
-            ArchiveError::StorageFull(_) => STORAGE_FULL,
-            ArchiveError::Stopped | ArchiveError::Io(_) => unavailable(error, api, request_id),
-        },
+        DeployError::Archive(ArchiveError::StorageFull(_)) => STORAGE_FULL,
+        DeployError::Archive(archive) => {
+            archive_refused(archive).unwrap_or_else(|| unavailable(error, api, request_id))
+        }
         DeployError::Package(package) => match package {
             PackageError::Manifest(_) => refused(400, "INVALID_MANIFEST"),
             PackageError::Name(_) => refused(400, "INVALID_PACKAGE_NAME"),
@@ -260,22 +250,4 @@ fn unavailable(error: &DeployError, api: &Api, request_id: &RequestId) -> Failur
         "STORAGE_UNAVAILABLE",
         "The server cannot write its folders now. Nothing was changed.",
     )
-}
-
-/// Longest message, in bytes: a manifest may have a hundred mistakes.
-const SENTENCE_MAX: usize = 2000;
-
-/// With a full stop, and a capital letter unless it begins with the name of a file.
-fn sentence(text: &str) -> String {
-    let (text, end): (_, Cow<'_, str>) = match text.get(..text.floor_char_boundary(SENTENCE_MAX)) {
-        Some(cut) if cut.len() < text.len() => (cut, "…".into()),
-        _ => (text, ".".into()),
-    };
-    let word = text.split_whitespace().next().unwrap_or_default();
-    if !word.chars().all(char::is_alphabetic) {
-        return format!("{text}{end}");
-    }
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}{end}", first.unwrap_or_default(), chars.as_str())
 }

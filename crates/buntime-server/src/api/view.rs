@@ -1,6 +1,6 @@
 //! What several routes show in one way.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use buntime_core::access::{self, KeyId, Namespaces, Permissions, Role};
 use schemars::JsonSchema;
@@ -11,8 +11,7 @@ use crate::store::LastUse;
 
 /// A time, in UTC.
 pub(super) fn time(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::after_epoch(since).full().to_string()
+    Timestamp::of(time).full().to_string()
 }
 
 /// Who a key is (contract section 7).

@@ -15,7 +15,7 @@ use super::call::Call;
 use super::errors::store_failed;
 use super::json::{Done, Success, done, reply, success};
 use super::route::{Access, Route};
-use crate::catalog::{Deployment, State};
+use crate::catalog::{Deployment, State, unit_id};
 use crate::dispatch::{Answers, Served};
 use crate::failure::Failure;
 use crate::message::Response;
@@ -145,7 +145,7 @@ async fn list(api: Arc<Api>, _: Call, grant: Grant) -> Result<Response, Answer> 
     let now = SystemTime::now();
     let views: Vec<_> = seen
         .into_iter()
-        .map(|worker| WorkerView::of(worker, shows_pids, now))
+        .map(|worker| WorkerView::of(worker, &api.files.workers, shows_pids, now))
         .collect();
     Ok(reply(200, &views))
 }
@@ -158,7 +158,7 @@ async fn enable(
     wanted: bool,
 ) -> Result<Response, Answer> {
     let version = version_in_path(&call)?.ok_or(WORKER_NOT_FOUND)?;
-    note_version(&call, &name, &version);
+    call.note.target(unit_id(&name, &version));
     find(&api, &name, &version)?;
     let set = api
         .units
@@ -188,7 +188,7 @@ async fn restart(
 ) -> Result<Response, Answer> {
     permit.covers(Permission::WorkersRestart, &name)?;
     let version = version_in_path(&call)?.ok_or(WORKER_NOT_FOUND)?;
-    note_version(&call, &name, &version);
+    call.note.target(unit_id(&name, &version));
     let deployment = find(&api, &name, &version)?;
     match (&deployment.slot().answers, &deployment.unit().state) {
         (Answers::App(app), _) => app.restart(),
@@ -217,7 +217,7 @@ async fn remove(
 ) -> Result<Response, Answer> {
     let version = version_in_path(&call)?;
     if let Some(version) = &version {
-        note_version(&call, &name, version);
+        call.note.target(unit_id(&name, version));
     }
     match api.units.remove(permit, name.clone(), version).await {
         Ok(removed) => {
@@ -265,11 +265,6 @@ fn version_in_path(call: &Call) -> Result<Option<Version>, Failure> {
     let version = call.params.get("version").map(Version::try_from);
     // What cannot be a version is none that is there.
     version.transpose().map_err(|_| WORKER_NOT_FOUND)
-}
-
-/// Tells the audit log what the call is about.
-fn note_version(call: &Call, name: &PackageName, version: &Version) {
-    call.note.target(format!("{name}@{version}"));
 }
 
 /// The unit of exactly this version.

@@ -7,7 +7,7 @@ use crate::access::{Access, AccessConfig};
 use crate::config::Config;
 use crate::deploy::recover;
 use crate::logging::Logger;
-use crate::store::Store;
+use crate::store::{StateLock, Store};
 use crate::{catalog, plugins};
 
 /// The store, and what is kept of it in memory.
@@ -19,11 +19,17 @@ pub(super) struct State {
     pub(super) workers: catalog::Overrides,
     /// What the operator has said of plugins.
     pub(super) plugins: plugins::Overrides,
+    /// Keeps other servers away from the directory.
+    pub(super) lock: StateLock,
 }
 
 impl State {
-    /// Opens the store of the state directory and reads it.
+    /// Takes the state directory, opens its store and reads it.
     pub(super) async fn open(config: &Config, log: &Logger) -> Result<Self, RunError> {
+        if let Some(warning) = config.state.prepare().map_err(RunError::State)? {
+            log.warn("config", warning, |_| {});
+        }
+        let lock = StateLock::take(&config.state.dir)?;
         let dir = config.state.dir.clone();
         let store = tokio::task::spawn_blocking(move || Store::open(&dir))
             .await
@@ -44,7 +50,7 @@ impl State {
         for state in states.rows {
             match state.version {
                 Some(version) => {
-                    workers.insert(format!("{}@{version}", state.name), state.enabled);
+                    workers.insert(catalog::unit_id(&state.name, &version), state.enabled);
                 }
                 None => {
                     plugins.insert(state.name, state.enabled);
@@ -56,6 +62,7 @@ impl State {
             access,
             workers,
             plugins,
+            lock,
         })
     }
 }

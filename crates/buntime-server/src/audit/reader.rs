@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::str::FromStr;
-use std::time::UNIX_EPOCH;
 
 use buntime_core::access::Namespaces;
 use memchr::memrchr;
@@ -202,8 +201,7 @@ fn open(dir: &Path, number: u64, since: Option<&Time>) -> io::Result<Option<(Fil
         Err(error) => return Err(error),
     };
     let metadata = file.metadata()?;
-    let last_write = metadata.modified()?.duration_since(UNIX_EPOCH);
-    let last_write = Timestamp::after_epoch(last_write.unwrap_or_default());
+    let last_write = Timestamp::of(metadata.modified()?);
     let is_too_old = since.is_some_and(|since| last_write.full().to_string() < since.0);
     Ok((metadata.is_file() && !is_too_old).then_some((file, metadata.len())))
 }

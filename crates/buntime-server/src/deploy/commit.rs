@@ -10,12 +10,12 @@ use buntime_fs::{Tree, WriteError};
 
 use super::history::History;
 use super::intent::{Intent, Swap};
-use super::place::{Place, PlaceState, id};
+use super::place::{Place, PlaceState};
 use super::spool::{Spooled, on};
 use super::stage::{Staged, UNPACKED};
 use super::step::step;
 use super::{DeployError, Deployments, Fresh, Progress, Stage, new_release};
-use crate::catalog::Package;
+use crate::catalog::{Package, unit_id};
 use crate::store::{NewRelease, Release, UnitState};
 
 /// How long a folder that was replaced stays: requests that found it before it was
@@ -221,8 +221,11 @@ impl Deployments {
         let off = plan
             .aside
             .iter()
-            .map(|version| (id(name, version), Some(false)));
-        let back = plan.back.iter().map(|version| (id(name, version), None));
+            .map(|version| (unit_id(name, version), Some(false)));
+        let back = plan
+            .back
+            .iter()
+            .map(|version| (unit_id(name, version), None));
         let words: Vec<_> = off.chain(back).collect();
         self.0
             .catalog

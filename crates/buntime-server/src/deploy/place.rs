@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use buntime_core::{PackageName, Version};
 use buntime_fs::{EntryKind, OpenError, RelPath, Tree, WriteError};
 
 use super::DeployError;
@@ -120,9 +119,4 @@ pub(super) fn look(root: &Tree, folder: &RelPath) -> Result<PlaceState, DeployEr
         )),
         Err(error) => Err(WriteError::from(error).into()),
     }
-}
-
-/// `name@version`, as people call a unit.
-pub(super) fn id(name: &PackageName, version: &Version) -> String {
-    format!("{name}@{version}")
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
+use buntime_core::hex;
 use buntime_fs::archive::ArchiveKind;
 use buntime_fs::{FileMode, RelPath, Staging, Tree, WriteError};
 use sha2::{Digest as _, Sha256};
@@ -201,9 +202,8 @@ impl Spooled {
 
 /// What an archive is called among the releases: its hash.
 pub(super) fn name_of(sha256: &[u8; 32]) -> RelPath {
-    let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     // Letters and digits are a path.
-    RelPath::try_from(hex.as_str()).unwrap_or(ARCHIVE)
+    RelPath::try_from(hex(sha256).as_str()).unwrap_or(ARCHIVE)
 }
 
 /// Runs `work` where blocking is allowed.

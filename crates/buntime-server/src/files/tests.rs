@@ -101,6 +101,21 @@ fn roots_of_one_name_are_numbered_and_built_in_ones_hidden() {
 }
 
 #[test]
+fn lists_name_a_unit_by_the_path_that_the_file_browser_reads() {
+    let temp = TempDir::new().unwrap();
+    let roots = ["one/apps", "two/apps", ".apps"].map(|root| temp.path().join(root));
+    for root in &roots {
+        write(root, "@a/x/1.0.0/index.ts", "a");
+    }
+    let browser = FileBrowser::new(UnitKind::Worker, &roots);
+    let path = |root: &Path| browser.path_of(root, &root.join("@a/x/1.0.0"));
+    assert_eq!(path(&roots[0]), "apps/@a/x/1.0.0");
+    assert_eq!(path(&roots[1]), "apps-2/@a/x/1.0.0");
+    assert_eq!(path(&roots[2]), ".apps/@a/x/1.0.0");
+    assert_eq!(names(&browser, &all(), &path(&roots[1])), ["index.ts"]);
+}
+
+#[test]
 fn folders_are_told_by_the_layouts_of_the_catalog() {
     let worker = |path: &str| {
         let path: RelPath = path.parse().unwrap();

@@ -10,7 +10,12 @@ pub(crate) struct Timestamp(pub(super) u64);
 impl Timestamp {
     /// By the wall clock.
     pub(crate) fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self::of(SystemTime::now())
+    }
+
+    /// Of a time that is not before 1970.
+    pub(crate) fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH);
         Self::after_epoch(since.unwrap_or_default())
     }
 

@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use buntime_core::hex;
 use sha2::{Digest as _, Sha256};
 
 use super::lock::{LockError, StateLock};
@@ -199,11 +200,7 @@ fn sound(dir: &Path, path: &Path) -> Result<(usize, Vec<Release>), BackupError> 
 }
 
 fn archive(dir: &Path, release: &Release) -> PathBuf {
-    let mut name = String::with_capacity(64);
-    for byte in release.what.sha256 {
-        name.push_str(&format!("{byte:02x}"));
-    }
-    dir.join(RELEASES).join(name)
+    dir.join(RELEASES).join(hex(&release.what.sha256))
 }
 
 /// Copies the archives that are not there yet; those that are missing are returned.

@@ -40,7 +40,11 @@ fn ask(
     kind: &str,
     body: &[u8],
 ) -> Response {
-    let headers = [("Host", "localhost"), ("X-API-Key", KEY), ("Content-Type", kind)];
+    let headers = [
+        ("Host", "localhost"),
+        ("X-API-Key", KEY),
+        ("Content-Type", kind),
+    ];
     server.connect().request(method, path, &headers, body)
 }
 

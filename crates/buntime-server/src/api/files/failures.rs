@@ -3,6 +3,7 @@
 use buntime_fs::archive::ArchiveError;
 
 use crate::api::Api;
+use crate::api::errors::{archive_refused, sentence};
 use crate::failure::Failure;
 use crate::files::{FilesError, UnitKind};
 
@@ -42,31 +43,19 @@ pub(super) fn failure(error: FilesError, asked: Asked, kind: UnitKind, api: &Api
         FilesError::TooMany(_) => new(413, "TOO_MANY_ENTRIES"),
         FilesError::Denied(denied) => denied.into(),
         FilesError::Full | FilesError::Archive(ArchiveError::StorageFull(_)) => STORAGE_FULL,
-        FilesError::Archive(error) => archive(&error, api),
+        FilesError::Archive(error) => {
+            archive_refused(&error).unwrap_or_else(|| unavailable(&error, api))
+        }
         FilesError::System(source) => unavailable(&*source, api),
     }
 }
 
+/// Not the one that others say: of a batch, a part may have been changed.
 const STORAGE_FULL: Failure = Failure::new(
     507,
     "STORAGE_FULL",
     "There is no space left on the server's disk.",
 );
-
-fn archive(error: &ArchiveError, api: &Api) -> Failure {
-    let new = |status, code| Failure::new(status, code, "").saying(sentence(error));
-    match error {
-        ArchiveError::UnsafeEntry { .. } => new(400, "ARCHIVE_UNSAFE_ENTRY"),
-        ArchiveError::DuplicateEntry { .. } => new(400, "ARCHIVE_DUPLICATE_ENTRY"),
-        ArchiveError::ReservedName { .. } => new(400, "RESERVED_NAME"),
-        ArchiveError::TooLarge(_) => new(413, "ARCHIVE_TOO_LARGE"),
-        ArchiveError::Invalid { .. } | ArchiveError::InvalidEntry { .. } => {
-            new(400, "INVALID_ARCHIVE")
-        }
-        ArchiveError::StorageFull(_) => STORAGE_FULL,
-        ArchiveError::Stopped | ArchiveError::Io(_) => unavailable(error, api),
-    }
-}
 
 /// What went wrong is said to the operator alone.
 fn unavailable(error: &(dyn std::error::Error + 'static), api: &Api) -> Failure {
@@ -78,15 +67,4 @@ fn unavailable(error: &(dyn std::error::Error + 'static), api: &Api) -> Failure 
         "STORAGE_UNAVAILABLE",
         "The server's disk refused this. The server's log says why.",
     )
-}
-
-fn sentence(error: &dyn std::error::Error) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    let first: String = letters
-        .next()
-        .into_iter()
-        .flat_map(char::to_uppercase)
-        .collect();
-    format!("{first}{}.", letters.as_str())
 }

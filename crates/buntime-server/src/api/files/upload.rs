@@ -1,7 +1,7 @@
 //! Files that a form brings.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use buntime_core::access::Grant;
@@ -11,6 +11,7 @@ use super::failures::{Asked, failure};
 use super::{FilesUploaded, change, look, permit};
 use crate::api::Api;
 use crate::api::call::Call;
+use crate::api::errors::blocking;
 use crate::api::json::success;
 use crate::api::multipart::{Form, FormLimits};
 use crate::failure::Failure;
@@ -157,13 +158,13 @@ async fn write(form: &mut Form<'_>, mut file: File, to: &Incoming) -> Result<(),
                 }
             }
         }
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || -> io::Result<File> {
             for piece in pieces {
                 file.write_all(&piece)?;
             }
             Ok(file)
         });
-        let written: std::io::Result<File> = written.await.map_err(|_| Failure::INTERNAL)?;
+        let written = written.await?;
         file = written
             .map_err(|error| to.fail(FilesError::from(buntime_fs::WriteError::from(error))))?;
     }
@@ -173,5 +174,5 @@ async fn write(form: &mut Form<'_>, mut file: File, to: &Incoming) -> Result<(),
 /// Removes what came in, where blocking is allowed.
 async fn discard(upload: Option<Upload>) {
     // A panic in there is told by the runtime.
-    let _ = tokio::task::spawn_blocking(move || drop(upload)).await;
+    let _ = blocking(move || drop(upload)).await;
 }

@@ -1,6 +1,5 @@
 //! A worker as lists show it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,9 +8,10 @@ use buntime_pool::{AppStatus, ExitReason, InstanceState, InstanceStatus};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::view::time;
 use crate::catalog::{Deployment, Source, State, Unit, Versions};
 use crate::dispatch::{Answers, Served};
-use crate::logging::Timestamp;
+use crate::files::FileBrowser;
 
 /// A worker with all its versions.
 #[derive(Serialize, JsonSchema)]
@@ -103,16 +103,19 @@ struct LastExitView<'a> {
 }
 
 impl<'a> WorkerView<'a> {
-    pub(super) fn of(worker: &'a Versions<Served>, shows_pids: bool, now: SystemTime) -> Self {
+    pub(super) fn of(
+        worker: &'a Versions<Served>,
+        files: &FileBrowser,
+        shows_pids: bool,
+        now: SystemTime,
+    ) -> Self {
         let mut all: Vec<&Unit> = worker
             .enabled()
             .iter()
             .chain(worker.disabled())
             .map(|deployment| deployment.unit())
             .collect();
-        let path = all
-            .first()
-            .map_or_else(String::new, |unit| shown_path(unit));
+        let path = all.first().map(|unit| files.path_of(&unit.root, &unit.dir));
         all.sort_by(|a, b| b.version.cmp(&a.version));
         let is_built_in = all.iter().any(|unit| unit.source == Source::BuiltIn);
         let source = if is_built_in {
@@ -122,7 +125,7 @@ impl<'a> WorkerView<'a> {
         };
         Self {
             name: worker.name(),
-            path,
+            path: path.unwrap_or_default(),
             source: source.as_str(),
             removable: !is_built_in,
             versions: all.iter().map(|unit| unit.version.as_str()).collect(),
@@ -223,19 +226,6 @@ impl Status {
             () => Self::Idle,
         }
     }
-}
-
-/// The folder of a unit as the file browser has it: below the name of its root.
-fn shown_path(unit: &Unit) -> String {
-    let root = unit.root.file_name().unwrap_or_default();
-    let below = unit.dir.strip_prefix(&unit.root).unwrap_or(&unit.dir);
-    Path::new(root).join(below).to_string_lossy().into_owned()
-}
-
-fn time(at: SystemTime) -> String {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH);
-    let at = Timestamp::after_epoch(since.unwrap_or_default());
-    at.full().to_string()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -11,6 +11,7 @@ use super::super::load::{self, Enabled, Loaded, Sight};
 use super::super::problem::{Problem, Topic};
 use super::super::sources::{self, Sources};
 use super::super::unit::{State, Unit};
+use super::super::unit_id;
 use super::{Dirty, Pass, Place, Record, Scanner, Wanted, broken_problem, runs_code};
 
 impl Scanner {
@@ -59,7 +60,7 @@ impl Scanner {
         if looks_the_same && !is_dirty && !(has_turn && self.code_differs(&key, folder, pass)) {
             return;
         }
-        let id = format!("{name}@{version}");
+        let id = unit_id(&name, &version);
         let enabled = match self.overrides.get(&*id) {
             Some(true) => Enabled::Yes,
             Some(false) | None => Enabled::AsWritten,

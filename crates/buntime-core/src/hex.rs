@@ -1,9 +1,10 @@
-//! Hashes as names of files.
+//! Hashes as text.
 
 use std::fmt::Write as _;
 
 /// Two lower-case digits for each byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         // Writing to a string does not fail.
