@@ -5,6 +5,9 @@
 //! place. What a handler is given is what it has the right to: one that changes
 //! something is handed a `Permit`, and there is no other way to get one. A handler is
 //! four moves: read the request, get the permit, call one function, say the result.
+//!
+//! The order of a call is that of [`Api::answer`]: who it is, the audit log begun, what
+//! he may ([`decision`]), the handler, the audit log finished ([`note`]).
 
 mod audit;
 mod call;

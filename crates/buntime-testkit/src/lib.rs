@@ -14,6 +14,7 @@
     reason = "test code fails by panicking"
 )]
 
+pub mod api;
 pub mod archive;
 pub mod log;
 pub mod memory;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The fake Bun, built if it is missing or stale. What it can do is
-/// told in its source.
+/// The fake Bun, built if it is missing or stale; `make test` has built it before. What
+/// it can do is told in its source.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -26,14 +26,7 @@ fn build_fake_bun() -> PathBuf {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let mut build = Command::new(cargo);
     build
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "buntime-testkit",
-            "--bin",
-            "fake-bun",
-        ])
+        .args(["build", "--quiet", "--package", "fake-bun"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if target.file_name().is_some_and(|name| name == "release") {
         build.arg("--release");

@@ -14,7 +14,7 @@ const ASVS_PAGE: &str = "docs/security/asvs.md";
 const SECURITY_PAGE: &str = "docs/security.md";
 /// No part of the product. As a worker it knows its control channel by number alone,
 /// and no safe function takes a number for a descriptor.
-const FAKE_BUN: &str = "crates/buntime-testkit/src/bin/fake-bun.rs";
+const FAKE_BUN: &str = "crates/fake-bun/src/main.rs";
 const UPDATE: &str = "UPDATE_DOCS=1 cargo test -p buntime --test repository";
 
 fn root() -> PathBuf {

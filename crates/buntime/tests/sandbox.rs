@@ -3,7 +3,6 @@
 //! Which level a machine reaches decides what runs here; one that it does not reach is
 //! left out, and the reason printed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stderr, reason = "a level that is left out is told")]
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt as _;

@@ -26,7 +26,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get(
         "/health/ready",
         Access::Public(|api, call| Box::pin(health(api, call, Some("ready")))),
-        "Whether the server wants requests: not while it starts or stops (503).",
+        "Whether the server wants requests: not while it starts, stops or lacks something (503).",
     )
     .gives::<Health>(200)
     .fails(&[(503, "NOT_READY")]),
@@ -37,7 +37,7 @@ pub(super) const ROUTES: &[Route] = &[
 #[expect(dead_code, reason = "stands for the shape of what is written by hand")]
 struct Health {
     ok: bool,
-    /// `healthy`, `live`, `ready`, `starting` or `stopping`.
+    /// `healthy`, `live`, `ready`, `starting`, `stopping` or `impaired`.
     status: String,
     version: String,
 }

@@ -5,11 +5,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use buntime_testkit::api::ask_text;
+pub(super) use buntime_testkit::api::{ROOT_KEY as KEY, failed, form};
 use buntime_testkit::archive::{Entry, Format, forge};
-use buntime_testkit::{Builder, Connection, Response, TestServer};
-
-/// The operator's key.
-pub(super) const KEY: &str = "the-root-key-of-these-tests-0123456789";
+use buntime_testkit::{Builder, Response, TestServer, api};
 
 /// A server that knows [`KEY`].
 pub(super) fn builder() -> Builder {
@@ -29,36 +28,12 @@ pub(super) fn call_as(
     path: &str,
     body: &str,
 ) -> Response {
-    let mut headers = vec![("X-API-Key", key)];
-    if !body.is_empty() {
-        headers.push(("Content-Type", "application/json"));
-    }
-    Connection::open(address).request(method, path, &headers, body.as_bytes())
-}
-
-/// A form: each part has a name, perhaps a file name, and a content.
-pub(super) fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (name, file_name, content) in parts {
-        let file_name = file_name.map_or_else(String::new, |name| format!("; filename=\"{name}\""));
-        let head = format!(
-            "--boundary\r\nContent-Disposition: form-data; name=\"{name}\"{file_name}\r\n\r\n"
-        );
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(content);
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(b"--boundary--\r\n");
-    body
+    ask_text(address, key, method, path, body)
 }
 
 /// Sends a form to the upload.
 pub(super) fn send_form(key: &str, address: SocketAddr, body: &[u8]) -> Response {
-    let headers = [
-        ("X-API-Key", key),
-        ("Content-Type", "multipart/form-data; boundary=boundary"),
-    ];
-    Connection::open(address).request("POST", "/api/workers/upload", &headers, body)
+    api::send_form(address, key, "/api/workers/upload", body)
 }
 
 /// Uploads an archive with [`KEY`].
@@ -99,15 +74,6 @@ pub(super) fn deploy(address: SocketAddr, entries: &[Entry]) -> u64 {
     response.json()["data"]["worker"]["release"]
         .as_u64()
         .unwrap()
-}
-
-/// Asserts a failure as JSON.
-#[track_caller]
-pub(super) fn failed(response: &Response, status: u16, code: &str) {
-    assert_eq!(response.status, status, "{}", response.text());
-    assert_eq!(response.error_code(), code, "{}", response.text());
-    let message = response.json()["error"]["message"].to_string();
-    assert!(!message.contains("/tmp"), "{message}");
 }
 
 /// All files below a folder with their contents; folders with a slash at the end.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use buntime_testkit::{Builder, Connection, Response, TestServer};
-use serde_json::{Value, json};
+pub(super) use buntime_testkit::api::{ROOT_KEY as ROOT, ask};
+use buntime_testkit::api::{custom_key, form, make_key, send_form};
+use buntime_testkit::{Builder, Response, TestServer, api};
+use serde_json::Value;
 
-pub(super) const ROOT: &str = "the-root-key-of-these-tests";
 pub(super) const CANARY: &str = "canary-outside-of-the-roots";
 
 /// A server with units of `@a`, `@b` and nobody, and a canary beside the roots.
@@ -48,22 +49,6 @@ pub(super) fn server() -> TestServer {
     builder().start()
 }
 
-/// Asks with a key; a body is JSON.
-pub(super) fn ask(
-    server: &TestServer,
-    key: &str,
-    method: &str,
-    target: &str,
-    body: Option<&Value>,
-) -> Response {
-    let mut headers = vec![("X-API-Key", key)];
-    let body = body.map(Value::to_string).unwrap_or_default();
-    if !body.is_empty() {
-        headers.push(("Content-Type", "application/json"));
-    }
-    Connection::open(server.addr()).request(method, target, &headers, body.as_bytes())
-}
-
 /// Something of the workers' file browser.
 pub(super) fn read(server: &TestServer, key: &str, verb: &str, path: &str) -> Response {
     let target = format!("/api/workers/files/{verb}?path={}", escaped(path));
@@ -98,52 +83,30 @@ pub(super) fn upload(
     files: &[(&str, &[u8])],
     paths: &[&str],
 ) -> Response {
-    let mut body = Vec::new();
-    let mut part = |head: String, content: &[u8]| {
-        body.extend_from_slice(b"--frontier\r\nContent-Disposition: form-data; ");
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(b"\r\n\r\n");
-        body.extend_from_slice(content);
-        body.extend_from_slice(b"\r\n");
-    };
-    part("name=\"path\"".to_owned(), path.as_bytes());
-    for (name, content) in files {
-        part(format!("name=\"files\"; filename=\"{name}\""), content);
-    }
-    for path in paths {
-        part("name=\"paths\"".to_owned(), path.as_bytes());
-    }
-    body.extend_from_slice(b"--frontier--\r\n");
-    post_form(server, key, &body)
+    let mut parts = vec![("path", None, path.as_bytes())];
+    parts.extend(
+        files
+            .iter()
+            .map(|(name, content)| ("files", Some(*name), *content)),
+    );
+    parts.extend(paths.iter().map(|path| ("paths", None, path.as_bytes())));
+    post_form(server, key, &form(&parts))
 }
 
 pub(super) fn post_form(server: &TestServer, key: &str, body: &[u8]) -> Response {
-    let headers = [
-        ("X-API-Key", key),
-        ("Content-Type", "multipart/form-data; boundary=frontier"),
-    ];
-    let target = "/api/workers/files/upload";
-    Connection::open(server.addr()).request("POST", target, &headers, body)
+    send_form(server, key, "/api/workers/files/upload", body)
 }
 
 /// A key for these namespaces with these permissions.
 #[track_caller]
 pub(super) fn key(server: &TestServer, namespaces: &[&str], permissions: &[&str]) -> String {
-    let body = json!({
-        "name": "of a test",
-        "role": "custom",
-        "namespaces": namespaces,
-        "permissions": permissions,
-    });
-    let response = ask(server, ROOT, "POST", "/api/keys", Some(&body));
-    assert_eq!(response.status, 201, "{}", response.text());
-    response.json()["data"]["key"].as_str().unwrap().to_owned()
+    let body = custom_key("of a test", namespaces, permissions);
+    make_key(server, ROOT, &body).secret
 }
 
 #[track_caller]
 pub(super) fn failed(response: &Response, status: u16, code: &str) {
-    assert_eq!(response.status, status, "{}", response.text());
-    assert_eq!(response.error_code(), code, "{}", response.text());
+    api::failed(response, status, code);
     assert!(!response.text().contains(CANARY));
 }
 

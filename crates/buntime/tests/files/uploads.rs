@@ -104,11 +104,11 @@ fn forms_that_are_none_are_refused() {
     let server = server();
     let before = roots(&server);
     let part = |head: &str, content: &str| {
-        format!("--frontier\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+        format!("--boundary\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
     };
     let path = part("name=\"path\"", UNIT);
     let file = part("name=\"files\"; filename=\"a\"", "a");
-    let end = "--frontier--\r\n";
+    let end = "--boundary--\r\n";
     for (body, code) in [
         (format!("{path}{end}"), "NO_FILE_PROVIDED"),
         (format!("{file}{end}"), "BAD_PATH"),
@@ -137,14 +137,14 @@ fn an_upload_that_breaks_off_leaves_nothing() {
     let staging = server.dir().join("apps/.buntime-staging");
     let mut connection = Connection::open(server.addr());
     let body = format!(
-        "--frontier\r\nContent-Disposition: form-data; name=path\r\n\r\n{UNIT}\r\n\
-         --frontier\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\n{}",
+        "--boundary\r\nContent-Disposition: form-data; name=path\r\n\r\n{UNIT}\r\n\
+         --boundary\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\n{}",
         "x".repeat(500_000)
     );
     connection.send(
         format!(
             "POST /api/workers/files/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {ROOT}\r\n\
-             Content-Type: multipart/form-data; boundary=frontier\r\nContent-Length: 9000000\r\n\r\n{body}"
+             Content-Type: multipart/form-data; boundary=boundary\r\nContent-Length: 9000000\r\n\r\n{body}"
         )
         .as_bytes(),
     );

@@ -1,9 +1,8 @@
 //! A server with a root key, and its operator.
 
+pub(super) use buntime_testkit::api::ROOT_KEY as ROOT;
+use buntime_testkit::api::ask;
 use buntime_testkit::{Builder, Connection, Response, TestServer};
-
-/// The root key of these servers.
-pub(super) const ROOT: &str = "root-key-of-the-tests-0123456789abcdef";
 
 /// An app that says which process answers, and takes its time if it is asked to.
 const APP: &str = r#"
@@ -42,10 +41,7 @@ impl Apps for Builder {
 
 /// Asks the API with a key, on a connection of its own.
 pub(super) fn api(server: &TestServer, key: &str, method: &str, path: &str) -> Response {
-    let headers = [("X-API-Key", key)];
-    server
-        .connect()
-        .request(method, &format!("/api{path}"), &headers, b"")
+    ask(server, key, method, &format!("/api{path}"), None)
 }
 
 /// The same as root, and it must go well.
