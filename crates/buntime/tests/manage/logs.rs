@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http_body::Body as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::support::{Apps as _, Follow, ROOT, api, builder, pid, root};
+use super::support::{Apps as _, Follow, ROOT, api, builder, root, worker};
 
 #[test]
 fn the_last_lines_are_those_of_the_app_and_of_the_server_about_it() {
@@ -15,8 +15,8 @@ fn the_last_lines_are_those_of_the_app_and_of_the_server_about_it() {
         .with_app("shop/1.0.0")
         .with_app("@acme/cart/1.0.0")
         .start();
-    pid(&server, "/shop/say?text=hello");
-    pid(&server, "/@acme/cart/say?text=other");
+    worker(&server, "/shop/say?text=hello");
+    worker(&server, "/@acme/cart/say?text=other");
     let line = |path: &str, wanted: &str| {
         let lines = root(&server, "GET", path).json();
         let mut lines = lines.as_array().unwrap().clone();
@@ -81,13 +81,13 @@ fn a_follower_gets_lines_as_they_come_and_goes_on_where_it_was() {
     let server = builder().with_app("shop/1.0.0").start();
     let path = "/workers/_/shop/logs?follow=1";
     let mut follow = Follow::begin(&server, path, None);
-    pid(&server, "/shop/say?text=one");
+    worker(&server, "/shop/say?text=one");
     let one = follow.line();
     assert_eq!(one.data["message"], "one");
     assert_eq!(one.data["id"], one.id.as_str());
     drop(follow);
-    pid(&server, "/shop/say?text=two");
-    pid(&server, "/shop/say?text=three");
+    worker(&server, "/shop/say?text=two");
+    worker(&server, "/shop/say?text=three");
     let mut again = Follow::begin(&server, path, Some(&one.id));
     assert_eq!(again.line().data["message"], "two");
     assert_eq!(again.line().data["message"], "three");
@@ -95,7 +95,7 @@ fn a_follower_gets_lines_as_they_come_and_goes_on_where_it_was() {
     let mut stranger = Follow::begin(&server, path, Some("0123456789abcdef-7"));
     assert_eq!(stranger.line().data["message"], "one");
     let mut none = Follow::begin(&server, &format!("{path}&lines=0"), None);
-    pid(&server, "/shop/say?text=four");
+    worker(&server, "/shop/say?text=four");
     assert_eq!(none.line().data["message"], "four");
 }
 
@@ -106,11 +106,11 @@ fn a_stream_ends_with_the_server_and_with_its_worker() {
         .with_app("gone/1.0.0")
         .start();
     let mut ended = Follow::begin(&server, "/workers/_/gone/logs?follow=1", None);
-    pid(&server, "/gone/");
+    worker(&server, "/gone/");
     root(&server, "DELETE", "/workers/_/gone");
     while ended.next().is_some() {}
     let mut follow = Follow::begin(&server, "/workers/_/shop/logs?follow=1", None);
-    pid(&server, "/shop/");
+    worker(&server, "/shop/");
     assert!(follow.next().is_some());
     let began = Instant::now();
     server.terminate();
@@ -128,7 +128,7 @@ fn a_stream_ends_with_the_server_and_with_its_worker() {
 #[test]
 fn a_slow_follower_holds_up_nobody_and_is_told_what_it_missed() {
     let server = builder().with_app("shop/1.0.0").start();
-    pid(&server, "/shop/");
+    worker(&server, "/shop/");
     let path = "/workers/_/shop/logs?follow=1&lines=0";
     let mut slow = Follow::begin(&server, path, None);
     let mut quick = Follow::begin(&server, path, None);
@@ -172,11 +172,11 @@ fn a_slow_follower_holds_up_nobody_and_is_told_what_it_missed() {
 #[test]
 fn a_flood_is_bounded_and_says_so() {
     let server = builder().with_app("shop/1.0.0").start();
-    pid(&server, "/shop/flood?lines=20000");
+    worker(&server, "/shop/flood?lines=20000");
     let path = "/workers/_/shop/logs?lines=1000";
-    pid(&server, "/shop/say?text=afterwards");
+    worker(&server, "/shop/say?text=afterwards");
     server.wait_until("it is said that lines were dropped", || {
-        pid(&server, "/shop/say?text=afterwards");
+        worker(&server, "/shop/say?text=afterwards");
         let lines = root(&server, "GET", path).json();
         let lines = lines.as_array().unwrap().clone();
         assert!(lines.len() <= 1000);
@@ -241,7 +241,7 @@ fn a_log_is_followed_over_http2_too() {
             let data = frame.unwrap().unwrap().into_data().unwrap();
             if text.is_empty() {
                 // The first bytes are there before the app has said anything.
-                pid(&server, "/shop/say?text=over-two");
+                worker(&server, "/shop/say?text=over-two");
             }
             text.push_str(std::str::from_utf8(&data).unwrap());
         }

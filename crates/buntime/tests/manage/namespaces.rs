@@ -3,7 +3,7 @@
 use buntime_testkit::TestServer;
 use serde_json::{Value, json};
 
-use super::support::{Apps as _, ROOT, api, builder, pid, root};
+use super::support::{Apps as _, ROOT, api, builder, root, worker};
 
 /// A server with workers of two namespaces and one without any.
 fn server() -> TestServer {
@@ -235,7 +235,7 @@ fn who_follows_a_log_is_cut_off_when_the_key_is_revoked() {
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || while connection.chunk(&mut Vec::new()).is_some() {});
         server.wait_until("the stream ends", || {
-            pid(&server, "/@a/shop/say?text=after");
+            worker(&server, "/@a/shop/say?text=after");
             reader.is_finished()
         });
     });

@@ -4,7 +4,7 @@ pub(super) use buntime_testkit::api::ROOT_KEY as ROOT;
 use buntime_testkit::api::ask;
 use buntime_testkit::{Builder, Connection, Response, TestServer};
 
-/// An app that says which process answers, and takes its time if it is asked to.
+/// An app that says which worker answers, and takes its time if it is asked to.
 const APP: &str = r#"
 export default async (request) => {
   const url = new URL(request.url);
@@ -16,7 +16,7 @@ export default async (request) => {
   if (url.pathname === "/flood") {
     for (let n = 0; n < Number(url.searchParams.get("lines")); n++) console.log("line " + n);
   }
-  return new Response(String(process.pid));
+  return new Response(process.env.WORKER_ID);
 };
 "#;
 
@@ -29,7 +29,7 @@ pub(super) fn builder() -> Builder {
 
 /// What operators of these tests do with servers and their builders.
 pub(super) trait Apps: Sized {
-    /// Adds an app that stays, and says which process answers.
+    /// Adds an app that stays, and says which worker answers.
     fn with_app(self, folder: &str) -> Self;
 }
 
@@ -63,12 +63,12 @@ pub(super) fn listed(server: &TestServer, name: &str) -> serde_json::Value {
         .clone()
 }
 
-/// The process that answers now.
+/// The worker that answers now. In the sandbox it does not know the number of its process.
 #[track_caller]
-pub(super) fn pid(server: &TestServer, path: &str) -> u32 {
+pub(super) fn worker(server: &TestServer, path: &str) -> String {
     let response = server.get(path);
     assert_eq!(response.status, 200, "{path}: {}", response.text());
-    response.text().parse().unwrap()
+    response.text()
 }
 
 /// A server-sent event.

@@ -4,9 +4,16 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use buntime_testkit::TestServer;
 use buntime_testkit::process::ProcessId;
 
-use super::support::{Apps as _, ROOT, STAYS, api, builder, listed, pid, root};
+use super::support::{Apps as _, ROOT, STAYS, api, builder, listed, root, worker};
+
+/// The process of a worker, as the machine knows it.
+#[track_caller]
+fn process(server: &TestServer, worker: &str) -> ProcessId {
+    server.process_of(worker).unwrap()
+}
 
 #[test]
 fn a_list_shows_each_worker_with_what_its_processes_do() {
@@ -18,7 +25,7 @@ fn a_list_shows_each_worker_with_what_its_processes_do() {
         .app("off/1.0.0", "enabled: false\n", &[])
         .app("bad/1.0.0", "ttl: [\n", &[])
         .start();
-    let process = pid(&server, "/shop@1/");
+    let process = process(&server, &worker(&server, "/shop@1/"));
     let list = root(&server, "GET", "/workers").json();
     let names: Vec<_> = list
         .as_array()
@@ -40,12 +47,12 @@ fn a_list_shows_each_worker_with_what_its_processes_do() {
         (&"idle".into(), &1.into())
     );
     let instance = &live["instances"][0];
-    assert_eq!(instance["pid"], process);
+    assert_eq!(instance["pid"], process.pid);
     assert_eq!(instance["version"], "1.0.0");
     assert_eq!(instance["requests"], 1);
     assert!(instance["memoryBytes"].as_u64().unwrap() > 1 << 20);
     assert!(instance["startedAt"].as_str().unwrap().ends_with('Z'));
-    pid(&server, "/shop/");
+    worker(&server, "/shop/");
     assert_eq!(listed(&server, "shop")["live"]["status"], "running");
 
     for (name, status) in [("site", "static"), ("off", "disabled"), ("bad", "broken")] {
@@ -61,18 +68,19 @@ fn d9_a_disabled_version_is_gone_with_its_process_and_comes_back() {
         .with_app("shop/1.0.0")
         .with_app("shop/2.0.0")
         .start();
-    let process = ProcessId::of(pid(&server, "/shop/")).unwrap();
+    let first = worker(&server, "/shop/");
+    let process = process(&server, &first);
     root(&server, "POST", "/workers/_/shop/2.0.0/disable");
     assert_eq!(server.get("/shop@2.0.0/").status, 404);
-    let other = pid(&server, "/shop/");
-    assert_ne!(other, process.pid);
+    let other = worker(&server, "/shop/");
+    assert_ne!(other, first);
     server.wait_until("the worker is gone", || !process.is_alive());
     let shop = listed(&server, "shop");
     assert_eq!(shop["disabledVersions"], serde_json::json!(["2.0.0"]));
     // The other version is not touched by any of it.
     root(&server, "POST", "/workers/_/shop/2.0.0/enable");
-    assert_ne!(pid(&server, "/shop/"), other);
-    assert_eq!(pid(&server, "/shop@1.0.0/"), other);
+    assert_ne!(worker(&server, "/shop/"), other);
+    assert_eq!(worker(&server, "/shop@1.0.0/"), other);
 }
 
 #[test]
@@ -125,7 +133,8 @@ fn d7_what_is_removed_finishes_its_requests_and_is_not_found_later() {
         .with_app("shop/1.0.0")
         .with_app("shop/2.0.0")
         .start();
-    let process = ProcessId::of(pid(&server, "/shop/")).unwrap();
+    let first = worker(&server, "/shop/");
+    let process = process(&server, &first);
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| server.get("/shop/slow?ms=1500"));
         server.wait_for_log(|line| line.message() == "slow begins");
@@ -135,13 +144,10 @@ fn d7_what_is_removed_finishes_its_requests_and_is_not_found_later() {
         assert!(!server.dir().join("apps/shop/2.0.0").exists());
         assert!(process.is_alive(), "its request is under way");
         let answer = slow.join().unwrap();
-        assert_eq!(
-            (answer.status, answer.text()),
-            (200, process.pid.to_string())
-        );
+        assert_eq!((answer.status, answer.text()), (200, first));
     });
     server.wait_until("the worker is gone", || !process.is_alive());
-    pid(&server, "/shop/");
+    worker(&server, "/shop/");
     root(&server, "DELETE", "/workers/_/shop");
     assert_eq!(server.get("/shop/").status, 404);
     let again = api(&server, ROOT, "DELETE", "/workers/_/shop");
@@ -155,7 +161,7 @@ fn d7_what_is_removed_finishes_its_requests_and_is_not_found_later() {
 #[test]
 fn d5_a_folder_removed_by_hand_is_noticed_and_its_worker_ends() {
     let server = builder().with_app("shop/1.0.0").start();
-    let process = ProcessId::of(pid(&server, "/shop/")).unwrap();
+    let process = process(&server, &worker(&server, "/shop/"));
     fs::remove_dir_all(server.dir().join("apps/shop")).unwrap();
     server.wait_until("it is not found", || server.get("/shop/").status == 404);
     server.wait_until("the worker is gone", || !process.is_alive());
@@ -168,7 +174,7 @@ fn d5_a_folder_removed_by_hand_is_noticed_and_its_worker_ends() {
 #[test]
 fn d8_restarts_under_load_fail_no_request_and_take_effect_at_once() {
     let server = builder().with_app("shop/1.0.0").start();
-    pid(&server, "/shop/");
+    worker(&server, "/shop/");
     let is_over = AtomicBool::new(false);
     let served = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
@@ -187,9 +193,9 @@ fn d8_restarts_under_load_fail_no_request_and_take_effect_at_once() {
             .collect();
         let mut before = Vec::new();
         for _ in 0..5 {
-            before.push(pid(&server, "/shop/"));
+            before.push(worker(&server, "/shop/"));
             root(&server, "POST", "/workers/_/shop/1.0.0/restart");
-            let now = pid(&server, "/shop/");
+            let now = worker(&server, "/shop/");
             assert!(!before.contains(&now), "{now} is older than the restart");
         }
         is_over.store(true, Ordering::Relaxed);
@@ -271,7 +277,7 @@ fn what_is_not_there_is_not_found() {
 fn d9_an_endless_response_of_a_disabled_app_ends_within_its_timeout() {
     let source = r#"
         export default () => new Response(new ReadableStream({
-          start(controller) { controller.enqueue(String(process.pid)); },
+          start(controller) { controller.enqueue(process.env.WORKER_ID); },
         }));
     "#;
     let manifest = "ttl: 1h\ntimeout: 2s\n";
@@ -282,8 +288,7 @@ fn d9_an_endless_response_of_a_disabled_app_ends_within_its_timeout() {
     connection.send(b"GET /stream/ HTTP/1.1\r\nHost: test.example\r\n\r\n");
     assert_eq!(connection.head("GET").unwrap().status, 200);
     let process = connection.chunk(&mut Vec::new()).unwrap();
-    let process = String::from_utf8(process).unwrap().parse().unwrap();
-    let process = ProcessId::of(process).unwrap();
+    let process = self::process(&server, std::str::from_utf8(&process).unwrap());
     root(&server, "POST", "/workers/_/stream/1.0.0/disable");
     let began = std::time::Instant::now();
     server.wait_until("the worker is gone", || !process.is_alive());
