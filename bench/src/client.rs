@@ -34,6 +34,12 @@ impl Connection<TcpStream> {
             stream: BufReader::new(stream),
         })
     }
+
+    /// Waits so long for an answer.
+    pub(crate) fn set_patience(&self, patience: Duration) -> std::io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))?;
+        self.stream.get_ref().set_write_timeout(Some(patience))
+    }
 }
 
 impl Connection<UnixStream> {

@@ -2,6 +2,7 @@
 
 mod api;
 mod cold;
+mod upload;
 
 use std::time::Duration;
 
@@ -145,6 +146,9 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     drop(servers);
     if plan.wants("list") {
         api::long_list(plan, &mut report)?;
+    }
+    if plan.wants("upload") {
+        upload::beside_tar(plan, &mut report)?;
     }
     if plan.wants("memory") {
         idle_workers(plan, &mut report)?;

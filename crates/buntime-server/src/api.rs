@@ -23,6 +23,7 @@ mod multipart;
 mod note;
 mod openapi;
 mod plugins;
+mod progress;
 mod query;
 mod releases;
 mod route;
@@ -140,11 +141,10 @@ impl Api {
             _ => Some(self.authenticate(&request, address)?),
         };
         let note = Note::new(route, &request, &params, address);
-        let mut begun = None;
         if let Some(principal) = &principal {
             note.by(principal);
             if route.changes() {
-                begun = Some(note.begin(&self.audit).await.map_err(note::not_begun)?);
+                note.begin(&self.audit).await.map_err(note::not_begun)?;
             }
         }
         let result = match decision::decide(route, &params, principal.as_ref()) {
@@ -154,9 +154,12 @@ impl Api {
             }
             Err(failure) => Err(failure.into()),
         };
-        let outcome = note::outcome(&result);
+        if note.ends_later() {
+            return result;
+        }
+        let outcome = note::outcome(&result, |response| response.status);
         note.log(&self.log, outcome);
-        let told = note.finish(&self.audit, begun, outcome).await;
+        let told = note.finish(&self.audit, outcome).await;
         told.map_err(note::not_told)?;
         result
     }

@@ -86,8 +86,9 @@ impl fmt::Debug for Deployments {
 
 /// How far a deployment is.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "who is told of it is on its way")]
 pub(crate) enum Stage {
+    /// So many bytes of the archive have come.
+    Receiving(u64),
     /// So much of the archive is unpacked.
     Unpacking(archive::Progress),
     /// It is being checked and written to the disk.
@@ -107,12 +108,11 @@ impl Progress {
     }
 
     /// `tell` is told, often.
-    #[expect(dead_code, reason = "who is told of it is on its way")]
     pub(crate) fn to(tell: impl Fn(Stage) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(tell)))
     }
 
-    fn tell(&self, stage: Stage) {
+    pub(crate) fn tell(&self, stage: Stage) {
         if let Some(tell) = &self.0 {
             tell(stage);
         }

@@ -8,6 +8,7 @@ mod deploy {
     mod disks;
     mod kills;
     mod manifests;
+    mod progress;
     mod releases;
     mod support;
     mod swaps;

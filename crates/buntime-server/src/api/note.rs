@@ -3,17 +3,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use buntime_core::access::{Namespaces, Principal};
 use buntime_core::{Namespace, PackageName};
 use parking_lot::Mutex;
 
+use super::Api;
 use super::call::UNSCOPED;
 use super::route::{Access, Params, Route};
 use crate::audit::{self, Actor, Audit, AuditUnavailable, Outcome, Pending, Target};
 use crate::failure::Failure;
 use crate::logging::Logger;
-use crate::message::{Request, Response};
+use crate::message::Request;
 use crate::service::Answer;
 
 /// What is known of one call so far. Cheap to clone; all clones are one.
@@ -28,6 +30,20 @@ struct Known {
     path: Box<str>,
     address: IpAddr,
     learned: Mutex<Learned>,
+    /// What the audit log knows to be under way: however it ends, it leaves a line.
+    /// `None` before it begins and once the line is made.
+    pending: Mutex<Option<Pending>>,
+    /// Whether it ends after the call was answered.
+    ends_later: AtomicBool,
+}
+
+impl Drop for Known {
+    /// The client went away, or the handler panicked.
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.get_mut() {
+            pending.about(std::mem::take(&mut self.learned.get_mut().target));
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +76,8 @@ impl Note {
                 principal: None,
                 target,
             }),
+            pending: Mutex::new(None),
+            ends_later: AtomicBool::new(false),
         }))
     }
 
@@ -91,12 +109,22 @@ impl Note {
     }
 
     /// Before a route that changes something is handled for somebody who is known.
-    pub(super) async fn begin(&self, audit: &Audit) -> Result<Begun, AuditUnavailable> {
+    pub(super) async fn begin(&self, audit: &Audit) -> Result<(), AuditUnavailable> {
         let pending = audit.begin(self.call()).await?;
-        Ok(Begun {
-            note: self.clone(),
-            pending: Some(pending),
-        })
+        *self.0.pending.lock() = Some(pending);
+        Ok(())
+    }
+
+    /// Says that the call goes on after its answer has begun: whoever says so tells of
+    /// its end, by [`Later::end`].
+    pub(super) fn later(&self) -> Later {
+        self.0.ends_later.store(true, Ordering::Relaxed);
+        Later(self.clone())
+    }
+
+    /// Whether somebody else tells of the end.
+    pub(super) fn ends_later(&self) -> bool {
+        self.0.ends_later.load(Ordering::Relaxed)
     }
 
     /// Tells of a call that has come to its end, if there is something to tell.
@@ -106,15 +134,16 @@ impl Note {
     pub(super) async fn finish(
         &self,
         audit: &Audit,
-        begun: Option<Begun>,
         outcome: Option<Outcome>,
     ) -> Result<(), AuditUnavailable> {
         // Nobody is there to be answered: what was begun says so when it is dropped.
         let Some(outcome) = outcome else {
             return Ok(());
         };
-        if let Some(begun) = begun {
-            return begun.finish(outcome).await;
+        let pending = self.0.pending.lock().take();
+        if let Some(mut pending) = pending {
+            pending.about(self.0.learned.lock().target.clone());
+            return pending.finish(outcome).await;
         }
         let changes = self.0.route.changes();
         if !changes && !is_refusal(outcome.status) {
@@ -170,38 +199,31 @@ impl Note {
     }
 }
 
-/// What the audit log knows to be under way. However it ends, it leaves a line.
+/// A call that ends after its answer has begun.
 #[derive(Debug)]
-pub(super) struct Begun {
-    note: Note,
-    /// `None` once the line is made.
-    pending: Option<Pending>,
-}
+pub(super) struct Later(Note);
 
-impl Begun {
-    async fn finish(mut self, outcome: Outcome) -> Result<(), AuditUnavailable> {
-        let Some(mut pending) = self.pending.take() else {
-            return Ok(());
-        };
-        pending.about(self.note.0.learned.lock().target.clone());
-        pending.finish(outcome).await
-    }
-}
-
-impl Drop for Begun {
-    /// The client went away, or the handler panicked.
-    fn drop(&mut self) {
-        if let Some(mut pending) = self.pending.take() {
-            pending.about(self.note.0.learned.lock().target.clone());
-        }
+impl Later {
+    /// Tells how it has ended, before the client is told; 200 where it is a success.
+    ///
+    /// # Errors
+    /// What it ended with, or that its line could not be written.
+    pub(super) async fn end<T>(self, api: &Api, result: Result<T, Answer>) -> Result<T, Answer> {
+        let outcome = outcome(&result, |_| 200);
+        self.0.log(&api.log, outcome);
+        self.0.finish(&api.audit, outcome).await.map_err(not_told)?;
+        result
     }
 }
 
 /// How a call ends; `None`: nobody is there to be answered.
-pub(super) fn outcome(result: &Result<Response, Answer>) -> Option<Outcome> {
+pub(super) fn outcome<T>(
+    result: &Result<T, Answer>,
+    status: impl FnOnce(&T) -> u16,
+) -> Option<Outcome> {
     match result {
-        Ok(response) => Some(Outcome {
-            status: response.status,
+        Ok(done) => Some(Outcome {
+            status: status(done),
             code: None,
         }),
         Err(Answer::Failure(failure)) => Some(Outcome {

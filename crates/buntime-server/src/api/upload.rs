@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use buntime_core::access::{Grant, Permission};
+use buntime_core::access::{Grant, Permission, Permit};
 use buntime_fs::WriteError;
 use buntime_fs::archive::{ArchiveError, ArchiveKind};
 use buntime_http::{Method, RequestId};
@@ -15,10 +15,11 @@ use super::errors::{STORAGE_FULL, archive_refused, sentence, store_failed};
 use super::json::{Success, success};
 use super::multipart::{Form, FormLimits};
 use super::openapi::Param;
+use super::progress;
 use super::route::{Access, Route};
 use super::view;
 use crate::catalog::{PackageError, unit_id};
-use crate::deploy::{DeployError, PACKED_MAX, Progress, Spool};
+use crate::deploy::{DeployError, PACKED_MAX, Progress, Spool, Stage, Unpacked};
 use crate::failure::Failure;
 use crate::message::Response;
 use crate::service::Answer;
@@ -45,6 +46,7 @@ pub(super) const ROUTES: &[Route] = &[Route::change(
     ),
 ])
 .gives::<Success<Deployed>>(200)
+.gives_also(&[progress::TYPE])
 .fails(&[
     (400, "NO_FILE_PROVIDED"),
     (400, "INVALID_FILE_TYPE"),
@@ -72,7 +74,7 @@ pub(super) const ROUTES: &[Route] = &[Route::change(
 ])];
 
 /// What a form with an archive may bring: the archive, and room for the rest.
-static LIMITS: FormLimits = FormLimits {
+pub(super) static LIMITS: FormLimits = FormLimits {
     bytes: PACKED_MAX + 64 * 1024,
     parts: 16,
     too_large: ARCHIVE_TOO_LARGE,
@@ -114,46 +116,94 @@ struct DeployedWorker {
     release: u64,
 }
 
-async fn upload(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response, Answer> {
-    let (spool, message) = receive(&api, &mut call).await?;
+async fn upload(api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answer> {
+    if progress::is_wanted(&call.request.headers) {
+        return progress::upload(api, call, grant).await;
+    }
     let progress = Progress::untold();
-    let unpacked = api.deployments.unpack(spool, &progress).await;
-    let unpacked = unpacked.map_err(|error| deploy_failed(&error, &api, &call))?;
+    let id = call.request.id.clone();
+    let ready = prepare(&api, call, &grant, &progress).await?;
+    let release = install(&api, &id, ready, &progress).await?;
+    Ok(deployed(&release))
+}
+
+/// A worker that may be installed.
+pub(super) struct Ready {
+    unpacked: Unpacked,
+    permit: Permit,
+    message: Option<Box<str>>,
+}
+
+/// All that comes before the deployment itself. Dropped, it leaves nothing.
+pub(super) async fn prepare(
+    api: &Api,
+    mut call: Call,
+    grant: &Grant,
+    progress: &Progress,
+) -> Result<Ready, Answer> {
+    let (spool, message) = receive(api, &mut call, progress).await?;
+    let Call { request, note, .. } = call;
+    let id = request.id.clone();
+    // From here on the connection looks whether its client is still there.
+    drop(request);
+    let unpacked = api.deployments.unpack(spool, progress).await;
+    let unpacked = unpacked.map_err(|error| failure_of(&error, api, &id))?;
     let package = unpacked.package().cloned().ok_or(Failure::INTERNAL)?;
-    call.note.target(unit_id(&package.name, &package.version));
-    call.note.unit(&package.name);
+    note.target(unit_id(&package.name, &package.version));
+    note.unit(&package.name);
     // Whether there is such a worker is not looked at before.
-    let permit = match grant.over(package.name.scope()) {
-        Ok(permit) => permit,
+    match grant.over(package.name.scope()) {
+        Ok(permit) => Ok(Ready {
+            unpacked,
+            permit,
+            message,
+        }),
         Err(denied) => {
             unpacked.discard().await;
-            return Err(denied.into());
+            Err(denied.into())
         }
-    };
+    }
+}
+
+/// The deployment. It goes on if nobody waits for it.
+pub(super) async fn install(
+    api: &Api,
+    request_id: &RequestId,
+    ready: Ready,
+    progress: &Progress,
+) -> Result<Release, Answer> {
     let installed = api
         .deployments
-        .install(&permit, unpacked, message, &progress);
-    match installed.await {
-        Ok(release) => Ok(deployed(&release)),
-        Err(error) => Err(deploy_failed(&error, &api, &call).into()),
-    }
+        .install(&ready.permit, ready.unpacked, ready.message, progress);
+    let failed = |error| failure_of(&error, api, request_id).into();
+    installed.await.map_err(failed)
 }
 
 /// The answer to whoever has deployed.
 pub(super) fn deployed(release: &Release) -> Response {
-    let worker = DeployedWorker {
-        name: release.what.name.to_string(),
-        version: release.what.version.to_string(),
-        installed_at: view::time(release.what.created_at),
-        release: release.number,
-    };
-    success(200, Deployed { worker })
+    success(200, Deployed::of(release))
+}
+
+impl Deployed {
+    pub(super) fn of(release: &Release) -> Self {
+        let worker = DeployedWorker {
+            name: release.what.name.to_string(),
+            version: release.what.version.to_string(),
+            installed_at: view::time(release.what.created_at),
+            release: release.number,
+        };
+        Self { worker }
+    }
 }
 
 /// Reads the form to its end. Whatever it was refused for, nothing of it is left.
-async fn receive(api: &Api, call: &mut Call) -> Result<(Spool, Option<Box<str>>), Answer> {
+async fn receive(
+    api: &Api,
+    call: &mut Call,
+    progress: &Progress,
+) -> Result<(Spool, Option<Box<str>>), Answer> {
     let (mut spool, mut message) = (None, None);
-    let read = read_form(api, call, &mut spool, &mut message).await;
+    let read = read_form(api, call, &mut spool, &mut message, progress).await;
     match (read, spool) {
         (Ok(()), Some(spool)) => Ok((spool, message)),
         (Ok(()), None) => Err(NO_FILE_PROVIDED.into()),
@@ -171,6 +221,7 @@ async fn read_form(
     call: &mut Call,
     spool: &mut Option<Spool>,
     message: &mut Option<Box<str>>,
+    progress: &Progress,
 ) -> Result<(), Answer> {
     let id = call.request.id.clone();
     let failed = |error: DeployError| -> Answer { failure_of(&error, api, &id).closing().into() };
@@ -190,6 +241,7 @@ async fn read_form(
                 let spool = spool.insert(begun);
                 while let Some(piece) = form.data().await? {
                     spool.push(&piece).await.map_err(&failed)?;
+                    progress.tell(Stage::Receiving(spool.size()));
                 }
             }
             ("message", _) => {

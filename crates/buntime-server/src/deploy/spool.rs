@@ -144,6 +144,11 @@ impl Spool {
         Ok(())
     }
 
+    /// Bytes that have come.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     async fn write(&mut self) -> Result<(), DeployError> {
         let mut sink = self.sink.take()?;
         let mut buffer = std::mem::take(&mut self.buffer);

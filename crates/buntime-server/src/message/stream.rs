@@ -20,7 +20,8 @@ pub struct ByteStream {
 
 /// The end that its maker has. Dropped before [`ByteSender::finish`], it breaks the
 /// response off: the client sees that something is missing.
-#[derive(Debug)]
+/// Of several clones all have to be gone.
+#[derive(Clone, Debug)]
 pub(crate) struct ByteSender {
     pieces: mpsc::Sender<Bytes>,
     is_whole: Arc<AtomicBool>,
@@ -53,6 +54,11 @@ impl ByteSender {
     /// Nobody reads any more.
     pub(crate) async fn send(&self, piece: Bytes) -> Result<(), ReaderGone> {
         self.pieces.send(piece).await.map_err(|_| ReaderGone)
+    }
+
+    /// Sends a piece if there is room for it now, else leaves it out.
+    pub(crate) fn offer(&self, piece: Bytes) {
+        let _ = self.pieces.try_send(piece);
     }
 
     /// Returns once nobody reads any more.
