@@ -303,7 +303,7 @@ fn api(
         plugins,
         units: UnitStates::new(store.clone(), catalog.clone(), log.clone()),
         store: store.clone(),
-        files: FileBrowsers::new(&config.workers, &config.plugins.roots),
+        files: FileBrowsers::new(&config.workers, &config.plugins.roots, &config.api.prefix),
         readiness: Readiness::default(),
         worker_logs: apps.logs.clone(),
         log: log.clone(),

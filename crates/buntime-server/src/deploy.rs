@@ -29,11 +29,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use buntime_core::access::{Permission, Permit, Principal};
+use buntime_core::access::{Grant, Permission, Permit, Principal};
 use buntime_fs::archive::{self, ArchiveKind};
 use buntime_fs::{Staging, Tree};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::DeployError;
@@ -51,6 +51,9 @@ use crate::store::{NewRelease, Release, Store};
 
 /// Uploads at a time: each may hold as much disk as an archive has.
 const UPLOADS: usize = 64;
+/// Those of them that keys of certain namespaces can take together: whoever reaches
+/// everything still finds one.
+const UPLOADS_IN_NAMESPACES: usize = 48;
 /// Archives that are unpacked at a time.
 const UNPACKINGS: usize = 2;
 /// What a process has left behind that was killed is removed when it is as old.
@@ -73,6 +76,7 @@ struct Shared {
     /// One deployment at a time changes anything, so numbers and intents are in order.
     turn: Mutex<()>,
     uploads: Arc<Semaphore>,
+    uploads_in_namespaces: Arc<Semaphore>,
     unpackings: Semaphore,
     kept: usize,
     log: Logger,
@@ -82,6 +86,13 @@ impl fmt::Debug for Deployments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Deployments")
     }
+}
+
+/// A place among the uploads, for as long as this lives.
+#[derive(Debug)]
+struct UploadPlace {
+    _of_all: OwnedSemaphorePermit,
+    _in_namespaces: Option<OwnedSemaphorePermit>,
 }
 
 /// How far a deployment is.
@@ -172,6 +183,7 @@ impl Deployments {
             control: Handle::current(),
             turn: Mutex::new(()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
+            uploads_in_namespaces: Arc::new(Semaphore::new(UPLOADS_IN_NAMESPACES)),
             unpackings: Semaphore::new(UNPACKINGS),
             kept: usize::try_from(config.state.releases_kept).unwrap_or(usize::MAX),
             log,
@@ -192,6 +204,7 @@ impl Deployments {
             control: RUNTIME.handle().clone(),
             turn: Mutex::new(()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
+            uploads_in_namespaces: Arc::new(Semaphore::new(UPLOADS_IN_NAMESPACES)),
             unpackings: Semaphore::new(UNPACKINGS),
             kept: 1,
             log,
@@ -202,12 +215,25 @@ impl Deployments {
     ///
     /// # Errors
     /// There is no root for it, too many others are being received, or the disk is full.
-    pub(crate) async fn receive(&self, kind: ArchiveKind) -> Result<Spool, DeployError> {
+    pub(crate) async fn receive(
+        &self,
+        grant: &Grant,
+        kind: ArchiveKind,
+    ) -> Result<Spool, DeployError> {
         if self.0.roots.is_empty() {
             return Err(DeployError::NoRoot);
         }
-        let place = Arc::clone(&self.0.uploads).try_acquire_owned();
-        let place = place.map_err(|_| DeployError::Busy)?;
+        let take = |places: &Arc<Semaphore>| {
+            let place = Arc::clone(places).try_acquire_owned();
+            place.map_err(|_| DeployError::Busy)
+        };
+        let place = UploadPlace {
+            _in_namespaces: match grant.sees(None) {
+                true => None,
+                false => Some(take(&self.0.uploads_in_namespaces)?),
+            },
+            _of_all: take(&self.0.uploads)?,
+        };
         Spool::begin(&self.0.releases, kind, place, &self.0.control).await
     }
 

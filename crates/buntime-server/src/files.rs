@@ -24,8 +24,8 @@ mod view;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use buntime_core::Namespace;
 use buntime_core::access::{Denied, Grant, Permit};
+use buntime_core::{Namespace, PluginBaseError};
 use buntime_fs::archive::ArchiveError;
 use buntime_fs::{OpenError, RelPath, WriteError};
 
@@ -34,7 +34,7 @@ pub(crate) use self::list::Listing;
 pub(crate) use self::path::UnitKind;
 pub(crate) use self::upload::{FILES_MAX, Upload};
 use crate::catalog::CatalogRoot;
-use crate::config::{WorkerRoot, is_built_in};
+use crate::config::{ApiPrefix, WorkerRoot, is_built_in};
 
 /// Most paths of a batch.
 const BATCH_MAX: usize = 1_000;
@@ -51,6 +51,8 @@ pub(crate) struct FileBrowsers {
 pub(crate) struct FileBrowser {
     kind: UnitKind,
     mounts: Vec<Arc<Mount>>,
+    /// `RUNTIME_API_PREFIX`, whose first segment no plugin may have.
+    prefix: ApiPrefix,
 }
 
 /// A root, under the name that paths have for it.
@@ -122,6 +124,9 @@ pub(crate) enum FilesError {
     /// A folder would be moved into itself.
     #[error("a folder cannot be moved into itself")]
     IntoItself,
+    /// A plugin's manifest with which no server starts.
+    #[error("manifest.yaml: base: {0}")]
+    Base(#[source] PluginBaseError),
     /// The two ends of a move lie on different file systems.
     #[error("the two ends lie on different file systems")]
     OtherFileSystem,
@@ -144,17 +149,17 @@ pub(crate) enum FilesError {
 
 impl FileBrowsers {
     /// Over the roots of workers and of plugins.
-    pub(crate) fn new(workers: &[WorkerRoot], plugins: &[PathBuf]) -> Self {
+    pub(crate) fn new(workers: &[WorkerRoot], plugins: &[PathBuf], prefix: &ApiPrefix) -> Self {
         Self {
-            workers: FileBrowser::new(UnitKind::Worker, workers),
-            plugins: FileBrowser::new(UnitKind::Plugin, plugins),
+            workers: FileBrowser::new(UnitKind::Worker, workers, prefix),
+            plugins: FileBrowser::new(UnitKind::Plugin, plugins, prefix),
         }
     }
 }
 
 impl FileBrowser {
     /// Over these roots, without the built-in ones.
-    fn new<R>(kind: UnitKind, roots: impl IntoIterator<Item = R>) -> Self
+    fn new<R>(kind: UnitKind, roots: impl IntoIterator<Item = R>, prefix: &ApiPrefix) -> Self
     where
         R: Into<CatalogRoot>,
     {
@@ -178,7 +183,11 @@ impl FileBrowser {
                 _ => continue,
             }
         }
-        Self { kind, mounts }
+        Self {
+            kind,
+            mounts,
+            prefix: prefix.clone(),
+        }
     }
 
     /// What a path names. Nothing is opened.
@@ -243,7 +252,11 @@ impl FileBrowser {
     }
 }
 
-fn check_batch(paths: usize) -> Result<(), FilesError> {
+/// Whether so many paths are taken at a time.
+///
+/// # Errors
+/// There are none, or too many.
+pub(crate) fn check_batch(paths: usize) -> Result<(), FilesError> {
     match paths {
         0 => Err(FilesError::BadPath("a batch names at least one path")),
         1..=BATCH_MAX => Ok(()),

@@ -90,6 +90,16 @@ impl fmt::Display for BadBases {
 
 impl std::error::Error for BadBases {}
 
+impl BadBases {
+    /// Those of the plugins that somebody sees; `None` if he sees none of them.
+    #[must_use]
+    pub fn of(&self, sees: impl Fn(&str) -> bool) -> Option<Self> {
+        let seen = self.0.iter().filter(|bad| sees(&bad.plugin));
+        let seen: Vec<_> = seen.cloned().collect();
+        (!seen.is_empty()).then_some(Self(seen))
+    }
+}
+
 impl Plugins {
     /// Reads all plugins below the roots, in their order. `prefix` is
     /// `RUNTIME_API_PREFIX`, whose first segment no plugin may have. Blocks.
@@ -157,6 +167,13 @@ impl Plugins {
     #[must_use]
     pub fn accepted(&self) -> &[Plugin] {
         &self.accepted
+    }
+
+    /// Whether a plugin that counts has this path, so that no worker may have it.
+    #[must_use]
+    pub fn have_path(&self, worker: &PackageName) -> bool {
+        let mut bases = self.accepted.iter().filter_map(Plugin::enabled_base);
+        bases.any(|base| base.segment() == worker.as_str())
     }
 
     /// What is wrong: with plugins that do not count, or that probably are not

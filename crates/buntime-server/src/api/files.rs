@@ -20,7 +20,7 @@ use super::note::Note;
 use super::openapi::Param;
 use super::route::{Access, Route};
 use crate::failure::Failure;
-use crate::files::{FileBrowser, FilesError, Listing, Named, Permitted, UnitKind};
+use crate::files::{FileBrowser, FilesError, Listing, Named, Permitted, UnitKind, check_batch};
 use crate::message::Response;
 use crate::service::Answer;
 
@@ -213,6 +213,7 @@ const CHANGING: &[(u16, &str)] = &[
     (400, "CANNOT_MOVE_INTO_ITSELF"),
     (400, "CANNOT_MOVE_ROOT"),
     (400, "CANNOT_RENAME_ROOT"),
+    (400, "INVALID_MANIFEST"),
     (400, "OTHER_FILE_SYSTEM"),
     (400, "UPLOAD_TARGET_INVALID"),
     (403, "UNIT_PROTECTED"),
@@ -228,6 +229,7 @@ const UPLOADING: &[(u16, &str)] = &[
     (400, "ARCHIVE_UNSAFE_ENTRY"),
     (400, "BAD_PATH"),
     (400, "INVALID_ARCHIVE"),
+    (400, "INVALID_MANIFEST"),
     (400, "INVALID_MULTIPART_FORM"),
     (400, "NO_FILE_PROVIDED"),
     (400, "RESERVED_NAME"),
@@ -449,11 +451,14 @@ fn permit_all(
     asked: Asked,
 ) -> Result<Vec<Permitted>, Failure> {
     note.target(paths.join(", "));
+    let failed = |error| failure(error, asked, kind, api);
+    // A body holds more paths than a batch, and each costs.
+    check_batch(paths.len()).map_err(failed)?;
     for path in paths {
         note_scope(kind, api, note, path);
     }
     let permitted = browser(kind, api).permit_all(grant, paths);
-    permitted.map_err(|error| failure(error, asked, kind, api))
+    permitted.map_err(failed)
 }
 
 fn note_scope(kind: UnitKind, api: &Api, note: &Note, path: &str) {

@@ -167,7 +167,7 @@ async fn loaded(api: Arc<Api>, _: Call, principal: Arc<Principal>) -> Result<Res
     Ok(reply(200, &views))
 }
 
-async fn reload(api: Arc<Api>, _: Call, _: Permit) -> Result<Response, Answer> {
+async fn reload(api: Arc<Api>, _: Call, permit: Permit) -> Result<Response, Answer> {
     let reading = Arc::clone(&api);
     let reloaded = blocking(move || {
         let snapshot = reading.catalog.snapshot();
@@ -185,7 +185,7 @@ async fn reload(api: Arc<Api>, _: Call, _: Permit) -> Result<Response, Answer> {
                 .error("plugins", "Plugins stay as they are", |fields| {
                     fields.error(&error);
                 });
-            Err(not_reloaded(&error, &api).into())
+            Err(not_reloaded(&error, &api, permit.principal()).into())
         }
     }
 }
@@ -197,6 +197,7 @@ async fn enable(
     name: PackageName,
     enabled: bool,
 ) -> Result<Response, Answer> {
+    let principal = Arc::clone(permit.principal());
     let (setting, runtime) = (Arc::clone(&api), Handle::current());
     let set = blocking(move || {
         let snapshot = setting.catalog.snapshot();
@@ -213,7 +214,7 @@ async fn enable(
         Ok(()) => Ok(done()),
         Err(NotSet::NotFound) => Err(PLUGIN_NOT_FOUND.into()),
         Err(NotSet::Denied(denied)) => Err(denied.into()),
-        Err(NotSet::Reload(error)) => Err(not_reloaded(&error, &api).into()),
+        Err(NotSet::Reload(error)) => Err(not_reloaded(&error, &api, &principal).into()),
         Err(NotSet::Store(error)) => Err(store_failed(&error, &api.log, &call.request.id).into()),
     }
 }
@@ -264,17 +265,39 @@ fn not_removed(error: NotRemoved, api: &Api) -> Failure {
 
 const PLUGIN_NOT_FOUND: Failure = Failure::new(404, "PLUGIN_NOT_FOUND", "There is no such plugin.");
 
-fn not_reloaded(error: &NotReloaded, api: &Api) -> Failure {
-    let failure = Failure::new(409, "PLUGIN_RELOAD_FAILED", "");
+/// Says what is wrong with the plugins that the caller may see; the log has it all.
+fn not_reloaded(error: &NotReloaded, api: &Api, principal: &Principal) -> Failure {
+    let failure = Failure::new(
+        409,
+        "PLUGIN_RELOAD_FAILED",
+        "Not all plugins can be loaded. The server's log says why.",
+    );
+    let sees_all = principal.sees(None);
     match error {
-        NotReloaded::Bases(bases) => failure.saying(bases.to_string()),
+        NotReloaded::Bases(bases) => {
+            api.log
+                .error("plugins", "Plugins have bad bases", |fields| {
+                    fields.error(error);
+                });
+            let sees = |plugin: &str| {
+                let name = PackageName::try_from(plugin);
+                sees_all || name.is_ok_and(|name| principal.sees(name.scope()))
+            };
+            match bases.of(sees) {
+                Some(seen) => failure.saying(seen.to_string()),
+                None => failure,
+            }
+        }
         NotReloaded::Problems(problems) => {
             for problem in problems {
                 api.log.error("plugins", &problem.message, |fields| {
                     fields.text("path", problem.path.display());
                 });
             }
-            failure.saying(format!("{error}. The server's log says why."))
+            match sees_all {
+                true => failure.saying(format!("{error}. The server's log says why.")),
+                false => failure,
+            }
         }
     }
 }

@@ -99,6 +99,12 @@ const INVALID_FILE_TYPE: Failure = Failure::new(
     "The file's name must end with .tgz, .tar.gz or .zip.",
 );
 
+const PLUGIN_HAS_PATH: Failure = Failure::new(
+    409,
+    "WORKER_COLLISION",
+    "The path of this worker belongs to a plugin.",
+);
+
 /// What a deployment is answered with.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Deployed {
@@ -141,7 +147,7 @@ pub(super) async fn prepare(
     grant: &Grant,
     progress: &Progress,
 ) -> Result<Ready, Answer> {
-    let (spool, message) = receive(api, &mut call, progress).await?;
+    let (spool, message) = receive(api, &mut call, grant, progress).await?;
     let Call { request, note, .. } = call;
     let id = request.id.clone();
     // From here on the connection looks whether its client is still there.
@@ -152,7 +158,13 @@ pub(super) async fn prepare(
     note.target(unit_id(&package.name, &package.version));
     note.unit(&package.name);
     // Whether there is such a worker is not looked at before.
-    match grant.over(package.name.scope()) {
+    let permit = grant.over(package.name.scope());
+    // Else the plugin would not come back with the next reload or start.
+    if permit.is_ok() && api.plugins.current().have_path(&package.name) {
+        unpacked.discard().await;
+        return Err(PLUGIN_HAS_PATH.into());
+    }
+    match permit {
         Ok(permit) => Ok(Ready {
             unpacked,
             permit,
@@ -200,10 +212,11 @@ impl Deployed {
 async fn receive(
     api: &Api,
     call: &mut Call,
+    grant: &Grant,
     progress: &Progress,
 ) -> Result<(Spool, Option<Box<str>>), Answer> {
     let (mut spool, mut message) = (None, None);
-    let read = read_form(api, call, &mut spool, &mut message, progress).await;
+    let read = read_form(api, call, grant, &mut spool, &mut message, progress).await;
     match (read, spool) {
         (Ok(()), Some(spool)) => Ok((spool, message)),
         (Ok(()), None) => Err(NO_FILE_PROVIDED.into()),
@@ -219,6 +232,7 @@ async fn receive(
 async fn read_form(
     api: &Api,
     call: &mut Call,
+    grant: &Grant,
     spool: &mut Option<Spool>,
     message: &mut Option<Box<str>>,
     progress: &Progress,
@@ -237,7 +251,11 @@ async fn read_form(
                 }
                 let kind = ArchiveKind::of_file_name(&name);
                 let kind = kind.ok_or_else(|| INVALID_FILE_TYPE.closing())?;
-                let begun = api.deployments.receive(kind).await.map_err(&failed)?;
+                let begun = api
+                    .deployments
+                    .receive(grant, kind)
+                    .await
+                    .map_err(&failed)?;
                 let spool = spool.insert(begun);
                 while let Some(piece) = form.data().await? {
                     spool.push(&piece).await.map_err(&failed)?;

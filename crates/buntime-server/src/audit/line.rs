@@ -15,9 +15,16 @@ use crate::logging::{SafeFormatter, Timestamp};
 const NAME_MAX: usize = 256;
 const PATH_MAX: usize = 2048;
 const TARGET_MAX: usize = 2048;
+/// Most bytes of a line's namespaces, with what stands between them. A key may have
+/// hundreds, and a call may name as many as its body holds.
+const NAMESPACES_MAX: usize = 3072;
 
-/// Most bytes of a line: every character of the texts above escaped, and the rest.
+/// Most bytes of a line: every character of the texts above escaped, and the rest. Readers
+/// pass over what is longer.
 pub(super) const LONGEST: usize = 32 * 1024;
+
+/// Of an entry: two quotes and a comma.
+const QUOTES: usize = 3;
 
 /// What a line of the server as a whole, and of units without a namespace, has in
 /// `namespaces`.
@@ -210,8 +217,10 @@ fn seen_in(actor: Option<&Actor>, target: &Target) -> Vec<String> {
     if all.is_empty() || !inside {
         all.extend(reach.into_iter().flat_map(Namespaces::iter));
     }
-    if all.is_empty() {
-        all.insert(SERVER);
+    // Who reaches all of too many is told as little as who reaches some of them.
+    let length: usize = all.iter().map(|name| name.len() + QUOTES).sum();
+    if all.is_empty() || length > NAMESPACES_MAX {
+        all = BTreeSet::from([SERVER]);
     }
     all.into_iter().map(str::to_owned).collect()
 }

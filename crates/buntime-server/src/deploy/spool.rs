@@ -10,10 +10,9 @@ use buntime_fs::archive::ArchiveKind;
 use buntime_fs::{FileMode, RelPath, Staging, Tree, WriteError};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::DeployError;
 use super::step::step;
+use super::{DeployError, UploadPlace};
 
 /// Largest archive (contract section 7).
 pub(crate) const PACKED_MAX: u64 = 100 * 1024 * 1024;
@@ -85,7 +84,7 @@ struct Sink {
     hash: Sha256,
     staging: Staging,
     /// Among those that are received at a time.
-    place: OwnedSemaphorePermit,
+    place: UploadPlace,
 }
 
 /// An archive that has arrived whole.
@@ -96,7 +95,7 @@ pub(crate) struct Spooled {
     pub(super) sha256: [u8; 32],
     pub(super) size: u64,
     staging: Staging,
-    _place: OwnedSemaphorePermit,
+    _place: UploadPlace,
 }
 
 impl Spool {
@@ -104,7 +103,7 @@ impl Spool {
     pub(super) async fn begin(
         releases: &Path,
         kind: ArchiveKind,
-        place: OwnedSemaphorePermit,
+        place: UploadPlace,
         blocking: &Handle,
     ) -> Result<Self, DeployError> {
         let folder = releases.to_owned();

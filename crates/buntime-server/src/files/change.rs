@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use buntime_core::access::Grant;
 use buntime_fs::{EntryKind, OpenError, RelPath, Staging, WriteError};
 
-use super::path::{Level, new_name};
+use super::path::{Level, UnitKind, new_name};
+use super::unit::{check_base, is_manifest};
 use super::view::Spot;
 use super::{FileBrowser, FilesError, Named, Permitted, Place};
 
@@ -78,6 +79,7 @@ impl FileBrowser {
         if !is_same || spot.level == Level::Stray {
             return Err(FilesError::Target(self.kind));
         }
+        self.check_manifest(&spot, &target)?;
         move_to(&spot, &target)
     }
 
@@ -119,7 +121,18 @@ impl FileBrowser {
                 return Err(FilesError::Exists(goal.shown()));
             }
         }
+        for (from, to) in &goals {
+            self.check_manifest(from, to)?;
+        }
         goals.iter().try_for_each(|(from, to)| move_to(from, to))
+    }
+
+    /// What becomes a plugin's manifest must be one that servers start with.
+    fn check_manifest(&self, from: &Spot, to: &Spot) -> Result<(), FilesError> {
+        if self.kind == UnitKind::Plugin && is_manifest(&to.path) {
+            check_base(from.view.tree.root(), &from.path, &self.prefix)?;
+        }
+        Ok(())
     }
 
     /// Places that are there and may be changed.

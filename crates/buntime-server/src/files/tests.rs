@@ -58,7 +58,7 @@ fn folder() -> (TempDir, FileBrowser) {
         write(&root, file, content);
     }
     fs::write(temp.path().join("canary"), "canary").unwrap();
-    let browser = FileBrowser::new(UnitKind::Worker, [&root]);
+    let browser = FileBrowser::new(UnitKind::Worker, [&root], &ApiPrefix::default());
     (temp, browser)
 }
 
@@ -92,7 +92,7 @@ fn roots_of_one_name_are_numbered_and_built_in_ones_hidden() {
     roots
         .iter()
         .for_each(|root| fs::create_dir_all(root).unwrap());
-    let browser = FileBrowser::new(UnitKind::Worker, &roots);
+    let browser = FileBrowser::new(UnitKind::Worker, &roots, &ApiPrefix::default());
     assert_eq!(names(&browser, &all(), ""), ["apps", "apps-2", "apps-3"]);
     assert!(matches!(
         browser.list(&all(), ".core"),

@@ -1,7 +1,7 @@
 //! What a unit's manifest says to the file browser.
 
 use buntime_core::{MANIFEST_MAX_BYTES, Manifest, PluginManifest, Visibility};
-use buntime_fs::Root;
+use buntime_fs::{RelPath, Root};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use super::FilesError;
 use super::path::UnitKind;
 use crate::catalog::files::{Unreadable, read_text};
 use crate::catalog::load::{MANIFEST_YAML, MANIFEST_YML};
+use crate::config::ApiPrefix;
 
 /// What a unit's manifest says.
 #[derive(Debug, Default)]
@@ -78,6 +79,40 @@ impl Facts {
             }),
         }
     }
+}
+
+/// Whether a file is a plugin's manifest, wherever it lies: the folder above it may become
+/// a plugin's.
+pub(super) fn is_manifest(path: &RelPath) -> bool {
+    [MANIFEST_YAML, MANIFEST_YML]
+        .iter()
+        .any(|name| name.as_str() == path.file_name())
+}
+
+/// Refuses a plugin's manifest with which no server starts: whoever may write the files
+/// of one plugin does not decide over the others. What else is wrong with one disables
+/// that plugin alone.
+///
+/// # Errors
+/// [`FilesError::Base`], or the system failed.
+pub(super) fn check_base(
+    folder: &Root,
+    manifest: &RelPath,
+    prefix: &ApiPrefix,
+) -> Result<(), FilesError> {
+    let text = match read_text(folder, manifest, MANIFEST_MAX_BYTES) {
+        Ok(Some(text)) => text,
+        Ok(None) | Err(Unreadable::Refused(_)) => return Ok(()),
+        Err(Unreadable::Passing(error)) => return Err(FilesError::System(error.into())),
+    };
+    let bad = match PluginManifest::parse(&text, manifest.as_str()) {
+        Err(errors) => errors.base,
+        Ok(parsed) => {
+            let base = parsed.value.base.zip(prefix.first_segment());
+            base.and_then(|(base, prefix)| base.unless_reserved(prefix).err())
+        }
+    };
+    bad.map_or(Ok(()), |error| Err(FilesError::Base(error)))
 }
 
 /// As manifests write it.

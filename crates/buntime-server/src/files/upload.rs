@@ -13,7 +13,8 @@ use buntime_fs::{
 };
 
 use super::change::in_the_way;
-use super::path::is_own;
+use super::path::{UnitKind, is_own};
+use super::unit::{check_base, is_manifest};
 use super::view::{Spot, View};
 use super::{FileBrowser, FilesError, Named, Permitted};
 
@@ -77,6 +78,13 @@ impl FileBrowser {
         spot.check_inside_unit()?;
         let places = upload.places(paths)?;
         check(&spot, &places)?;
+        if self.kind == UnitKind::Plugin {
+            for (place, staged) in &places {
+                if is_manifest(place) {
+                    check_base(upload.staging.tree().root(), staged, &self.prefix)?;
+                }
+            }
+        }
         let folder = spot.view.tree.ensure_dir(&spot.path).map_err(in_the_way)?;
         for (place, staged) in &places {
             if let Some(parent) = place.parent() {

@@ -129,7 +129,7 @@ fn service(apps: &Path, model: &Model) -> Service {
         units: UnitStates::new(Store::in_memory(), catalog.clone(), log.clone()),
         store: Store::in_memory(),
         worker_logs: WorkerLogs::default(),
-        files: crate::files::FileBrowsers::new(&[], &[]),
+        files: crate::files::FileBrowsers::new(&[], &[], &crate::config::ApiPrefix::default()),
         readiness: readiness.clone(),
         log: log.clone(),
     });

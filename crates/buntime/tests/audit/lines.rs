@@ -188,3 +188,73 @@ fn a_stopped_server_goes_on_where_it_was() {
     let page = ask(&server, "GET", "/api/audit").json();
     assert_eq!(page["data"]["entries"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_call_that_names_hundreds_of_namespaces_leaves_a_line_that_is_told() {
+    let server = builder().start();
+    let post = |key: &str, path: &str, body: &Value| {
+        let headers = [("X-API-Key", key), ("Content-Type", "application/json")];
+        let body = body.to_string();
+        server
+            .connect()
+            .request("POST", path, &headers, body.as_bytes())
+    };
+    let long: Vec<String> = (0..256)
+        .map(|n| format!("@n{n:03}{}", "x".repeat(200)))
+        .collect();
+    let wide = json!({"name": "wide", "role": "admin", "namespaces": long});
+    let made = post(KEY, "/api/keys", &wide);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let wide_key = made.json()["data"]["key"].as_str().unwrap().to_owned();
+    let small = json!({"name": "small", "role": "admin", "namespaces": ["@a"]});
+    let small_key = post(KEY, "/api/keys", &small).json()["data"]["key"].clone();
+    // What is refused, and what is out of the caller's reach, must be told as well.
+    let paths: Vec<String> = (0..900)
+        .map(|n| format!("apps/@s{n}{}/x", "y".repeat(60)))
+        .collect();
+    let batch = json!({"paths": paths});
+    for (key, path, body, status) in [
+        (small_key.as_str().unwrap(), "/api/keys", &wide, 403),
+        (
+            small_key.as_str().unwrap(),
+            "/api/workers/files/delete-batch",
+            &batch,
+            403,
+        ),
+        (
+            &wide_key,
+            "/api/workers/_/x/1.0.0/restart",
+            &Value::Null,
+            403,
+        ),
+        (&wide_key, "/api/workers/files/refresh", &Value::Null, 200),
+        (KEY, "/api/keys", &small, 201),
+    ] {
+        let response = post(key, path, body);
+        assert_eq!(response.status, status, "{path} {}", response.text());
+    }
+    let page = ask(&server, "GET", "/api/audit").json();
+    let entries = page["data"]["entries"].as_array().unwrap().clone();
+    assert_eq!(entries.len(), 7);
+    assert_eq!(lines(&server).len(), 7);
+    let actions: Vec<_> = entries
+        .iter()
+        .map(|line| line["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "key.create",
+            "worker.files.refresh",
+            "worker.restart",
+            "worker.files.delete",
+            "key.create",
+            "key.create",
+            "key.create",
+        ]
+    );
+    // Nobody but who reaches everything is told.
+    for at in [1, 2, 4, 6] {
+        assert_eq!(entries[at]["namespaces"], json!(["*"]), "{}", entries[at]);
+    }
+}

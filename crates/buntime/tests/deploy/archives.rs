@@ -302,3 +302,30 @@ fn a_client_that_goes_away_leaves_nothing() {
     server.wait_until("nothing is left", || leftovers(server.dir()).is_empty());
     nothing_happened(&server);
 }
+
+#[test]
+fn uploads_of_one_namespace_leave_a_place_for_whoever_reaches_all() {
+    let server = builder().start();
+    let key = r#"{"name": "a", "role": "editor", "namespaces": ["@a"]}"#;
+    let made = call(server.addr(), "POST", "/api/keys", key);
+    let key = made.json()["data"]["key"].as_str().unwrap().to_owned();
+    // Uploads that have begun and do not go on; those over the number are refused.
+    let begin = || {
+        let mut connection = Connection::open(server.addr());
+        let head = format!(
+            "POST /api/workers/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n\
+             Content-Type: multipart/form-data; boundary=boundary\r\n\
+             Content-Length: 100000\r\n\r\n--boundary\r\n\
+             Content-Disposition: form-data; name=\"file\"; filename=\"a.tgz\"\r\n\r\nx"
+        );
+        connection.send(head.as_bytes());
+        connection
+    };
+    let held: Vec<_> = (0..80).map(|_| begin()).collect();
+    server.wait_until("the places of the namespace are taken", || {
+        let form = form(&[("file", Some("a.tgz"), b"x")]);
+        send_form(&key, server.addr(), &form).error_code() == "TOO_MANY_UPLOADS"
+    });
+    assert_eq!(deploy(server.addr(), &site("free", "1.0.0", "hello")), 1);
+    drop(held);
+}

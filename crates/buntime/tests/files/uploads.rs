@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use buntime_testkit::Connection;
+use buntime_testkit::{Connection, Response};
+use serde_json::json;
 
 use super::support::*;
 
@@ -153,4 +154,71 @@ fn an_upload_that_breaks_off_leaves_nothing() {
     drop(connection);
     server.wait_until("nothing is left of it", || !waiting());
     assert_eq!(roots(&server), before);
+}
+
+#[test]
+fn no_plugin_gets_a_manifest_with_which_no_server_starts() {
+    let server = server();
+    let key = key(&server, &["@a"], &["plugins:install"]);
+    let bad = "name: '@a/tool'\nbase: /api\n";
+    let put = |path: &str, name: &str, content: &[u8]| {
+        let mut body = Vec::new();
+        for (head, content) in [
+            ("name=\"path\"".to_owned(), path.as_bytes()),
+            (format!("name=\"files\"; filename=\"{name}\""), content),
+        ] {
+            let head = format!("--frontier\r\nContent-Disposition: form-data; {head}\r\n\r\n");
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--frontier--\r\n");
+        let headers = [
+            ("X-API-Key", key.as_str()),
+            ("Content-Type", "multipart/form-data; boundary=frontier"),
+        ];
+        server
+            .connect()
+            .request("POST", "/api/plugins/files/upload", &headers, &body)
+    };
+    let refused = |response: &Response| failed(response, 400, "INVALID_MANIFEST");
+    let before = tree(&server.dir().join("plugins"));
+    refused(&put("plugins/@a/tool", "manifest.yaml", bad.as_bytes()));
+    refused(&put(
+        "plugins/@a/tool",
+        "manifest.yml",
+        b"name: '@a/tool'\nbase: /a/b\n",
+    ));
+    refused(&put("plugins/@a/new", "manifest.yaml", bad.as_bytes()));
+    refused(&put(
+        "plugins/@a/tool/deep",
+        "manifest.yaml",
+        bad.as_bytes(),
+    ));
+    assert_eq!(tree(&server.dir().join("plugins")), before);
+    // By another name first.
+    assert_eq!(
+        put("plugins/@a/tool", "later.yaml", bad.as_bytes()).status,
+        200
+    );
+    for (verb, body) in [
+        (
+            "rename",
+            json!({"path": "plugins/@a/tool/later.yaml", "newName": "manifest.yml"}),
+        ),
+        (
+            "move",
+            json!({"path": "plugins/@a/tool/later.yaml", "destPath": "plugins/@a/tool/manifest.yml"}),
+        ),
+    ] {
+        let target = format!("/api/plugins/files/{verb}");
+        refused(&ask(&server, &key, "POST", &target, Some(&body)));
+    }
+    // What is wrong otherwise is the plugin's own affair.
+    let own = put(
+        "plugins/@a/tool",
+        "manifest.yaml",
+        b"name: '@a/tool'\nbase: /tool\nmenus: 5\n",
+    );
+    assert_eq!(own.status, 200, "{}", own.text());
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use buntime_testkit::archive::{Entry, Format, forge};
 use buntime_testkit::{Builder, Response, TestServer};
 
 const KEY: &str = "0123456789abcdef-root";
@@ -262,4 +263,80 @@ fn n11_n12_a_key_of_one_namespace_sees_and_reloads_no_more_than_that() {
         ask(&of_acme, "DELETE", "/api/plugins/@acme%2fauth").status,
         200
     );
+}
+
+#[test]
+fn whoever_enables_a_plugin_learns_nothing_of_those_of_others() {
+    let server = server();
+    let body = r#"{"name": "b", "role": "admin", "namespaces": ["@acme"]}"#;
+    let headers = [("X-API-Key", KEY), ("Content-Type", "application/json")];
+    let made = server
+        .connect()
+        .request("POST", "/api/keys", &headers, body.as_bytes());
+    let key = made.json()["data"]["key"].as_str().unwrap().to_owned();
+    let enable = || {
+        let headers = [("X-API-Key", &*key)];
+        let path = "/api/plugins/@acme%2Fauth/enable";
+        server.connect().request("POST", path, &headers, b"")
+    };
+    assert_eq!(enable().status, 200);
+    let folder = server.dir().join("plugins/@other/secret");
+    fs::create_dir_all(&folder).unwrap();
+    let mut told = Vec::new();
+    for manifest in [
+        "name: '@other/secret'\nbase: /api\n",
+        "name: '@other/secret'\nbase: /auth\n",
+        "name: [\n",
+    ] {
+        fs::write(folder.join("manifest.yaml"), manifest).unwrap();
+        let response = enable();
+        assert_eq!(response.error_code(), "PLUGIN_RELOAD_FAILED");
+        told.push(response.json()["error"]["message"].clone());
+        // The operator is told.
+        let response = ask(&server, "POST", "/api/plugins/@acme%2Fauth/enable");
+        let message = response.json()["error"]["message"].clone();
+        assert!(told.last() != Some(&message), "{message}");
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(!told[0].to_string().contains("secret"), "{told:?}");
+    // One's own mistakes are told.
+    let own = server.dir().join("plugins/@acme/auth/manifest.yaml");
+    fs::write(own, "name: '@acme/auth'\nbase: /a/b\n").unwrap();
+    let message = enable().json()["error"]["message"].to_string();
+    assert!(
+        message.contains("/a/b") && !message.contains("secret"),
+        "{message}"
+    );
+}
+
+#[test]
+fn no_worker_is_deployed_to_the_path_of_a_plugin() {
+    let server = server();
+    for (name, status) in [("auth", 409), ("auth2", 200), ("@x/auth", 200)] {
+        let package = format!("{{\"name\": \"{name}\", \"version\": \"1.0.0\"}}");
+        let archive = forge(
+            Format::TarGz,
+            &[
+                Entry::file("package.json", package),
+                Entry::file("index.html", ""),
+            ],
+        );
+        let mut body = b"--b\r\nContent-Disposition: form-data; name=\"file\"; \
+            filename=\"a.tgz\"\r\n\r\n"
+            .to_vec();
+        body.extend_from_slice(&archive);
+        body.extend_from_slice(b"\r\n--b--\r\n");
+        let headers = [
+            ("X-API-Key", KEY),
+            ("Content-Type", "multipart/form-data; boundary=b"),
+        ];
+        let response = server
+            .connect()
+            .request("POST", "/api/workers/upload", &headers, &body);
+        assert_eq!(response.status, status, "{name} {}", response.text());
+        if status == 409 {
+            assert_eq!(response.error_code(), "WORKER_COLLISION");
+        }
+    }
 }

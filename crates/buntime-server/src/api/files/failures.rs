@@ -37,6 +37,7 @@ pub(super) fn failure(error: FilesError, asked: Asked, kind: UnitKind, api: &Api
             Asked::Move => new(400, "CANNOT_MOVE_ROOT"),
             _ => new(400, "UPLOAD_TARGET_INVALID").saying(sentence(&FilesError::Target(kind))),
         },
+        FilesError::Base(_) => new(400, "INVALID_MANIFEST"),
         FilesError::Protected => new(403, "UNIT_PROTECTED"),
         FilesError::IntoItself => new(400, "CANNOT_MOVE_INTO_ITSELF"),
         FilesError::OtherFileSystem => new(400, "OTHER_FILE_SYSTEM"),

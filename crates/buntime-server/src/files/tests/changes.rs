@@ -303,7 +303,7 @@ fn one_place_stays_in_one_unit_of_dev() {
         path: temp.path().join("workers"),
         only: Some("echo/1.0.0".into()),
     };
-    let browser = FileBrowser::new(UnitKind::Worker, [root]);
+    let browser = FileBrowser::new(UnitKind::Worker, [root], &ApiPrefix::default());
     assert_eq!(names(&browser, &all(), "workers"), ["echo"]);
     assert_eq!(names(&browser, &all(), "workers/echo/1.0.0"), ["index.ts"]);
     assert!(browser.list(&all(), "workers/@a").is_err());
