@@ -107,7 +107,7 @@ fn lists_name_a_unit_by_the_path_that_the_file_browser_reads() {
     for root in &roots {
         write(root, "@a/x/1.0.0/index.ts", "a");
     }
-    let browser = FileBrowser::new(UnitKind::Worker, &roots);
+    let browser = FileBrowser::new(UnitKind::Worker, &roots, &ApiPrefix::default());
     let path = |root: &Path| browser.path_of(root, &root.join("@a/x/1.0.0"));
     assert_eq!(path(&roots[0]), "apps/@a/x/1.0.0");
     assert_eq!(path(&roots[1]), "apps-2/@a/x/1.0.0");
