@@ -22,6 +22,7 @@ mod metrics;
 mod multipart;
 mod note;
 mod openapi;
+mod plugin_upload;
 mod plugins;
 mod progress;
 mod query;
@@ -70,7 +71,7 @@ pub(crate) struct Api {
     pub(crate) access: Keys,
     pub(crate) catalog: Catalog<Served>,
     pub(crate) deployments: Deployments,
-    pub(crate) plugins: InstalledPlugins,
+    pub(crate) plugins: Arc<InstalledPlugins>,
     pub(crate) store: Store,
     pub(crate) files: FileBrowsers,
     pub(crate) readiness: Readiness,

@@ -300,7 +300,7 @@ fn api(
         access: state.access.clone(),
         catalog: catalog.clone(),
         deployments: Deployments::new(config, catalog.clone(), store.clone(), log.clone()),
-        plugins,
+        plugins: Arc::new(plugins),
         units: UnitStates::new(store.clone(), catalog.clone(), log.clone()),
         store: store.clone(),
         files: FileBrowsers::new(&config.workers, &config.plugins.roots, &config.api.prefix),

@@ -19,7 +19,7 @@ mod check;
 pub(crate) mod files;
 pub(crate) mod listing;
 pub(crate) mod load;
-mod package;
+pub(crate) mod package;
 mod problem;
 mod scan;
 mod snapshot;

@@ -17,6 +17,7 @@ mod error;
 mod history;
 mod intent;
 mod place;
+mod plugin;
 mod recover;
 mod releases;
 mod spool;
@@ -68,6 +69,8 @@ pub(crate) struct Deployments(Arc<Shared>);
 struct Shared {
     /// Those that may be written, in their order.
     roots: Vec<Arc<Path>>,
+    /// The same for plugins.
+    plugin_roots: Vec<Arc<Path>>,
     /// Archives, by their hash.
     releases: PathBuf,
     catalog: Catalog<Served>,
@@ -93,6 +96,15 @@ impl fmt::Debug for Deployments {
 struct UploadPlace {
     _of_all: OwnedSemaphorePermit,
     _in_namespaces: Option<OwnedSemaphorePermit>,
+}
+
+/// What an archive is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A version of a worker.
+    Worker,
+    /// A plugin.
+    Plugin,
 }
 
 /// How far a deployment is.
@@ -167,6 +179,12 @@ fn writable(roots: &[WorkerRoot]) -> Vec<Arc<Path>> {
         .collect()
 }
 
+/// The plugin roots that may be written.
+fn writable_for_plugins(roots: &[PathBuf]) -> Vec<Arc<Path>> {
+    let roots = roots.iter().filter(|root| !is_built_in(root));
+    roots.map(|root| Arc::from(root.as_path())).collect()
+}
+
 impl Deployments {
     /// Call it in the runtime that is to do the work, after [`recover`].
     pub(crate) fn new(
@@ -177,6 +195,7 @@ impl Deployments {
     ) -> Self {
         Self(Arc::new(Shared {
             roots: writable(&config.workers),
+            plugin_roots: writable_for_plugins(&config.plugins.roots),
             releases: releases_folder(&config.state.dir),
             catalog,
             store,
@@ -198,6 +217,7 @@ impl Deployments {
             LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
         Self(Arc::new(Shared {
             roots: Vec::new(),
+            plugin_roots: Vec::new(),
             releases: PathBuf::new(),
             catalog,
             store: Store::in_memory(),
@@ -217,11 +237,16 @@ impl Deployments {
     /// There is no root for it, too many others are being received, or the disk is full.
     pub(crate) async fn receive(
         &self,
+        target: Target,
         grant: &Grant,
         kind: ArchiveKind,
     ) -> Result<Spool, DeployError> {
-        if self.0.roots.is_empty() {
-            return Err(DeployError::NoRoot);
+        match target {
+            Target::Worker if self.0.roots.is_empty() => return Err(DeployError::NoRoot),
+            Target::Plugin if self.0.plugin_roots.is_empty() => {
+                return Err(DeployError::NoPluginRoot);
+            }
+            Target::Worker | Target::Plugin => {}
         }
         let take = |places: &Arc<Semaphore>| {
             let place = Arc::clone(places).try_acquire_owned();
@@ -290,7 +315,8 @@ impl Deployments {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(SWEEPS) => {}
             }
-            let folders = self.0.roots.iter().map(|root| root.to_path_buf());
+            let folders = self.0.roots.iter().chain(&self.0.plugin_roots);
+            let folders = folders.map(|root| root.to_path_buf());
             let folders: Vec<_> = folders.chain([self.0.releases.clone()]).collect();
             let _ = on(&self.0.control, move || {
                 sweep(&folders, LEFTOVERS);

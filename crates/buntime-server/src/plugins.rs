@@ -15,19 +15,21 @@
 //! not speak for others.
 
 mod installed;
+mod package;
 mod scan;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use buntime_core::{PackageName, PluginBaseError, PluginManifest};
+use buntime_core::{PackageName, PluginBase, PluginBaseError, PluginManifest};
 
 use crate::catalog::{Problem, Source, Topic};
 use crate::config::ApiPrefix;
 use crate::logging::Logger;
 
-pub(crate) use self::installed::{InstalledPlugins, NotReloaded, NotRemoved, NotSet};
+pub(crate) use self::installed::{InstalledPlugins, NotInstalled, NotReloaded, NotRemoved, NotSet};
+pub(crate) use self::package::PluginPackage;
 
 /// What a look-alike login page would be served from; no app has this name either.
 const PANEL: &str = "cpanel";
@@ -154,6 +156,26 @@ impl Plugins {
         });
     }
 
+    /// Why a plugin of this name may not have this base, if it may not. It does not say
+    /// whose the base is: that may be nothing for whoever asks to know.
+    fn taken(
+        &self,
+        name: &PackageName,
+        base: &PluginBase,
+        is_worker: impl Fn(&str) -> bool,
+    ) -> Option<&'static str> {
+        let others = self.accepted.iter().filter(|plugin| plugin.name != *name);
+        let mut bases = others.filter_map(Plugin::enabled_base);
+        match base.segment() {
+            PANEL => Some("the base of the plugin belongs to the server's panel"),
+            segment if is_worker(segment) => Some("the base of the plugin is that of a worker"),
+            _ if bases.any(|other| other == base) => {
+                Some("the base of the plugin belongs to another plugin")
+            }
+            _ => None,
+        }
+    }
+
     /// The same without one of them.
     fn without(&self, name: &PackageName) -> Self {
         let kept = self.accepted.iter().filter(|plugin| plugin.name != *name);
@@ -213,7 +235,7 @@ impl Plugins {
 
 impl Plugin {
     /// Its base, if it is enabled and has one.
-    fn enabled_base(&self) -> Option<&buntime_core::PluginBase> {
+    fn enabled_base(&self) -> Option<&PluginBase> {
         let base = self.manifest.base.as_ref();
         base.filter(|_| self.manifest.enabled)
     }

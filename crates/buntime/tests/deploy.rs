@@ -5,9 +5,11 @@
 
 mod deploy {
     mod archives;
+    mod cases;
     mod disks;
     mod kills;
     mod manifests;
+    mod plugins;
     mod progress;
     mod releases;
     mod support;

@@ -18,6 +18,7 @@ pub(super) fn all() -> &'static [&'static [Route]] {
         super::workers::ROUTES,
         super::logs::ROUTES,
         super::upload::ROUTES,
+        super::plugin_upload::ROUTES,
         super::releases::ROUTES,
         super::plugins::ROUTES,
     ];

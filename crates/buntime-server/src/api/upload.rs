@@ -19,7 +19,7 @@ use super::progress;
 use super::route::{Access, Route};
 use super::view;
 use crate::catalog::{PackageError, unit_id};
-use crate::deploy::{DeployError, PACKED_MAX, Progress, Spool, Stage, Unpacked};
+use crate::deploy::{DeployError, PACKED_MAX, Progress, Spool, Stage, Target, Unpacked};
 use crate::failure::Failure;
 use crate::message::Response;
 use crate::service::Answer;
@@ -147,7 +147,7 @@ pub(super) async fn prepare(
     grant: &Grant,
     progress: &Progress,
 ) -> Result<Ready, Answer> {
-    let (spool, message) = receive(api, &mut call, grant, progress).await?;
+    let (spool, message) = receive(api, &mut call, Target::Worker, grant, progress).await?;
     let Call { request, note, .. } = call;
     let id = request.id.clone();
     // From here on the connection looks whether its client is still there.
@@ -209,14 +209,15 @@ impl Deployed {
 }
 
 /// Reads the form to its end. Whatever it was refused for, nothing of it is left.
-async fn receive(
+pub(super) async fn receive(
     api: &Api,
     call: &mut Call,
+    target: Target,
     grant: &Grant,
     progress: &Progress,
 ) -> Result<(Spool, Option<Box<str>>), Answer> {
     let (mut spool, mut message) = (None, None);
-    let read = read_form(api, call, grant, &mut spool, &mut message, progress).await;
+    let read = read_form(api, call, target, grant, &mut spool, &mut message, progress).await;
     match (read, spool) {
         (Ok(()), Some(spool)) => Ok((spool, message)),
         (Ok(()), None) => Err(NO_FILE_PROVIDED.into()),
@@ -232,6 +233,7 @@ async fn receive(
 async fn read_form(
     api: &Api,
     call: &mut Call,
+    target: Target,
     grant: &Grant,
     spool: &mut Option<Spool>,
     message: &mut Option<Box<str>>,
@@ -251,11 +253,8 @@ async fn read_form(
                 }
                 let kind = ArchiveKind::of_file_name(&name);
                 let kind = kind.ok_or_else(|| INVALID_FILE_TYPE.closing())?;
-                let begun = api
-                    .deployments
-                    .receive(grant, kind)
-                    .await
-                    .map_err(&failed)?;
+                let begun = api.deployments.receive(target, grant, kind).await;
+                let begun = begun.map_err(&failed)?;
                 let spool = spool.insert(begun);
                 while let Some(piece) = form.data().await? {
                     spool.push(&piece).await.map_err(&failed)?;
@@ -281,6 +280,9 @@ fn failure_of(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure
     let refused = |status, code| Failure::new(status, code, "").saying(sentence(error));
     match error {
         DeployError::NoRoot => refused(400, "NO_WORKER_DIRS"),
+        DeployError::NoPluginRoot => refused(400, "NO_PLUGIN_DIRS"),
+        DeployError::PluginCollision(_) => refused(409, "PLUGIN_COLLISION"),
+        DeployError::NotLoaded => refused(409, "PLUGIN_RELOAD_FAILED"),
         DeployError::Packed => ARCHIVE_TOO_LARGE,
         DeployError::Archive(ArchiveError::StorageFull(_)) => STORAGE_FULL,
         DeployError::Archive(archive) => {
@@ -291,6 +293,10 @@ fn failure_of(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure
             PackageError::Name(_) => refused(400, "INVALID_PACKAGE_NAME"),
             PackageError::Version(_) => refused(400, "INVALID_PACKAGE_VERSION"),
             PackageError::Reserved(_) => refused(400, "RESERVED_NAME"),
+            // As it stands in the contract, without a full stop.
+            PackageError::Base(text) => {
+                Failure::new(400, "INVALID_PLUGIN_BASE", "").saying(text.clone())
+            }
             PackageError::Mismatch { .. } => refused(400, "NAME_MISMATCH"),
             PackageError::EntrypointEscapes => refused(400, "ENTRYPOINT_ESCAPES"),
             PackageError::Unreadable(_) => unavailable(error, api, request_id),

@@ -35,7 +35,8 @@ impl State {
             .await
             .map_err(io::Error::other)??;
         // Deployments change what is read below.
-        recover(&config.workers, &config.state.dir, &store, log).await?;
+        let (workers, plugins) = (&config.workers, &config.plugins.roots);
+        recover(workers, plugins, &config.state.dir, &store, log).await?;
         let access = AccessConfig {
             state_dir: &config.state.dir,
             root_key: config.state.root_key.as_ref(),

@@ -47,6 +47,9 @@ pub enum PackageError {
         /// What package.json says.
         package: String,
     },
+    /// `INVALID_PLUGIN_BASE`
+    #[error("{0}")]
+    Base(String),
     /// `ENTRYPOINT_ESCAPES`
     #[error("the entrypoint lies outside of the package")]
     EntrypointEscapes,
@@ -106,7 +109,7 @@ impl Package {
 }
 
 /// What both say, if one of them says anything.
-fn agreed(
+pub(crate) fn agreed(
     what: &'static str,
     manifest: Option<&impl ToString>,
     package: Option<&str>,
@@ -141,7 +144,7 @@ fn manifest(folder: &Root) -> Result<Option<Manifest>, PackageError> {
 
 /// The code is that of the one thing that is wrong; of several, that of a manifest
 /// that is no good. All of them are told.
-fn refused(errors: &ManifestErrors) -> PackageError {
+pub(crate) fn refused(errors: &ManifestErrors) -> PackageError {
     let text = errors.to_string();
     let all = |kind| errors.errors.iter().all(|error| error.kind == kind);
     if all(DiagnosticKind::EntrypointEscapes) {
@@ -157,7 +160,7 @@ fn refused(errors: &ManifestErrors) -> PackageError {
     }
 }
 
-fn package_json(folder: &Root) -> Result<PackageJson, PackageError> {
+pub(crate) fn package_json(folder: &Root) -> Result<PackageJson, PackageError> {
     match text(folder, &PACKAGE_JSON, PackageJson::MAX_BYTES)? {
         None => Ok(PackageJson::default()),
         Some(text) => PackageJson::parse(&text).map_err(|error| {
@@ -168,7 +171,11 @@ fn package_json(folder: &Root) -> Result<PackageJson, PackageError> {
     }
 }
 
-fn text(folder: &Root, name: &RelPath, limit: usize) -> Result<Option<String>, PackageError> {
+pub(crate) fn text(
+    folder: &Root,
+    name: &RelPath,
+    limit: usize,
+) -> Result<Option<String>, PackageError> {
     read_text(folder, name, limit).map_err(|error| match error {
         Unreadable::Passing(error) => PackageError::Unreadable(error),
         Unreadable::Refused(why) => PackageError::Manifest(format!("{name}: {why}")),
@@ -201,6 +208,7 @@ mod tests {
                 PackageError::Version(_) => "version",
                 PackageError::Reserved(_) => "reserved",
                 PackageError::Mismatch { .. } => "mismatch",
+                PackageError::Base(_) => "base",
                 PackageError::EntrypointEscapes => "escapes",
                 PackageError::Unreadable(_) => "unreadable",
             }

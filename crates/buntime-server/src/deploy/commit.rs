@@ -295,7 +295,7 @@ impl Deployments {
     }
 
     /// The folders that were replaced go when nobody reads from them any more.
-    fn remove_later(&self, replaced: Vec<Staged>) {
+    pub(super) fn remove_later(&self, replaced: Vec<Staged>) {
         let control = self.0.control.clone();
         self.0.control.spawn(async move {
             tokio::time::sleep(GRACE).await;

@@ -14,6 +14,9 @@ pub enum DeployError {
     /// Every worker root belongs to the installation.
     #[error("there is no worker root that may be written")]
     NoRoot,
+    /// Every plugin root belongs to the installation, or there is none.
+    #[error("there is no plugin root that may be written")]
+    NoPluginRoot,
     /// The archive itself is over [`PACKED_MAX`](super::PACKED_MAX).
     #[error("the archive is larger than 100 MB")]
     Packed,
@@ -29,6 +32,12 @@ pub enum DeployError {
     /// Its place is taken; the text reads on after `name@version`.
     #[error("it {0}")]
     Collision(&'static str),
+    /// A plugin's place, name or base is taken.
+    #[error("{0}")]
+    PluginCollision(&'static str),
+    /// With it the set of plugins could not be loaded.
+    #[error("with this plugin the plugins cannot be loaded, so they stay as they were")]
+    NotLoaded,
     /// Somebody else changed the folder at the same moment.
     #[error("its folder was changed by somebody else at the same moment")]
     Changed,

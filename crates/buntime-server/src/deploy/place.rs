@@ -103,7 +103,7 @@ fn new_folder(package: &Package, units: &[&Unit], root: &Path) -> Result<RelPath
         .map_err(|_| DeployError::Internal)
 }
 
-fn below(root: &Path, dir: &Path) -> Result<RelPath, DeployError> {
+pub(super) fn below(root: &Path, dir: &Path) -> Result<RelPath, DeployError> {
     let below = dir.strip_prefix(root).ok().and_then(Path::to_str);
     let below = below.ok_or(DeployError::Internal)?;
     RelPath::try_from(below).map_err(|_| DeployError::Internal)

@@ -1,7 +1,7 @@
 //! What a start makes of a deployment that was cut off.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use buntime_fs::{EntryKind, RelPath, Staging, Tree, WriteError};
@@ -13,7 +13,7 @@ use super::releases::remove_orphans;
 use super::spool::on;
 use super::stage::UNPACKED;
 use super::step::step;
-use super::{DeployError, make_releases, releases_folder, sweep, writable};
+use super::{DeployError, make_releases, releases_folder, sweep, writable, writable_for_plugins};
 use crate::config::WorkerRoot;
 use crate::logging::Logger;
 use crate::store::Store;
@@ -29,6 +29,7 @@ const MOST: usize = 10_000;
 /// The state directory or the store failed. A worker root that fails is told to the log.
 pub(crate) async fn recover(
     roots: &[WorkerRoot],
+    plugin_roots: &[PathBuf],
     state_dir: &Path,
     store: &Store,
     log: &Logger,
@@ -45,7 +46,8 @@ pub(crate) async fn recover(
     let releases = store.run(|database| database.releases(None)).await?;
     let used = releases.rows.iter().map(|row| row.what.sha256);
     let used: Option<HashSet<_>> = releases.corrupt.is_empty().then(|| used.collect());
-    let roots = writable(roots);
+    let mut roots = writable(roots);
+    roots.extend(writable_for_plugins(plugin_roots));
     on(&control, move || {
         Intent::forget(&Tree::open(&folder)?)?;
         let folders = roots.iter().map(|root| root.to_path_buf());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use buntime_fs::archive::{self, ArchiveKind, ArchiveLimits};
-use buntime_fs::{RelPath, Staging, Tree};
+use buntime_fs::{OpenError, RelPath, Root, Staging, Tree};
 
 use super::step::step;
 use super::{DeployError, Progress, Stage};
@@ -37,26 +37,41 @@ impl Staged {
         kind: ArchiveKind,
         progress: &Progress,
     ) -> Result<(Self, Package), DeployError> {
+        let staged = Self::bare(root, file, kind, progress)?;
+        let package = Package::read(&staged.unit()?)?;
+        Ok((staged, package))
+    }
+
+    /// Unpacks an archive into `root`. Blocks.
+    ///
+    /// # Errors
+    /// The archive is refused, or the disk is full. Nothing is left.
+    pub(super) fn bare(
+        root: &Arc<Path>,
+        file: &File,
+        kind: ArchiveKind,
+        progress: &Progress,
+    ) -> Result<Self, DeployError> {
         let staging = Staging::new(&Tree::open(root)?)?;
         step("staging begun");
         let inode = fill(&staging, file, kind, progress)?;
-        let package = Package::read(&staging.tree().root().open_dir(&UNPACKED)?)?;
-        let root = Arc::clone(root);
-        Ok((
-            Self {
-                root,
-                inode,
-                staging,
-            },
-            package,
-        ))
+        Ok(Self {
+            root: Arc::clone(root),
+            inode,
+            staging,
+        })
+    }
+
+    /// What was unpacked.
+    pub(super) fn unit(&self) -> Result<Root, OpenError> {
+        self.tree().root().open_dir(&UNPACKED)
     }
 
     /// Looks whether what was unpacked could serve, and waits until it is on the disk.
     /// Blocks.
     pub(super) fn settle(&self, package: &Package) -> Result<(), DeployError> {
         let tree = self.tree();
-        package.check(&tree.root().open_dir(&UNPACKED)?)?;
+        package.check(&self.unit()?)?;
         step("package checked");
         tree.sync_all()?;
         step("package synced");

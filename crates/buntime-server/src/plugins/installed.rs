@@ -9,7 +9,7 @@ use buntime_core::access::{Denied, Permission, Permit};
 use buntime_fs::{OpenError, RelPath, Staging, Tree, WriteError};
 use parking_lot::Mutex;
 
-use super::{BadBases, Overrides, Plugins};
+use super::{BadBases, Overrides, PluginPackage, Plugins};
 use crate::catalog::{Problem, Severity, Source};
 use crate::config::ApiPrefix;
 use crate::store::{StoreError, UnitState};
@@ -34,6 +34,23 @@ pub(crate) enum NotReloaded {
     /// At least one plugin would not be there.
     #[error("{} of the plugins cannot be loaded", .0.len())]
     Problems(Vec<Problem>),
+}
+
+/// Why a plugin is not installed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotInstalled {
+    /// The permit is for something else.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Its base is taken; the text says by what.
+    #[error("{0}")]
+    BaseTaken(&'static str),
+    /// One of the new set cannot be loaded.
+    #[error(transparent)]
+    Reload(#[from] NotReloaded),
+    /// It lies in its place, and yet is not found there.
+    #[error("the new plugin is not found where it lies")]
+    NotFound,
 }
 
 /// Why a plugin is not enabled or disabled.
@@ -145,6 +162,55 @@ impl InstalledPlugins {
         *overrides = next;
         self.current.store(Arc::new(plugins));
         Ok(())
+    }
+
+    /// Has `put` place a plugin's folder, knowing the set as it is, then reads all plugins
+    /// anew and puts the new set in the place of the old. Blocks.
+    ///
+    /// # Errors
+    /// `put` fails, the base is taken, or the new set cannot be loaded: then `take_back`
+    /// has the folders as they were, and the set stays.
+    pub(crate) fn install<T, E: From<NotInstalled>>(
+        &self,
+        permit: &Permit,
+        package: &PluginPackage,
+        is_worker: impl Fn(&str) -> bool,
+        put: impl FnOnce(&Plugins) -> Result<T, E>,
+        take_back: impl FnOnce(T),
+    ) -> Result<T, E> {
+        let covered = permit.covers(Permission::PluginsInstall, &package.name);
+        covered.map_err(NotInstalled::from)?;
+        let overrides = self.overrides.lock();
+        let current = self.current();
+        let enabled = overrides.get(&package.name).unwrap_or(&package.enabled);
+        if let Some(base) = package.base.as_ref().filter(|_| *enabled)
+            && let Some(taken) = current.taken(&package.name, base, &is_worker)
+        {
+            return Err(NotInstalled::BaseTaken(taken).into());
+        }
+        let placed = put(&current)?;
+        let read = self.read(&overrides, is_worker);
+        let has = |plugins: &Plugins| {
+            plugins
+                .accepted()
+                .iter()
+                .any(|one| one.name == package.name)
+        };
+        let error = match read {
+            Ok(plugins) if has(&plugins) => {
+                self.current.store(Arc::new(plugins));
+                return Ok(placed);
+            }
+            Ok(_) => NotInstalled::NotFound,
+            Err(error) => error.into(),
+        };
+        take_back(placed);
+        Err(error.into())
+    }
+
+    /// The first segment of `RUNTIME_API_PREFIX` is no plugin's base.
+    pub(crate) fn prefix(&self) -> &ApiPrefix {
+        &self.prefix
     }
 
     /// All plugins as they would count, if every one of them can be loaded.

@@ -120,12 +120,12 @@ fn service(apps: &Path, model: &Model) -> Service {
         access: Access::for_tests("the root key of these tests"),
         catalog: catalog.clone(),
         deployments: crate::deploy::Deployments::for_tests(catalog.clone(), log.clone()),
-        plugins: InstalledPlugins::new(
+        plugins: Arc::new(InstalledPlugins::new(
             Plugins::default(),
             plugins::Overrides::new(),
             Vec::new(),
             prefix.clone(),
-        ),
+        )),
         units: UnitStates::new(Store::in_memory(), catalog.clone(), log.clone()),
         store: Store::in_memory(),
         worker_logs: WorkerLogs::default(),

@@ -1,11 +1,12 @@
 //! What archives may hold, and how they may come.
 
-use buntime_testkit::archive::{Entry, Format, Kind, forge};
+use buntime_testkit::archive::{Entry, Format, forge};
 use buntime_testkit::{Connection, TestServer};
 
+use super::cases::{self, Uploads, noise};
 use super::support::{
-    KEY, app, archives, builder, call, deploy, failed, form, leftovers, send_form, site, tree,
-    upload, upload_entries,
+    KEY, WORKERS, app, archives, builder, call, deploy, failed, form, leftovers, send_form, site,
+    tree, upload, upload_entries,
 };
 
 /// A server with one site that was uploaded.
@@ -62,164 +63,41 @@ fn an_upload_of_either_format_is_served_by_the_next_request() {
     assert_eq!(leftovers(server.dir()), Vec::<String>::new());
 }
 
+/// What the shared cases send to this server, and what they must not have changed.
+fn with_cases(cases: fn(&Uploads<'_>)) {
+    let server = server();
+    cases(&Uploads {
+        route: WORKERS,
+        address: server.addr(),
+        good: site("shop", "1.0.0", "new"),
+        nothing_happened: &|| nothing_happened(&server),
+    });
+}
+
 /// Rows Z1 to Z6, Z15, Z19 where the API says them; the unpacker's tests have them all.
 #[test]
 fn z1_to_z19_unsafe_archives_are_refused_and_leave_nothing() {
-    let server = server();
-    let long = "x".repeat(300);
-    for format in Format::ALL {
-        for bad in [
-            Entry::file("../../x", "x"),
-            Entry::file("/abs/x", "x"),
-            Entry::file("C:\\x", "x"),
-            Entry::file("a\\..\\..\\x", "x"),
-            Entry::symlink("link", "index.html"),
-            Entry::symlink("link", "/etc/passwd"),
-            Entry::special("pipe", Kind::Fifo),
-            Entry::special("device", Kind::CharDevice),
-            Entry::file(&long, "x"),
-            Entry::file("a/".repeat(100) + "x", "x"),
-            Entry::file("a\nb", "x"),
-            Entry::file(b"\xff\xfe", "x"),
-        ] {
-            let mut entries = site("shop", "1.0.0", "new");
-            entries.push(bad.clone());
-            let response = upload_entries(server.addr(), format, &entries);
-            assert_eq!(response.error_code(), "ARCHIVE_UNSAFE_ENTRY", "{bad:?}");
-            assert_eq!(response.status, 400);
-            nothing_happened(&server);
-        }
-        let mut twice = site("shop", "1.0.0", "new");
-        twice.push(Entry::file("INDEX.html", "x"));
-        let response = upload_entries(server.addr(), format, &twice);
-        failed(&response, 400, "ARCHIVE_DUPLICATE_ENTRY");
-        let mut npm = site("shop", "1.0.0", "new");
-        npm.push(Entry::symlink("node_modules/.bin/tool", "../tool/cli.js"));
-        let response = upload_entries(server.addr(), format, &npm);
-        failed(&response, 400, "ARCHIVE_UNSAFE_ENTRY");
-        assert!(response.text().contains("node_modules/.bin/tool"));
-        let mut own = site("shop", "1.0.0", "new");
-        own.push(Entry::file(".buntime-staging/x", "x"));
-        failed(
-            &upload_entries(server.addr(), format, &own),
-            400,
-            "RESERVED_NAME",
-        );
-        nothing_happened(&server);
-    }
+    with_cases(cases::unsafe_entries);
 }
 
 #[test]
 fn z8_z9_archives_that_grow_too_large_are_refused() {
-    let server = server();
-    let mut bomb = site("shop", "1.0.0", "new");
-    bomb.push(Entry::zeros("zeros", 250 * 1024 * 1024));
-    let mut many = site("shop", "1.0.0", "new");
-    many.extend((0..21_000).map(|number| Entry::file(format!("many/{number}"), "")));
-    for entries in [bomb, many] {
-        let response = upload_entries(server.addr(), Format::TarGz, &entries);
-        failed(&response, 413, "ARCHIVE_TOO_LARGE");
-        nothing_happened(&server);
-    }
+    with_cases(cases::too_large);
 }
 
 #[test]
 fn z13_what_is_no_archive_is_refused() {
-    let server = server();
-    let zip = forge(Format::Zip, &site("shop", "1.0.0", "new"));
-    let tgz = forge(Format::TarGz, &site("shop", "1.0.0", "new"));
-    for (name, bytes) in [
-        ("a.tgz", &b"garbage that is no archive"[..]),
-        ("a.tgz", b""),
-        ("a.zip", b""),
-        ("a.zip", b"PK\x03\x04"),
-        ("a.tgz", &zip),
-        ("a.zip", &tgz),
-    ] {
-        failed(&upload(server.addr(), name, bytes), 400, "INVALID_ARCHIVE");
-        nothing_happened(&server);
-    }
+    with_cases(cases::no_archives);
 }
 
 #[test]
 fn z14_what_is_no_upload_is_refused() {
-    let server = server();
-    let archive = forge(Format::TarGz, &site("shop", "1.0.0", "new"));
-    failed(
-        &upload(server.addr(), "a.rar", &archive),
-        400,
-        "INVALID_FILE_TYPE",
-    );
-    for parts in [
-        form(&[]),
-        form(&[("message", None, b"hello")]),
-        form(&[("other", Some("a.tgz"), &archive)]),
-        form(&[("file", None, b"no file name")]),
-    ] {
-        failed(
-            &send_form(KEY, server.addr(), &parts),
-            400,
-            "NO_FILE_PROVIDED",
-        );
-    }
-    let json = call(server.addr(), "POST", "/api/workers/upload", "{}");
-    failed(&json, 400, "INVALID_MULTIPART_FORM");
-    let mut cut = form(&[("file", Some("a.tgz"), &archive)]);
-    cut.truncate(cut.len() - 20);
-    failed(
-        &send_form(KEY, server.addr(), &cut),
-        400,
-        "INVALID_MULTIPART_FORM",
-    );
-    let two = form(&[
-        ("file", Some("a.tgz"), &archive),
-        ("file", Some("a.tgz"), &archive),
-    ]);
-    failed(
-        &send_form(KEY, server.addr(), &two),
-        400,
-        "INVALID_MULTIPART_FORM",
-    );
-    let long = form(&[
-        ("file", Some("a.tgz"), &archive),
-        ("message", None, &[b'x'; 1001]),
-    ]);
-    failed(
-        &send_form(KEY, server.addr(), &long),
-        400,
-        "INVALID_MULTIPART_FORM",
-    );
-    nothing_happened(&server);
+    with_cases(cases::no_uploads);
 }
 
 #[test]
 fn z17_archives_that_break_off_are_refused() {
-    let server = server();
-    let mut entries = site("shop", "1.0.0", "new");
-    let mut noise = fastrand_bytes(8_000);
-    noise.extend_from_slice(b"end");
-    entries.push(Entry::file("noise", noise));
-    for format in Format::ALL {
-        let whole = forge(format, &entries);
-        assert!(whole.len() > 8_000);
-        for length in (1..whole.len()).step_by(1_000) {
-            let response = upload(server.addr(), format.file_name(), &whole[..length]);
-            failed(&response, 400, "INVALID_ARCHIVE");
-        }
-    }
-    nothing_happened(&server);
-}
-
-/// Bytes that no compression makes smaller.
-fn fastrand_bytes(length: usize) -> Vec<u8> {
-    let mut state = 1u64;
-    let next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
+    with_cases(cases::broken_off);
 }
 
 #[test]
@@ -251,7 +129,7 @@ fn archives_are_not_bound_by_the_largest_body_and_have_a_bound_of_their_own() {
         .env("BODY_SIZE_MAX", "2kb")
         .start();
     let mut entries = site("shop", "1.0.0", "large");
-    entries.push(Entry::file("noise", fastrand_bytes(300_000)));
+    entries.push(Entry::file("noise", noise(300_000)));
     deploy(server.addr(), &entries);
     // Announced, and found out on the way.
     let mut client = Connection::open(server.addr());

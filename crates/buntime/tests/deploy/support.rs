@@ -31,9 +31,19 @@ pub(super) fn call_as(
     ask_text(address, key, method, path, body)
 }
 
-/// Sends a form to the upload.
+/// Where archives become workers.
+pub(super) const WORKERS: &str = "/api/workers/upload";
+/// Where archives become plugins.
+pub(super) const PLUGINS: &str = "/api/plugins/upload";
+
+/// Sends a form to the upload of workers.
 pub(super) fn send_form(key: &str, address: SocketAddr, body: &[u8]) -> Response {
-    api::send_form(address, key, "/api/workers/upload", body)
+    send_form_to(WORKERS, key, address, body)
+}
+
+/// Sends a form to an upload.
+pub(super) fn send_form_to(route: &str, key: &str, address: SocketAddr, body: &[u8]) -> Response {
+    api::send_form(address, key, route, body)
 }
 
 /// Uploads an archive with [`KEY`].
@@ -99,7 +109,8 @@ pub(super) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 /// nobody is deploying.
 pub(super) fn leftovers(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for folder in ["apps/.buntime-staging", "state/releases/.buntime-staging"] {
+    for folder in ["apps", "plugins", "state/releases"] {
+        let folder = format!("{folder}/.buntime-staging");
         found.extend(tree(&dir.join(folder)).into_keys());
     }
     found
