@@ -4,6 +4,7 @@
 //! whole. The checksum lets anybody tell a key from a typing error, or from chance
 //! in a repository, without asking a server.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -20,6 +21,10 @@ const CHECKSUM: usize = 6;
 const LENGTH: usize = MARK.len() + RANDOM + CHECKSUM;
 /// How much of a key is shown, so that people know which one it is: 48 of its bits.
 const PREFIX: usize = 12;
+
+/// From so many digits on, a text is treated as a key, whatever its checksum: a typing
+/// error leaves nearly all of a secret.
+const HIDDEN: usize = 16;
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -52,6 +57,35 @@ impl ApiKey {
         let (body, sum) = text.split_at(MARK.len() + RANDOM);
         body.iter().skip(MARK.len()).all(u8::is_ascii_alphanumeric)
             && sum == checksum(body).as_bytes()
+    }
+
+    /// The text without the keys that stand in it, nor what was meant to be one: of each
+    /// only what may be shown is left. For texts that come from outside and are kept.
+    #[must_use]
+    pub fn hide_in(text: &str) -> Cow<'_, str> {
+        let mut hidden = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(MARK) {
+            let behind = rest.get(at + MARK.len()..).unwrap_or_default();
+            let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+            let digits = behind.bytes().take_while(is_digit).count();
+            let is_secret = digits >= HIDDEN;
+            let shown = if is_secret {
+                PREFIX
+            } else {
+                MARK.len() + digits
+            };
+            hidden.push_str(rest.get(..at + shown).unwrap_or_default());
+            if is_secret {
+                hidden.push('…');
+            }
+            rest = behind.get(digits..).unwrap_or_default();
+        }
+        if hidden.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        hidden.push_str(rest);
+        Cow::Owned(hidden)
     }
 
     /// The secret itself. Each caller is a place to review.
@@ -102,6 +136,31 @@ fn base62<const BYTES: usize, const DIGITS_OUT: usize>(number: &[u8; BYTES]) -> 
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_kept_of_a_text_holds_no_key() {
+        let key = ApiKey::from_random(&[7; 32]);
+        let (secret, prefix) = (key.expose(), key.prefix());
+        for (text, expected) in [
+            (secret.to_owned(), format!("{prefix}…")),
+            (
+                format!("/api/keys/{secret}/x"),
+                format!("/api/keys/{prefix}…/x"),
+            ),
+            (
+                format!("a{secret}, {secret}é"),
+                format!("a{prefix}…, {prefix}…é"),
+            ),
+            (format!("{secret}x"), format!("{prefix}…")),
+            (secret[..30].to_owned(), format!("{prefix}…")),
+            (format!("btk_{secret}"), format!("btk_{}…", &prefix[..8])),
+        ] {
+            assert_eq!(ApiKey::hide_in(&text), expected);
+        }
+        for text in ["", "btk_", "a btk_short b", prefix, "é btk_é"] {
+            assert_eq!(ApiKey::hide_in(text), text);
+        }
+    }
 
     #[test]
     fn a_key_has_its_published_form() {

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use buntime_core::Namespace;
 use buntime_core::access::{Namespaces, Principal};
+use buntime_core::{ApiKey, Namespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -248,6 +248,8 @@ impl Line {
 
 /// A text of at most `most` bytes; one that is cut ends in `…`.
 fn cut(text: &str, most: usize) -> String {
+    // A key that is cut would no longer be known for one.
+    let text = &*ApiKey::hide_in(text);
     if text.len() <= most {
         return text.to_owned();
     }

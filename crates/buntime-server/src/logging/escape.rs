@@ -1,6 +1,9 @@
-//! Text that stays on its line and cannot steer a terminal.
+//! Text that stays on its line, cannot steer a terminal and holds no key of the API: who
+//! writes one where it does not belong, in a path say, must not find it in a log.
 
 use std::io;
+
+use buntime_core::ApiKey;
 
 /// A JSON string, quotes included, of at most `most` bytes. What is cut ends in `…`.
 pub(super) fn json_string(out: &mut String, text: &str, most: usize) {
@@ -15,7 +18,7 @@ pub(super) fn json_fragment(out: &mut String, text: &str, most: usize) {
     let start = out.len();
     // Room for the next character must leave room for the mark of the cut, as it is not known whether more follows.
     let room = most.saturating_sub(CUT.len_utf8());
-    for c in text.chars() {
+    for c in ApiKey::hide_in(text).chars() {
         let before = out.len();
         push_escaped(out, c);
         if out.len() - start > room {
@@ -52,7 +55,7 @@ fn is_steering(c: char) -> bool {
 /// Plain text for pretty lines: like the inside of a JSON string, but quotes and backslashes stay as they are.
 pub(super) fn plain(out: &mut String, text: &str, most: usize) {
     let start = out.len();
-    for c in text.chars() {
+    for c in ApiKey::hide_in(text).chars() {
         let before = out.len();
         match c {
             '"' | '\\' => out.push(c),
@@ -74,7 +77,8 @@ impl serde_json::ser::Formatter for SafeFormatter {
     where
         W: ?Sized + io::Write,
     {
-        let mut rest = fragment;
+        let fragment = ApiKey::hide_in(fragment);
+        let mut rest = &*fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_steering(*c)) {
             writer.write_all(&rest.as_bytes()[..at])?;
             let mut escaped = String::new();

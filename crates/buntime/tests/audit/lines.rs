@@ -258,3 +258,37 @@ fn a_call_that_names_hundreds_of_namespaces_leaves_a_line_that_is_told() {
         assert_eq!(entries[at]["namespaces"], json!(["*"]), "{}", entries[at]);
     }
 }
+
+#[test]
+fn a4_a_key_that_stands_in_a_path_is_in_no_log() {
+    let server = builder().start();
+    let headers = [("X-API-Key", KEY), ("Content-Type", "application/json")];
+    let body = json!({"name": "a", "role": "viewer"}).to_string();
+    let made = server
+        .connect()
+        .request("POST", "/api/keys", &headers, body.as_bytes());
+    let key = made.json()["data"]["key"].as_str().unwrap().to_owned();
+    let typo = format!(
+        "{}{}",
+        &key[..52],
+        if key.ends_with('0') { '1' } else { '0' }
+    );
+    for secret in [&key, &typo] {
+        for (method, path) in [
+            ("DELETE", format!("/api/keys/{secret}")),
+            ("POST", format!("/api/keys/{secret}/rotate")),
+            ("DELETE", format!("/api/workers/_/{secret}")),
+            ("POST", format!("/{secret}/")),
+        ] {
+            ask(&server, method, &path);
+        }
+        let path = format!("/api/keys/{secret}");
+        let headers = [("Origin", "http://evil.example")];
+        ask_as(&server, &headers, "DELETE", &path);
+        let audit = fs::read_to_string(file(&server)).unwrap();
+        for text in [server.output(), audit] {
+            assert!(!text.contains(&secret[..40]), "{text}");
+            assert!(text.contains(&format!("{}…", &secret[..12])), "{text}");
+        }
+    }
+}
