@@ -70,7 +70,7 @@ pub(crate) fn unit_id(name: &PackageName, version: &Version) -> String {
     format!("{name}@{version}")
 }
 
-/// What the operator has said of units, by [`unit_id`]: enabled or not, whatever their
+/// What the operator has said of units, by `unit_id`: enabled or not, whatever their
 /// manifests say.
 pub type Overrides = HashMap<String, bool>;
 

@@ -1,9 +1,9 @@
 //! Deployments: from an archive that somebody sends to a worker that serves, and back.
 //!
-//! An archive is streamed to a file beside the releases ([`Spool`]), unpacked beside its
-//! target and read ([`Deployments::unpack`]), and only then, with a permit over the
-//! namespace of the name that it bears, put in its place ([`Deployments::install`]).
-//! Every archive is kept; [`Deployments::roll_back`] unpacks older ones by the same path.
+//! An archive is streamed to a file beside the releases (`Spool`), unpacked beside its
+//! target and read (`Deployments::unpack`), and only then, with a permit over the
+//! namespace of the name that it bears, put in its place (`Deployments::install`).
+//! Every archive is kept; `Deployments::roll_back` unpacks older ones by the same path.
 //!
 //! **Order.** Archive, staged folders and an intent that names them are on the disk
 //! first. Then the release is written to the store, which is the decision. Then the

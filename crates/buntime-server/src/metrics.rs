@@ -1,9 +1,9 @@
 //! What happens, in numbers (contract section 7).
 //!
 //! A request to an app costs two clock readings and two additions to counters that
-//! its thread shares with few others ([`AppCounters::answered`]): no lock, nothing
+//! its thread shares with few others (`AppCounters::answered`): no lock, nothing
 //! allocated. All else is counted where a lock costs nothing, or read when somebody
-//! asks. How many series there are is bounded: of [`MOST_APPS`] apps each has its own,
+//! asks. How many series there are is bounded: of `MOST_APPS` apps each has its own,
 //! the others share one.
 
 mod app;

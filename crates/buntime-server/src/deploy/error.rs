@@ -17,7 +17,7 @@ pub enum DeployError {
     /// Every plugin root belongs to the installation, or there is none.
     #[error("there is no plugin root that may be written")]
     NoPluginRoot,
-    /// The archive itself is over [`PACKED_MAX`](super::PACKED_MAX).
+    /// The archive itself is over `PACKED_MAX`.
     #[error("the archive is larger than 100 MB")]
     Packed,
     /// The archive is refused.
