@@ -37,7 +37,7 @@ doc:
 
 # cargo-nextest is faster when it is there, but a newcomer need not have it.
 test-rust: bun
-	cargo build --locked -p fake-bun
+	cargo build --locked -p fake-bun -p lesser
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    set -x; RUNTIME_BUN=$(BUN) cargo nextest run --workspace --locked && cargo test --doc --workspace --locked; \
 	else \

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::error::Step;
+use crate::guard;
 use crate::layers;
 use crate::plan::Plan;
 use crate::root::Additions;
@@ -103,17 +104,23 @@ pub(crate) fn start(
         step: AtomicU8::new(0),
         errno: AtomicI32::new(0),
     };
+    let was_closed = guard::is_closed();
     let argument: *const Brief<'_> = &raw const brief;
     // SAFETY: `brief` and what it borrows live until the call returns, and `child`
     // keeps to the rules at the top of this file.
-    let (pid, pidfd) = unsafe {
+    let cloned = unsafe {
         clone(
             stack,
             plan.confinement.namespaces,
             child,
             argument.cast_mut().cast(),
         )
-    }?;
+    };
+    if was_closed {
+        // A child that was killed may have left it open (`Root::enter`).
+        guard::set_closed(true)?;
+    }
+    let (pid, pidfd) = cloned?;
     match Step::from_byte(brief.step.load(Ordering::Acquire)) {
         None => Ok(Ok((pid, pidfd))),
         Some(step) => {

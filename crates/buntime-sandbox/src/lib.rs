@@ -5,6 +5,7 @@ mod calls;
 mod child;
 mod environment;
 mod error;
+mod guard;
 mod landlock;
 mod launch;
 mod launcher;
@@ -20,6 +21,7 @@ mod view;
 
 pub use environment::erase_variable;
 pub use error::{AttachError, SpawnError, Step};
+pub use guard::close_to_others;
 pub use launch::{Launch, ProcessLimits};
 pub use launcher::Launcher;
 pub use policy::{Attachment, Landlock, Layers, Net, Policy, ProcMount};

@@ -32,8 +32,8 @@ pub struct Landlock(pub u32);
 pub enum ProcMount {
     /// Mounted anew: it shows the process to itself and nothing else.
     Own,
-    /// The host's, because a new one is refused, as in many containers. Names of
-    /// other processes can be seen unless Landlock is there.
+    /// Of the host's, because a new one is refused, as in many containers: what it tells
+    /// of the process itself, and a few files about the machine.
     Host,
 }
 

@@ -18,6 +18,7 @@ use rustix::mount::{
 };
 
 use crate::error::Step;
+use crate::guard;
 use crate::policy::{Attachment, Net, Policy, ProcMount};
 use crate::system;
 use crate::view::{self, c_string};
@@ -32,6 +33,8 @@ const READ: u64 = RDONLY | NOSUID | NODEV;
 /// What a process writes is not to be run.
 const WRITE: u64 = NOSUID | NODEV | NOEXEC;
 
+/// Where a process looks for itself.
+const OWN_PROC: &str = "/proc/self";
 /// The user and group that a process is in its own eyes.
 const SELF: u32 = 1000;
 const FOLDER: Mode = Mode::from_raw_mode(0o755);
@@ -74,6 +77,8 @@ pub(crate) struct Root {
     proc: ProcMount,
     uid_map: CString,
     gid_map: CString,
+    /// Whether the server is root.
+    is_root: bool,
     /// Whether nothing is to be shown later.
     is_whole: bool,
 }
@@ -109,6 +114,12 @@ impl Root {
             nodes.folder(path)?;
         }
         nodes.folder("/proc".as_ref())?;
+        if proc == ProcMount::Host {
+            nodes.folder(OWN_PROC.as_ref())?;
+            for file in view::MACHINE {
+                nodes.bind(file.as_ref(), READ | NOEXEC)?;
+            }
+        }
         let map = |id: u32| CString::new(format!("{SELF} {id} 1"));
         Ok(Self {
             stage: c_string(&policy.stage)?,
@@ -116,6 +127,7 @@ impl Root {
             proc,
             uid_map: map(rustix::process::geteuid().as_raw())?,
             gid_map: map(rustix::process::getegid().as_raw())?,
+            is_root: rustix::process::geteuid().is_root(),
             is_whole: policy.write_later.is_empty(),
         })
     }
@@ -134,10 +146,31 @@ impl Root {
     }
 
     fn map_user(&self) -> io::Result<()> {
+        // The files in `/proc` of who is closed to others belong to root, and this child
+        // shares the server's memory, to which that is bound: for as long as it takes to
+        // open three files it is open. Not where the server is root.
+        let was_closed = !self.is_root && guard::is_closed();
+        if was_closed {
+            guard::set_closed(false)?;
+        }
+        let opened = [
+            c"/proc/self/setgroups",
+            c"/proc/self/uid_map",
+            c"/proc/self/gid_map",
+        ]
+        .map(|path| {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(CWD, path, flags, Mode::empty())
+        });
+        if was_closed {
+            guard::set_closed(true)?;
+        }
+        let [groups, uids, gids] = opened;
         // Whoever is no administrator must give up changing groups first.
-        write(c"/proc/self/setgroups", c"deny")?;
-        write(c"/proc/self/uid_map", &self.uid_map)?;
-        write(c"/proc/self/gid_map", &self.gid_map)
+        rustix::io::write(groups?, b"deny")?;
+        rustix::io::write(uids?, self.uid_map.to_bytes())?;
+        rustix::io::write(gids?, self.gid_map.to_bytes())?;
+        Ok(())
     }
 
     fn build(&self) -> io::Result<OwnedFd> {
@@ -159,11 +192,17 @@ impl Root {
     }
 
     fn mount_proc(&self, root: BorrowedFd<'_>) -> io::Result<()> {
-        let proc = match self.proc {
-            ProcMount::Own => new_file_system(c"proc", &[(c"subset", c"pid")])?,
-            ProcMount::Host => copy(c"/proc", NOSUID | NODEV | NOEXEC)?,
-        };
-        show(&proc, root, c"proc")
+        match self.proc {
+            ProcMount::Own => {
+                let proc = new_file_system(c"proc", &[(c"subset", c"pid")])?;
+                show(&proc, root, c"proc")
+            }
+            // Followed here, the link leads to what the host's tells of this process.
+            ProcMount::Host => {
+                let own = copy(c"/proc/self/.", READ | NOEXEC)?;
+                show(&own, root, c"proc/self")
+            }
+        }
     }
 }
 
@@ -314,13 +353,6 @@ fn turn_into(root: BorrowedFd<'_>) -> io::Result<()> {
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
     Ok(rustix::process::chdir(c"/")?)
-}
-
-fn write(path: &CStr, text: &CStr) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-    rustix::io::write(file, text.to_bytes())?;
-    Ok(())
 }
 
 /// What a running process is to be shown, made before the child that does it.

@@ -18,17 +18,20 @@ pub(crate) const COMMON_FILES: [&str; 4] = [
 ];
 /// Devices that hold nothing.
 pub(crate) const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
-/// What a process may know about itself and the machine where it sees the host's
-/// `/proc`. Files, not folders: `/proc/self/net` tells of other processes' sockets.
-const PROC: [&str; 8] = [
-    "/proc/self/maps",
-    "/proc/self/statm",
-    "/proc/self/stat",
-    "/proc/self/status",
+/// What a process may know about the machine where it sees the host's `/proc`.
+pub(crate) const MACHINE: [&str; 4] = [
     "/proc/meminfo",
     "/proc/cpuinfo",
     "/proc/stat",
     "/proc/loadavg",
+];
+/// What it may know about itself where nothing but Landlock guards the host's `/proc`.
+/// Files, not folders: `/proc/self/net` tells of other processes' sockets.
+const ITSELF: [&str; 4] = [
+    "/proc/self/maps",
+    "/proc/self/statm",
+    "/proc/self/stat",
+    "/proc/self/status",
 ];
 
 pub(crate) fn library_folders() -> impl Iterator<Item = PathBuf> {
@@ -36,7 +39,7 @@ pub(crate) fn library_folders() -> impl Iterator<Item = PathBuf> {
 }
 
 pub(crate) fn own_process() -> impl Iterator<Item = PathBuf> {
-    PROC.into_iter().map(PathBuf::from)
+    ITSELF.into_iter().chain(MACHINE).map(PathBuf::from)
 }
 
 pub(crate) fn c_string(path: &Path) -> io::Result<CString> {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-pub use buntime_sandbox::{Landlock, Layers, ProcMount, Shortfall, Strength};
+pub use buntime_sandbox::{Landlock, Layers, ProcMount, Shortfall, Strength, close_to_others};
 use buntime_sandbox::{Launcher, probe};
 use uuid::Uuid;
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use crate::npm::NpmRegistry;
 pub use crate::probe::{NeighbourProbe, ProbeReport};
-pub use crate::programs::{fake_bun, real_bun};
+pub use crate::programs::{fake_bun, lesser, real_bun};
 pub use crate::server::{Builder, TestServer};
 pub use crate::wire::{Connection, Response, raw};
 

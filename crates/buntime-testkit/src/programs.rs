@@ -12,10 +12,21 @@ use std::sync::OnceLock;
 #[must_use]
 pub fn fake_bun() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build_fake_bun).clone()
+    BUILT.get_or_init(|| build("fake-bun")).clone()
 }
 
-fn build_fake_bun() -> PathBuf {
+/// The program that runs others as on a machine that gives less, built as the fake Bun is.
+///
+/// # Panics
+/// If it cannot be built.
+#[must_use]
+pub fn lesser() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("lesser")).clone()
+}
+
+/// Builds the program of the package with the same name.
+fn build(package: &str) -> PathBuf {
     // Tests run from target/PROFILE/deps.
     let here = std::env::current_exe().unwrap_or_default();
     let target = here
@@ -26,7 +37,7 @@ fn build_fake_bun() -> PathBuf {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let mut build = Command::new(cargo);
     build
-        .args(["build", "--quiet", "--package", "fake-bun"])
+        .args(["build", "--quiet", "--package", package])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if target.file_name().is_some_and(|name| name == "release") {
         build.arg("--release");
@@ -34,9 +45,9 @@ fn build_fake_bun() -> PathBuf {
     let built = build.status();
     assert!(
         built.is_ok_and(|status| status.success()),
-        "cannot build the fake Bun with {cargo}"
+        "cannot build {package} with {cargo}"
     );
-    target.join("fake-bun")
+    target.join(package)
 }
 
 /// The real Bun: `BUNTIME_TEST_BUN`, else the one that `make` installs.

@@ -3,6 +3,7 @@
 use buntime_server::app::RunError;
 use buntime_server::config::{Config, Flags, Loaded, ProcessVars, Sources};
 use buntime_server::logging::Logger;
+use buntime_server::sandbox::close_to_others;
 use clap::{ArgMatches, Command};
 
 use super::{Outcome, output, settings};
@@ -28,6 +29,8 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
 
 /// Loads the configuration, lets `adapt` change it, and serves until told to stop.
 pub(super) fn run_with(flags: &Flags, adapt: impl FnOnce(&mut Config)) -> Outcome {
+    // Before a secret is read, and before there is another thread.
+    let closed = close_to_others();
     let current_dir = match std::env::current_dir() {
         Ok(dir) => dir,
         Err(error) => {
@@ -65,6 +68,12 @@ pub(super) fn run_with(flags: &Flags, adapt: impl FnOnce(&mut Config)) -> Outcom
         }
     };
     log_panics(&logger);
+    if let Err(error) = closed {
+        let message = "Other processes of this user may read the server's memory";
+        logger.warn("config", message, |fields| {
+            fields.text("error", error);
+        });
+    }
     if !forgotten {
         let message = "Secrets in the environment could not be overwritten";
         logger.warn("config", message, |_| {});
