@@ -12,13 +12,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::error::Step;
 use crate::guard;
 use crate::layers;
+use crate::network::Entrance;
 use crate::plan::Plan;
-use crate::root::Additions;
 
 /// Bytes of stack; a child needs a few hundred.
 const STACK: usize = 64 << 10;
@@ -60,13 +60,29 @@ pub(crate) struct Descriptors<'a> {
 pub(crate) struct Stack(Vec<u128>);
 
 impl Stack {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(vec![0; STACK / size_of::<u128>()])
     }
 
     /// One past its end, from where it grows down. Aligned to 16 bytes.
     fn top(&mut self) -> *mut c_void {
         self.0.as_mut_ptr_range().end.cast()
+    }
+}
+
+/// The stacks of children.
+#[derive(Debug)]
+pub(crate) struct Stacks {
+    program: Stack,
+    pub(crate) errand: Stack,
+}
+
+impl Stacks {
+    pub(crate) fn new() -> Self {
+        Self {
+            program: Stack::new(),
+            errand: Stack::new(),
+        }
     }
 }
 
@@ -80,15 +96,61 @@ struct Brief<'a> {
     /// 0 unless a step failed.
     step: AtomicU8,
     errno: AtomicI32,
+    birth: Birth,
+}
+
+impl Brief<'_> {
+    fn fail(&self, failure: &Failure) {
+        let errno = failure.source.raw_os_error().unwrap_or(libc::EIO);
+        self.errno.store(errno, Ordering::Release);
+        self.step.store(failure.step as u8, Ordering::Release);
+    }
+}
+
+/// A child that was made, as the kernel and its maker noted it.
+struct Birth {
+    pid: AtomicI32,
+    /// A descriptor of it, there before the child runs; -1 if there is none.
+    pidfd: AtomicI32,
+}
+
+impl Birth {
+    const fn new() -> Self {
+        Self {
+            pid: AtomicI32::new(0),
+            pidfd: AtomicI32::new(-1),
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the kernel made the descriptor for us")]
+    fn take(&self) -> Option<(Option<Pid>, OwnedFd)> {
+        let number = self.pidfd.swap(-1, Ordering::AcqRel);
+        let pid = Pid::from_raw(self.pid.load(Ordering::Acquire));
+        // SAFETY: nobody else takes it, and the swap gives it once.
+        (number >= 0).then(|| (pid, unsafe { OwnedFd::from_raw_fd(number) }))
+    }
 }
 
 /// Starts a child and returns when it executes the program: its pid and a
 /// descriptor of it. The inner error is a step's, and no child is left then.
-#[expect(unsafe_code, reason = "a child that shares memory is made by hand")]
+///
+/// A child that is to be in a network of its own is made by another, which goes there
+/// first, so that the program has no rights over the network.
 pub(crate) fn start(
-    stack: &mut Stack,
+    stacks: &mut Stacks,
     plan: &Plan,
     descriptors: &Descriptors<'_>,
+    entrance: Option<&Entrance<'_>>,
+) -> io::Result<Result<(Pid, OwnedFd), Failure>> {
+    guard::keep(|| make(stacks, plan, descriptors, entrance))
+}
+
+#[expect(unsafe_code, reason = "a child that shares memory is made by hand")]
+fn make(
+    stacks: &mut Stacks,
+    plan: &Plan,
+    descriptors: &Descriptors<'_>,
+    entrance: Option<&Entrance<'_>>,
 ) -> io::Result<Result<(Pid, OwnedFd), Failure>> {
     let brief = Brief {
         plan,
@@ -103,30 +165,48 @@ pub(crate) fn start(
         envp: pointers(&plan.env),
         step: AtomicU8::new(0),
         errno: AtomicI32::new(0),
+        birth: Birth::new(),
     };
-    let was_closed = guard::is_closed();
     let argument: *const Brief<'_> = &raw const brief;
-    // SAFETY: `brief` and what it borrows live until the call returns, and `child`
-    // keeps to the rules at the top of this file.
-    let cloned = unsafe {
-        clone(
-            stack,
-            plan.confinement.namespaces,
-            child,
-            argument.cast_mut().cast(),
-        )
+    let top = stacks.program.top();
+    let clone = |more: c_int| {
+        let flags = plan.confinement.namespaces | more;
+        // SAFETY: `brief` and what it borrows live until the child has executed its
+        // program or is reaped, which is waited for below, and `child` keeps to the rules
+        // at the top of this file. The stack is nobody else's.
+        unsafe { self::clone(top, flags, child, argument.cast_mut().cast(), &brief.birth) }
     };
-    if was_closed {
-        // A child that was killed may have left it open (`Root::enter`).
-        guard::set_closed(true)?;
-    }
-    let (pid, pidfd) = cloned?;
-    match Step::from_byte(brief.step.load(Ordering::Acquire)) {
-        None => Ok(Ok((pid, pidfd))),
-        Some(step) => {
-            reap(&pidfd);
-            let source = io::Error::from_raw_os_error(brief.errno.load(Ordering::Acquire));
-            Ok(Err(Failure { step, source }))
+    let made = match entrance {
+        None => with_signals_blocked(|| clone(0)),
+        Some(entrance) => errand(&mut stacks.errand, libc::CLONE_FILES, &|| match entrance
+            .pass()
+            .at(Step::Network)
+        {
+            Ok(()) => clone(libc::CLONE_PARENT),
+            Err(failure) => {
+                brief.fail(&failure);
+                Ok(())
+            }
+        }),
+    };
+    let born = brief.birth.take();
+    let failure = Step::from_byte(brief.step.load(Ordering::Acquire)).map(|step| Failure {
+        step,
+        source: io::Error::from_raw_os_error(brief.errno.load(Ordering::Acquire)),
+    });
+    match (made, failure, born) {
+        (Ok(()), None, Some((Some(pid), pidfd))) => Ok(Ok((pid, pidfd))),
+        (made, failure, born) => {
+            if let Some((_, pidfd)) = born {
+                // Whoever waited for it may have been killed: it must be gone before its
+                // brief is.
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                reap(&pidfd);
+            }
+            made?;
+            failure
+                .map(Err)
+                .ok_or_else(|| io::ErrorKind::NotFound.into())
         }
     }
 }
@@ -139,69 +219,70 @@ fn reap(child: &OwnedFd) {
     ) {}
 }
 
-/// Starts a child in new `namespaces` that runs `function`; returns when it executes a
-/// program or ends.
+/// Starts a child in new namespaces (`flags`) that runs `function`; returns when it executes
+/// a program or ends. All signals must be blocked: a handler of the server's must not run in
+/// the child, for it would act on the server's memory.
 ///
 /// # Safety
-/// `argument` must be what `function` wants until then, and `function` must keep to
-/// the rules at the top of this file.
+/// `top` must be the end of a stack that nobody uses until then, `argument` what `function`
+/// wants, and `function` must keep to the rules at the top of this file. This may return
+/// early if the caller itself is killed.
 #[expect(unsafe_code, reason = "a child that shares memory is made by hand")]
 unsafe fn clone(
-    stack: &mut Stack,
-    namespaces: c_int,
+    top: *mut c_void,
+    flags: c_int,
     function: extern "C" fn(*mut c_void) -> c_int,
     argument: *mut c_void,
-) -> io::Result<(Pid, OwnedFd)> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    let mut pidfd: c_int = -1;
-    // A handler of the server's must not run in the child: it would act on the
-    // server's memory.
-    let mask = block_signals()?;
-    // SAFETY: the stack is large enough, aligned, and nobody else's until the call
-    // returns, which CLONE_VFORK delays until the child has executed its program or
-    // ended; the rest is the caller's promise. `pidfd` is where CLONE_PIDFD wants to
-    // write.
-    let pid = unsafe {
-        libc::clone(
-            function,
-            stack.top(),
-            flags | namespaces,
-            argument,
-            &raw mut pidfd,
-        )
-    };
-    let cloned = io::Error::last_os_error();
-    restore_signals(&mask);
-    let pid = Pid::from_raw(pid.max(0)).ok_or(cloned)?;
-    // SAFETY: the kernel made this descriptor for us right above.
-    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    birth: &Birth,
+) -> io::Result<()> {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | flags;
+    // SAFETY: the stack is large enough and aligned; the rest is the caller's promise. The
+    // atomic is where CLONE_PIDFD wants to write.
+    let pid = unsafe { libc::clone(function, top, flags, argument, birth.pidfd.as_ptr()) };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    birth.pid.store(pid, Ordering::Release);
+    Ok(())
 }
 
-/// What a child is given that shows `process` more files.
+fn with_signals_blocked<T>(action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mask = block_signals()?;
+    let done = action();
+    restore_signals(&mask);
+    done
+}
+
+/// What a child is given that does something else than to become a program.
 struct Errand<'a> {
-    additions: &'a Additions,
-    process: BorrowedFd<'a>,
+    work: &'a dyn Fn() -> io::Result<()>,
     /// 0 if all went well.
     errno: AtomicI32,
 }
 
-/// Shows a running process more files, by a child that enters its namespaces.
+/// Has a child do `work`, which must keep to the rules at the top of this file. With
+/// `CLONE_FILES` in `flags` the descriptors that it makes are the server's.
 #[expect(unsafe_code, reason = "a child that shares memory is made by hand")]
-pub(crate) fn attach(
+pub(crate) fn errand(
     stack: &mut Stack,
-    additions: &Additions,
-    process: BorrowedFd<'_>,
+    flags: c_int,
+    work: &dyn Fn() -> io::Result<()>,
 ) -> io::Result<()> {
     let errand = Errand {
-        additions,
-        process,
+        work,
         // Unless it says otherwise it was killed.
         errno: AtomicI32::new(libc::EIO),
     };
     let argument: *const Errand<'_> = &raw const errand;
-    // SAFETY: `errand` lives until the call returns, and `on_errand` keeps to the rules.
-    let (_, child) = unsafe { clone(stack, 0, on_errand, argument.cast_mut().cast()) }?;
-    reap(&child);
+    let birth = Birth::new();
+    with_signals_blocked(|| {
+        let argument = argument.cast_mut().cast();
+        // SAFETY: `errand` lives until the call returns, and `on_errand` keeps to the rules.
+        unsafe { clone(stack.top(), flags, on_errand, argument, &birth) }
+    })?;
+    if let Some((_, child)) = birth.take() {
+        reap(&child);
+    }
     match errand.errno.load(Ordering::Acquire) {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
@@ -211,9 +292,9 @@ pub(crate) fn attach(
 /// What runs in such a child.
 #[expect(unsafe_code, reason = "the argument of a clone is untyped")]
 extern "C" fn on_errand(argument: *mut c_void) -> c_int {
-    // SAFETY: `attach` gives an `Errand` that outlives the child's use of it.
+    // SAFETY: `errand` gives an `Errand` that outlives the child's use of it.
     let errand = unsafe { &*argument.cast::<Errand<'_>>() };
-    let errno = match errand.additions.attach(errand.process) {
+    let errno = match (errand.work)() {
         Ok(()) => 0,
         Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
     };
@@ -243,9 +324,7 @@ extern "C" fn child(argument: *mut c_void) -> c_int {
             exec(brief);
             io::Error::last_os_error()
         });
-    let errno = failure.source.raw_os_error().unwrap_or(libc::EIO);
-    brief.errno.store(errno, Ordering::Release);
-    brief.step.store(failure.step as u8, Ordering::Release);
+    brief.fail(&failure);
     // SAFETY: it ends the child without running anything of the server's.
     unsafe { libc::_exit(127) }
 }

@@ -40,10 +40,12 @@ pub enum Step {
     Landlock = 15,
     /// Coming under the list of system calls.
     Calls = 16,
+    /// Entering a network of its own.
+    Network = 17,
 }
 
 impl Step {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::DeathSignal,
         Self::Parent,
         Self::Session,
@@ -60,6 +62,7 @@ impl Step {
         Self::Capabilities,
         Self::Landlock,
         Self::Calls,
+        Self::Network,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -86,6 +89,7 @@ impl fmt::Display for Step {
             Self::Capabilities => "give up capabilities",
             Self::Landlock => "come under Landlock's rules",
             Self::Calls => "come under the list of system calls",
+            Self::Network => "enter a network of its own",
         })
     }
 }

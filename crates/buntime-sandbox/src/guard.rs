@@ -35,3 +35,16 @@ pub(crate) fn set_closed(closed: bool) -> io::Result<()> {
         DumpableBehavior::Dumpable
     })?)
 }
+
+/// Has children do something for which they may open this process for a moment
+/// ([`UserMap::write`](crate::root::UserMap::write)). If they are killed meanwhile, it is
+/// closed again here.
+pub(crate) fn keep<T>(action: impl FnOnce() -> T) -> T {
+    let was_closed = is_closed();
+    let done = action();
+    if was_closed {
+        // The kernel refuses other values only.
+        let _ = set_closed(true);
+    }
+    done
+}

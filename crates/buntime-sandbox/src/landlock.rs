@@ -64,7 +64,7 @@ impl Rules {
             fs: all,
             net: match policy.net {
                 _ if !handles_net => 0,
-                Net::Host => BIND_TCP,
+                Net::Host | Net::Gateway { .. } => BIND_TCP,
                 Net::Ports(_) | Net::Private => BIND_TCP | CONNECT_TCP,
             },
             scoped: if version >= Landlock(6) {

@@ -1,5 +1,6 @@
 //! The server's side: one thread that spawns, and what it hands back.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -11,9 +12,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::child::{self, Descriptors, Failure, Stack};
+use crate::child::{self, Descriptors, Failure, Stacks};
 use crate::error::{AttachError, SpawnError, Step};
 use crate::launch::Launch;
+use crate::network::{self, Entrance, Networks};
 use crate::plan::{Confinement, Plan};
 use crate::policy::Attachment;
 use crate::process::{Leader, Process};
@@ -43,6 +45,8 @@ impl Launcher {
         let around = Around {
             null: File::open("/dev/null")?,
             server: pidfd_open(getpid(), PidfdFlags::empty())?,
+            networks: Arc::default(),
+            owner: OnceCell::new(),
         };
         std::thread::Builder::new()
             .name("launcher".into())
@@ -181,6 +185,23 @@ struct Around {
     null: File,
     /// This process.
     server: OwnedFd,
+    networks: Arc<Networks>,
+    /// The user namespace that networks belong to, once there is one.
+    owner: OnceCell<OwnedFd>,
+}
+
+impl Around {
+    /// A way into a network of its own for the next process.
+    fn entrance(&self, stacks: &mut Stacks, port: u16) -> io::Result<Entrance<'_>> {
+        let owner = match self.owner.get() {
+            Some(owner) => owner,
+            None => {
+                let made = network::owner(&mut stacks.errand)?;
+                self.owner.get_or_init(|| made)
+            }
+        };
+        Ok(Entrance::new(owner.as_fd(), self.networks.take(), port))
+    }
 }
 
 /// Where the thread finds its work.
@@ -220,7 +241,7 @@ impl Desk {
     }
 
     fn run(&self, around: &Around) {
-        let mut stack = Stack::new();
+        let mut stacks = Stacks::new();
         while let Some(job) = self.next_job() {
             if job.is_given_up() {
                 continue;
@@ -233,7 +254,7 @@ impl Desk {
                     reply,
                 } => {
                     // An answer that nobody takes is dropped, and its process with it.
-                    let started = start(&mut stack, around, &plan, &control, keep_alive);
+                    let started = start(&mut stacks, around, &plan, &control, keep_alive);
                     let _ = reply.send(started);
                 }
                 Job::Attach {
@@ -241,7 +262,8 @@ impl Desk {
                     process,
                     reply,
                 } => {
-                    let done = child::attach(&mut stack, &additions, process.as_fd());
+                    let done =
+                        child::errand(&mut stacks.errand, 0, &|| additions.attach(process.as_fd()));
                     let _ = reply.send(done);
                 }
             }
@@ -252,7 +274,7 @@ impl Desk {
     fn next_job(&self) -> Option<Job> {
         let mut work = self.lock();
         loop {
-            work.graves.retain(|leader| leader.try_reap().is_none());
+            work.graves.retain_mut(|leader| leader.try_reap().is_none());
             if let Some(job) = work.jobs.pop_front() {
                 return Some(job);
             }
@@ -273,7 +295,7 @@ impl Desk {
 
 /// Starts one process.
 fn start(
-    stack: &mut Stack,
+    stacks: &mut Stacks,
     around: &Around,
     plan: &Plan,
     control: &OwnedFd,
@@ -288,6 +310,32 @@ fn start(
         control: control.as_fd(),
         server: around.server.as_fd(),
     };
-    let started = child::start(stack, plan, &descriptors)?;
-    Ok(started.map(|(pid, pidfd)| Process::new(Leader::new(pid, pidfd), stdout, stderr, handle)))
+    let entrance = match plan
+        .confinement
+        .gateway
+        .map(|port| around.entrance(stacks, port))
+    {
+        Some(Err(source)) => {
+            let step = Step::Network;
+            return Ok(Err(Failure { step, source }));
+        }
+        Some(Ok(entrance)) => Some(entrance),
+        None => None,
+    };
+    let (pid, pidfd) = match child::start(stacks, plan, &descriptors, entrance.as_ref())? {
+        Ok(started) => started,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let mut leader = Leader::new(pid, pidfd);
+    let mut gateway = None;
+    let passed = entrance.map(|entrance| entrance.passed(&around.networks));
+    let passed = passed.transpose().map(|passed| {
+        if let Some((socket, lease)) = passed {
+            leader.lease(lease);
+            gateway = Some(socket);
+        }
+    });
+    // Whose network is lost is killed as it is dropped.
+    let process = Process::new(leader, stdout, stderr, gateway, handle);
+    passed.map(|()| Ok(process))
 }

@@ -10,6 +10,7 @@ mod landlock;
 mod launch;
 mod launcher;
 mod layers;
+mod network;
 mod plan;
 mod policy;
 mod probe;

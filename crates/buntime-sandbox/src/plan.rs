@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use crate::landlock::Rules;
 use crate::launch::{Launch, ProcessLimits};
-use crate::policy::Policy;
+use crate::policy::{Net, Policy};
 use crate::root::{Root, namespaces};
 use crate::seccomp::Filter;
 use crate::view;
@@ -38,6 +38,8 @@ pub(crate) struct Confinement {
     pub(crate) is_there: bool,
     /// Namespaces for the clone.
     pub(crate) namespaces: libc::c_int,
+    /// The port of the gateway in a network of its own.
+    pub(crate) gateway: Option<u16>,
     pub(crate) root: Option<Root>,
     pub(crate) rules: Option<Rules>,
     pub(crate) filter: Option<&'static Filter>,
@@ -51,6 +53,13 @@ impl Confinement {
     pub(crate) fn of(policy: &Policy, program: &Path) -> io::Result<Self> {
         static FILTER: LazyLock<Filter> = LazyLock::new(Filter::new);
         let layers = policy.layers;
+        let gateway = match policy.net {
+            Net::Gateway { port } if layers.network && layers.namespaces.is_some() && port != 0 => {
+                Some(port)
+            }
+            Net::Gateway { .. } => return Err(io::ErrorKind::Unsupported.into()),
+            Net::Host | Net::Ports(_) | Net::Private => None,
+        };
         let root = layers
             .namespaces
             .map(|proc| Root::of(policy, proc, program))
@@ -67,7 +76,8 @@ impl Confinement {
         };
         Ok(Self {
             is_there: root.is_some() || rules.is_some() || layers.calls,
-            namespaces: root.as_ref().map_or(0, |_| namespaces(&policy.net)),
+            namespaces: root.as_ref().map_or(0, |_| namespaces(policy)),
+            gateway,
             root,
             rules,
             filter: layers.calls.then(|| &*FILTER),

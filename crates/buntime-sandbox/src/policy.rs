@@ -12,6 +12,8 @@ pub struct Layers {
     pub calls: bool,
     /// User, mount, process, IPC and host name namespaces.
     pub namespaces: Option<ProcMount>,
+    /// Network namespaces; only together with the others.
+    pub network: bool,
 }
 
 impl Layers {
@@ -20,6 +22,7 @@ impl Layers {
         landlock: None,
         calls: false,
         namespaces: None,
+        network: false,
     };
 }
 
@@ -46,9 +49,19 @@ pub enum Net {
     /// The host's, over which TCP connections may be made to these ports alone,
     /// whatever the address. Landlock 4 is needed for that.
     Ports(Vec<u16>),
-    /// One of its own in which there is nothing. Without namespaces, and with
+    /// One of its own in which there is nothing. Without [`Layers::network`], and with
     /// Landlock 4, the host's, over which no TCP connection may be made.
     Private,
+    /// One of its own in which there is one socket that listens, made with the process:
+    /// the server accepts on it ([`Process::gateway`](crate::Process::gateway)), and
+    /// nothing else can be reached. [`Layers::network`] is needed for that.
+    ///
+    /// Landlock does not limit connections then: what else the server will let listen in
+    /// there is not known at the start.
+    Gateway {
+        /// At 127.0.0.1; not 0. Any number will do, below 1024 too.
+        port: u16,
+    },
 }
 
 /// What confines a process.

@@ -17,6 +17,10 @@ use crate::system;
 const LIMIT: Duration = Duration::from_secs(10);
 /// The version of Landlock that has all that is used: files, TCP, scopes.
 const WHOLE: Landlock = Landlock(6);
+/// What Bun says, and that it ends then whatever is open.
+const WORD: &str = "console.log(6 * 7); process.exit(0)";
+/// A port for the gateway.
+const GATEWAY: u16 = 80;
 
 /// What a machine gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,9 @@ impl fmt::Display for Layers {
             Some(ProcMount::Host) => names.push("namespaces with the host's /proc".to_owned()),
             None => {}
         }
+        if self.network {
+            names.push("network".to_owned());
+        }
         if names.is_empty() {
             return f.write_str("none");
         }
@@ -75,15 +82,22 @@ pub async fn probe(launcher: &Launcher, bun: &Path, folder: &Path) -> Strength {
     }
     let version = system::landlock_version();
     let landlock = (version > 0).then_some(Landlock(version));
-    let namespaces = [Some(ProcMount::Own), Some(ProcMount::Host), None];
+    let namespaces = [
+        (Some(ProcMount::Own), true),
+        (Some(ProcMount::Own), false),
+        (Some(ProcMount::Host), true),
+        (Some(ProcMount::Host), false),
+        (None, false),
+    ];
     let mut refusals: Vec<(Layers, String)> = Vec::new();
     for calls in [true, false] {
-        for namespaces in namespaces {
+        for (namespaces, network) in namespaces {
             for landlock in [landlock, None] {
                 let layers = Layers {
                     landlock,
                     calls,
                     namespaces,
+                    network,
                 };
                 if refusals.iter().any(|(tried, _)| *tried == layers) {
                     continue;
@@ -107,10 +121,19 @@ async fn attempt(
     if layers == Layers::NONE {
         return Ok(());
     }
+    // In a network of its own it must reach the gateway; nobody needs to accept it there.
+    let (net, script) = if layers.network {
+        let connect = format!(
+            "await Bun.connect({{ hostname: '127.0.0.1', port: {GATEWAY}, socket: {{ data() {{}} }} }});"
+        );
+        (Net::Gateway { port: GATEWAY }, connect + WORD)
+    } else {
+        (Net::Host, WORD.to_owned())
+    };
     let control = File::open("/dev/null").map_err(|error| error.to_string())?;
     let launch = Launch {
         program: bun.to_owned(),
-        args: ["--config=/dev/null", "--no-install", "--print", "6*7"]
+        args: ["--config=/dev/null", "--no-install", "-e", &script]
             .map(Into::into)
             .into(),
         env: vec![
@@ -123,7 +146,7 @@ async fn attempt(
         nice: 0,
         policy: Some(Policy {
             layers,
-            net: Net::Host,
+            net,
             read: Vec::new(),
             write: vec![home.to_owned()],
             write_later: Vec::new(),
@@ -186,6 +209,18 @@ fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
             why(&|tried| tried.namespaces == Some(ProcMount::Own)),
         ),
         Some(ProcMount::Own) => {}
+    }
+    if !layers.network {
+        lacks(
+            "networks of their own",
+            why(&|tried| {
+                let alike = Layers {
+                    network: false,
+                    ..*tried
+                };
+                tried.network && (layers.namespaces.is_none() || alike == layers)
+            }),
+        );
     }
     Strength { layers, missing }
 }

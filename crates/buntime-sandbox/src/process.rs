@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::launcher::Handle;
+use crate::network::Lease;
 
 /// How often to look at a process that cannot be watched.
 const UNWATCHED_INTERVAL: Duration = Duration::from_millis(20);
@@ -31,12 +32,20 @@ pub enum Exit {
 pub(crate) struct Leader {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Its network, until it is reaped.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Leader {
     /// Takes hold of a child that nobody has waited for yet.
     pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> Self {
-        Self { pid, pidfd }
+        let lease = None;
+        Self { pid, pidfd, lease }
+    }
+
+    /// Notes the network that it is in.
+    pub(crate) fn lease(&mut self, lease: Lease) {
+        self.lease = Some(Arc::new(lease));
     }
 
     fn signal(&self, signal: Signal) {
@@ -54,7 +63,7 @@ impl Leader {
 
     /// Reaps the leader if it is dead, and whatever its group left running
     /// dies first: afterwards the group's number is no longer ours to use.
-    pub(crate) fn try_reap(&self) -> Option<Exit> {
+    pub(crate) fn try_reap(&mut self) -> Option<Exit> {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let id = || WaitId::PidFd(self.pidfd.as_fd());
         match waitid(id(), look | WaitIdOptions::NOWAIT) {
@@ -66,6 +75,11 @@ impl Leader {
         let Ok(Some(status)) = waitid(id(), look) else {
             return Some(Exit::Code(-1));
         };
+        // Who has a network is the first of its process namespace, and the others in
+        // that are dead and reaped before it can be.
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
         Some(match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Exit::Code(code),
             (None, Some(signal)) => Exit::Signal(signal),
@@ -86,6 +100,11 @@ pub struct Process {
     pub stdout: Option<OwnedFd>,
     /// What it writes to its standard error; take it to read it.
     pub stderr: Option<OwnedFd>,
+    /// The socket that listens in its network, for [`Net::Gateway`](crate::Net::Gateway),
+    /// non-blocking; take it to accept on it. It is shut down when the process is reaped:
+    /// accepting fails from then on. Connections that were accepted go on until they are
+    /// closed.
+    pub gateway: Option<OwnedFd>,
 }
 
 impl Process {
@@ -93,6 +112,7 @@ impl Process {
         leader: Leader,
         stdout: OwnedFd,
         stderr: OwnedFd,
+        gateway: Option<OwnedFd>,
         handle: Arc<Handle>,
     ) -> Self {
         Self {
@@ -102,6 +122,7 @@ impl Process {
             handle,
             stdout: Some(stdout),
             stderr: Some(stderr),
+            gateway,
         }
     }
 
@@ -137,7 +158,7 @@ impl Process {
     /// its group. May be dropped and called again; later calls return the same
     /// answer. Call it within a tokio runtime with I/O and time enabled.
     pub async fn wait(&mut self) -> Exit {
-        while let Some(leader) = &self.leader {
+        while let Some(leader) = &mut self.leader {
             if let Some(exit) = leader.try_reap() {
                 self.exit = exit;
                 self.leader = None;

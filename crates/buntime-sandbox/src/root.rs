@@ -40,16 +40,17 @@ const SELF: u32 = 1000;
 const FOLDER: Mode = Mode::from_raw_mode(0o755);
 const FILE: Mode = Mode::from_raw_mode(0o644);
 
-/// The namespaces of a process with a private root, for clone.
-pub(crate) fn namespaces(net: &Net) -> libc::c_int {
+/// The namespaces of a process with a private root, for clone. A network with a gateway
+/// is not among them: it is there before.
+pub(crate) fn namespaces(policy: &Policy) -> libc::c_int {
     let common = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS;
-    match net {
-        Net::Host | Net::Ports(_) => common,
-        Net::Private => common | libc::CLONE_NEWNET,
+    match policy.net {
+        Net::Private if policy.layers.network => common | libc::CLONE_NEWNET,
+        _ => common,
     }
 }
 
@@ -75,10 +76,7 @@ pub(crate) struct Root {
     stage: CString,
     nodes: Vec<Node>,
     proc: ProcMount,
-    uid_map: CString,
-    gid_map: CString,
-    /// Whether the server is root.
-    is_root: bool,
+    user: UserMap,
     /// Whether nothing is to be shown later.
     is_whole: bool,
 }
@@ -120,21 +118,18 @@ impl Root {
                 nodes.bind(file.as_ref(), READ | NOEXEC)?;
             }
         }
-        let map = |id: u32| CString::new(format!("{SELF} {id} 1"));
         Ok(Self {
             stage: c_string(&policy.stage)?,
             nodes: nodes.list,
             proc,
-            uid_map: map(rustix::process::geteuid().as_raw())?,
-            gid_map: map(rustix::process::getegid().as_raw())?,
-            is_root: rustix::process::geteuid().is_root(),
+            user: UserMap::of(Some(SELF))?,
             is_whole: policy.write_later.is_empty(),
         })
     }
 
     /// Puts the root together and makes it that of this process. Only system calls.
     pub(crate) fn enter(&self) -> Result<(), (Step, io::Error)> {
-        self.map_user().map_err(|error| (Step::User, error))?;
+        self.user.write().map_err(|error| (Step::User, error))?;
         let root = self.build().map_err(|error| (Step::Root, error))?;
         self.mount_proc(root.as_fd())
             .map_err(|error| (Step::Proc, error))?;
@@ -142,34 +137,6 @@ impl Root {
         if self.is_whole {
             system::mount_setattr(&root, RDONLY, 0, 0).map_err(|error| (Step::Root, error))?;
         }
-        Ok(())
-    }
-
-    fn map_user(&self) -> io::Result<()> {
-        // The files in `/proc` of who is closed to others belong to root, and this child
-        // shares the server's memory, to which that is bound: for as long as it takes to
-        // open three files it is open. Not where the server is root.
-        let was_closed = !self.is_root && guard::is_closed();
-        if was_closed {
-            guard::set_closed(false)?;
-        }
-        let opened = [
-            c"/proc/self/setgroups",
-            c"/proc/self/uid_map",
-            c"/proc/self/gid_map",
-        ]
-        .map(|path| {
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(CWD, path, flags, Mode::empty())
-        });
-        if was_closed {
-            guard::set_closed(true)?;
-        }
-        let [groups, uids, gids] = opened;
-        // Whoever is no administrator must give up changing groups first.
-        rustix::io::write(groups?, b"deny")?;
-        rustix::io::write(uids?, self.uid_map.to_bytes())?;
-        rustix::io::write(gids?, self.gid_map.to_bytes())?;
         Ok(())
     }
 
@@ -203,6 +170,57 @@ impl Root {
                 show(&own, root, c"proc/self")
             }
         }
+    }
+}
+
+/// Who the server's user and group are in a new user namespace, made before the child.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UserMap {
+    users: CString,
+    groups: CString,
+    /// Whether the server is root.
+    is_root: bool,
+}
+
+impl UserMap {
+    /// The server's user and group as `inside`, or as what they are.
+    pub(crate) fn of(inside: Option<u32>) -> io::Result<Self> {
+        let map = |id: u32| CString::new(format!("{} {id} 1", inside.unwrap_or(id)));
+        let user = rustix::process::geteuid();
+        Ok(Self {
+            users: map(user.as_raw())?,
+            groups: map(rustix::process::getegid().as_raw())?,
+            is_root: user.is_root(),
+        })
+    }
+
+    /// Applies this to the user namespace that this process came up in. Only system calls.
+    pub(crate) fn write(&self) -> io::Result<()> {
+        // The files in `/proc` of who is closed to others belong to root, and this child
+        // shares the server's memory, to which that is bound: for as long as it takes to
+        // open three files it is open. Not where the server is root.
+        let was_closed = !self.is_root && guard::is_closed();
+        if was_closed {
+            guard::set_closed(false)?;
+        }
+        let opened = [
+            c"/proc/self/setgroups",
+            c"/proc/self/uid_map",
+            c"/proc/self/gid_map",
+        ]
+        .map(|path| {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(CWD, path, flags, Mode::empty())
+        });
+        if was_closed {
+            guard::set_closed(true)?;
+        }
+        let [setgroups, users, groups] = opened;
+        // Whoever is no administrator must give up changing groups first.
+        rustix::io::write(setgroups?, b"deny")?;
+        rustix::io::write(users?, self.users.to_bytes())?;
+        rustix::io::write(groups?, self.groups.to_bytes())?;
+        Ok(())
     }
 }
 

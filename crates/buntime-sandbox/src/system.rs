@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 
 use libc::{c_long, sock_filter};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {
@@ -113,6 +114,24 @@ pub(crate) fn enter(process: impl AsFd, namespaces: c_int) -> io::Result<()> {
 pub(crate) fn leave(namespaces: c_int) -> io::Result<()> {
     // SAFETY: a plain number; see `enter`.
     check(c_long::from(unsafe { libc::unshare(namespaces) }))?;
+    Ok(())
+}
+
+/// Turns this network's loopback on, which has its addresses then.
+#[expect(unsafe_code, reason = "rustix has no interfaces")]
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+    // SAFETY: zeros are a valid request.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the kernel reads the request.
+    check(c_long::from(unsafe {
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+    }))?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,7 @@ impl World {
     fn levels(&self) -> Vec<Layers> {
         let less = Layers {
             namespaces: None,
+            network: false,
             ..self.layers
         };
         let mut levels = vec![self.layers, less];
@@ -278,4 +280,175 @@ async fn tcp_goes_to_the_ports_that_are_named_and_to_no_other() {
             assert!(line.contains(": refused "), "{layers}: {text}");
         }
     }
+}
+
+/// The longest that a step of a test may take.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+/// Where the gateway is in a process's eyes.
+const GATEWAY: u16 = 80;
+
+/// What a process gets from `reach(host, port)`.
+const REACH: &str = r#"
+    const reach = (port, host = "127.0.0.1") => new Promise((done, fail) => {
+        const socket = require("net").connect({ port, host }, () => { socket.destroy(); done("reached"); });
+        socket.setTimeout(5000, () => fail(new Error("silence")));
+        socket.on("error", fail);
+    });
+"#;
+
+/// The next connection to a gateway, and what was sent over it.
+async fn accept(gateway: &tokio::net::TcpListener) -> Option<String> {
+    use tokio::io::AsyncReadExt as _;
+    let accepted = tokio::time::timeout(LIMIT, gateway.accept()).await.unwrap();
+    let (mut connection, _) = accepted.ok()?;
+    let mut text = String::new();
+    connection.read_to_string(&mut text).await.unwrap();
+    Some(text)
+}
+
+fn listener(gateway: std::os::fd::OwnedFd) -> tokio::net::TcpListener {
+    tokio::net::TcpListener::from_std(gateway.into()).unwrap()
+}
+
+#[tokio::test]
+async fn a_process_reaches_its_gateway_and_nothing_else() {
+    let world = World::new().await;
+    if !world.layers.network {
+        eprintln!("skipped: this machine has no network namespaces for us");
+        return;
+    }
+    let [host, any] = ["127.0.0.1:0", "0.0.0.0:0"].map(|a| std::net::TcpListener::bind(a).unwrap());
+    let [host, any] = [&host, &any].map(|listener| listener.local_addr().unwrap().port());
+    let six = std::net::TcpListener::bind("[::1]:0").unwrap();
+    let six = six.local_addr().unwrap().port();
+    let abstract_name = format!("buntime-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&abstract_name).unwrap();
+    let _abstract = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    let _by_path = std::os::unix::net::UnixListener::bind(world.path("other/sock")).unwrap();
+    let script = format!(
+        r#"{REACH}
+        const unix = (path) => new Promise((done, fail) => {{
+            const socket = require("net").connect(path, () => done("reached"));
+            socket.on("error", fail);
+        }});
+        await attempt("gateway", () => new Promise((done, fail) => {{
+            const socket = require("net").connect({GATEWAY}, "127.0.0.1", () => socket.end("hello", () => done("reached")));
+            socket.on("error", fail);
+        }}));
+        await attempt("host", () => reach({host}));
+        await attempt("any", () => reach({any}));
+        await attempt("six", () => reach({six}, "::1"));
+        await attempt("mapped", () => reach({host}, "::ffff:127.0.0.1"));
+        await attempt("metadata", () => reach(80, "169.254.169.254"));
+        await attempt("outside", () => reach(80, "192.0.2.1"));
+        await attempt("outside six", () => reach(80, "2001:db8::1"));
+        await attempt("udp", () => Bun.udpSocket({{}}).then(s => s.port));
+        await attempt("listen", () => Bun.listen({{ hostname: "127.0.0.1", port: 0, socket: {{ data() {{}} }} }}).port);
+        await attempt("abstract", () => unix("\0{abstract_name}"));
+        await attempt("by path", () => unix(DIR + "/other/sock"));
+        process.exit(0);
+        "#
+    );
+    let net = Net::Gateway { port: GATEWAY };
+    let (mut process, _control) = world.start(world.layers, net, &script).await;
+    let gateway = listener(process.gateway.take().unwrap());
+    assert_eq!(accept(&gateway).await.as_deref(), Some("hello"));
+    let (exit, text) = output(process).await;
+    assert_eq!(exit, Exit::Code(0), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "gateway: reached", "{text}");
+    assert_eq!(lines.len(), 12, "{text}");
+    for line in &lines[1..] {
+        assert!(line.contains(": refused "), "{text}");
+    }
+    // The process is gone, and with it whoever may speak to this socket.
+    assert!(accept(&gateway).await.is_none());
+}
+
+/// Which network namespace a running process is in.
+fn network_of(process: &Process) -> PathBuf {
+    fs::read_link(format!("/proc/{}/ns/net", process.pid())).unwrap()
+}
+
+#[tokio::test]
+async fn a_network_is_used_again_only_when_its_process_is_gone_and_nothing_is_left_in_it() {
+    let world = World::new().await;
+    if !world.layers.network {
+        eprintln!("skipped: this machine has no network namespaces for us");
+        return;
+    }
+    let script = format!(
+        r#"
+        const sockets = [];
+        for (let n = 0; n < 3; n++) sockets.push(await Bun.connect({{ hostname: "127.0.0.1", port: {GATEWAY}, socket: {{ open(s) {{ s.write("left"); }}, data() {{}} }} }}));
+        console.log("up");
+        ask();
+        "#
+    );
+    let start = async || {
+        let net = Net::Gateway { port: GATEWAY };
+        let (mut process, control) = world.start(world.layers, net, &script).await;
+        let mut lines = BufReader::new(File::from(process.stdout.take().unwrap())).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "up");
+        let gateway = listener(process.gateway.take().unwrap());
+        (process, control, gateway)
+    };
+    let (mut first, _control, gateway) = start().await;
+    let network = network_of(&first);
+    assert_ne!(network, fs::read_link("/proc/self/ns/net").unwrap());
+    let (second, _control_2, gateway_2) = start().await;
+    assert_ne!(network_of(&second), network);
+    // One connection is taken, two stay in the queue.
+    let (taken, _) = gateway.accept().await.unwrap();
+    first.kill();
+    first.wait().await;
+    let (third, _control_3, gateway_3) = start().await;
+    assert_eq!(network_of(&third), network);
+    // The old socket gives nothing of the old process nor of the new one.
+    assert!(accept(&gateway).await.is_none());
+    drop(taken);
+    // Those of the new are its own three.
+    for gateway in [&gateway_2, &gateway_3] {
+        for _ in 0..3 {
+            tokio::time::timeout(LIMIT, gateway.accept())
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        let more = gateway.accept();
+        tokio::select! {
+            biased;
+            _ = more => panic!("a connection that nobody made"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    drop((second, third));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_two_live_processes_share_a_network() {
+    let world = World::new().await;
+    if !world.layers.network {
+        eprintln!("skipped: this machine has no network namespaces for us");
+        return;
+    }
+    let mut seen = std::collections::HashSet::new();
+    let mut live: Vec<(PathBuf, Process)> = Vec::new();
+    for round in 0..60 {
+        let net = Net::Gateway { port: GATEWAY };
+        let (process, _control) = world.start(world.layers, net, "ask()").await;
+        let network = network_of(&process);
+        assert!(live.iter().all(|(other, _)| *other != network));
+        seen.insert(network.clone());
+        live.push((network, process));
+        if round % 3 > 0 {
+            // One is waited for, another only dropped.
+            let (_, mut gone) = live.swap_remove(0);
+            if round % 2 == 0 {
+                gone.kill();
+                gone.wait().await;
+            }
+        }
+    }
+    assert!(seen.len() < 60, "none was used again");
 }

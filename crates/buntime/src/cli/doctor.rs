@@ -243,6 +243,7 @@ fn as_json(findings: &[Finding], strength: Option<&Strength>) -> String {
             "seccomp": layers.calls,
             "namespaces": layers.namespaces.is_some(),
             "ownProc": layers.namespaces == Some(ProcMount::Own),
+            "network": layers.network,
             "missing": missing,
         })
     });
