@@ -31,9 +31,10 @@ pub use glob::{GlobError, RouteGlob, RouteGlobs};
 pub use hex::hex;
 pub use install_plan::{InstallPlan, InstallPlanError};
 pub use manifest::{
-    BodyLimit, BundleMode, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS, DEFAULT_PLUGIN_ENTRIES,
-    FreeLimits, Grants, HostPort, Instances, Limits, MANIFEST_MAX_BYTES, Manifest, Menu,
-    NetPermission, NotGranted, Permissions, PluginManifest, PluginManifestErrors, Visibility,
+    Ask, BodyLimit, BundleMode, Caps, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS,
+    DEFAULT_PLUGIN_ENTRIES, Granted, GrantedPath, Grants, HostPort, Instances, Limits,
+    MANIFEST_MAX_BYTES, Manifest, Menu, NetPermission, NotGranted, Permissions, PluginManifest,
+    PluginManifestErrors, Verdict, Visibility,
 };
 pub use name::{NameError, Namespace, PackageName};
 pub use origin::{Origin, OriginError};

@@ -9,7 +9,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use self::grants::{FreeLimits, Grants, NotGranted};
+pub use self::grants::{Ask, Caps, Granted, GrantedPath, Grants, NotGranted, Verdict};
 pub use self::plugin::{DEFAULT_PLUGIN_ENTRIES, Menu, PluginManifest, PluginManifestErrors};
 use crate::diagnostic::{ManifestErrors, Parsed};
 use crate::{ByteSize, Origin, PackageName, RouteGlobs, Version};
@@ -226,6 +226,12 @@ impl HostPort {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+}
+
+impl std::fmt::Display for HostPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 

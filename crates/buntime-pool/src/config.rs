@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use buntime_core::{Manifest, PackageName, Version};
+use buntime_core::{Granted, Manifest, PackageName, Version};
 use buntime_sandbox::{Launcher, ProcessLimits};
 
 use crate::confine::Confinement;
@@ -146,6 +146,8 @@ pub struct AppSpec {
     pub entrypoint: PathBuf,
     /// The app's manifest.
     pub manifest: Arc<Manifest>,
+    /// What it may do, whatever its manifest asks for.
+    pub granted: Arc<Granted>,
     /// The app's own variables, already filtered.
     pub env: BTreeMap<String, String>,
 }

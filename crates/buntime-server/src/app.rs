@@ -264,8 +264,8 @@ async fn read_plugins(
     overrides: &plugins::Overrides,
 ) -> Result<Plugins, RunError> {
     let (roots, prefix) = (config.plugins.roots.clone(), config.api.prefix.clone());
-    let overrides = overrides.clone();
-    let read = move || Plugins::read(&roots, &prefix, &overrides);
+    let (overrides, grants) = (overrides.clone(), Arc::clone(&config.grants));
+    let read = move || Plugins::read(&roots, &prefix, &overrides, &grants);
     let read = tokio::task::spawn_blocking(read).await;
     Ok(read.map_err(io::Error::other)??)
 }
@@ -281,7 +281,8 @@ fn install_plugins(
     plugins.refuse_shadows(|name| catalog.snapshot().versions(name).is_some());
     plugins::tell_of(&plugins, log);
     let (roots, prefix) = (config.plugins.roots.clone(), config.api.prefix.clone());
-    InstalledPlugins::new(plugins, state.plugins.clone(), roots, prefix)
+    let grants = Arc::clone(&config.grants);
+    InstalledPlugins::new(plugins, state.plugins.clone(), roots, prefix, grants)
 }
 
 fn api(

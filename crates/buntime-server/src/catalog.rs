@@ -15,6 +15,7 @@
 //!
 //! **What counts as a change** is decided in `docs/decisions/0005`.
 
+mod asks;
 mod check;
 pub(crate) mod files;
 pub(crate) mod listing;
@@ -34,10 +35,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use buntime_core::{PackageName, Version};
+use buntime_core::{Grants, PackageName, Version};
 use parking_lot::Mutex;
 use tokio::sync::watch as notification;
 
+pub use asks::Asks;
 pub use check::{Checked, CheckedUnit, CheckedWorker, SET_BY_SERVER, check};
 pub(crate) use package::Package;
 pub use package::PackageError;
@@ -163,12 +165,18 @@ impl<T: Send + Sync + 'static> Catalog<T> {
     where
         R: IntoIterator<Item: Into<CatalogRoot>>,
     {
-        Self::open_with(roots, Overrides::new(), events)
+        Self::open_with(roots, Overrides::new(), Arc::default(), events)
     }
 
-    /// As [`Catalog::open`], with what the operator has said of units before.
+    /// As [`Catalog::open`], with what the operator has said of units before, and grants
+    /// them.
     #[must_use]
-    pub fn open_with<R>(roots: R, overrides: Overrides, events: impl CatalogEvents<T>) -> Self
+    pub fn open_with<R>(
+        roots: R,
+        overrides: Overrides,
+        grants: Arc<Grants>,
+        events: impl CatalogEvents<T>,
+    ) -> Self
     where
         R: IntoIterator<Item: Into<CatalogRoot>>,
     {
@@ -177,7 +185,7 @@ impl<T: Send + Sync + 'static> Catalog<T> {
             shared: Arc::new(Shared {
                 snapshot: ArcSwap::from_pointee(Snapshot::build(0, Vec::new(), None)),
                 work: Mutex::new(Work {
-                    scanner: Scanner::new(roots, overrides),
+                    scanner: Scanner::new(roots, overrides, grants),
                     registry: Registry::default(),
                     problems: BTreeSet::new(),
                     collisions: Vec::new(),

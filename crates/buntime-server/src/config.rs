@@ -8,6 +8,7 @@
 
 mod bun;
 mod draft;
+mod grants;
 mod npm;
 mod parse;
 mod problem;
@@ -22,6 +23,7 @@ mod variables;
 mod vars;
 
 pub use bun::{Bun, BunError, BunOrigin, BunPlaces, BunVersion, OLDEST_BUN};
+pub use grants::load as load_grants;
 pub use problem::{ConfigErrors, Problem};
 pub use proxies::TrustedProxies;
 pub use reference::markdown as reference_table;

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use buntime_core::Grants;
 use buntime_core::access::{Grant, Permission, Permit, Principal};
 use buntime_fs::archive::{self, ArchiveKind};
 use buntime_fs::{Staging, Tree};
@@ -75,6 +76,8 @@ struct Shared {
     releases: PathBuf,
     catalog: Catalog<Served>,
     store: Store,
+    /// What may be asked for.
+    grants: Arc<Grants>,
     control: Handle,
     /// One deployment at a time changes anything, so numbers and intents are in order.
     turn: Mutex<()>,
@@ -199,6 +202,7 @@ impl Deployments {
             releases: releases_folder(&config.state.dir),
             catalog,
             store,
+            grants: Arc::clone(&config.grants),
             control: Handle::current(),
             turn: Mutex::new(()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -221,6 +225,7 @@ impl Deployments {
             releases: PathBuf::new(),
             catalog,
             store: Store::in_memory(),
+            grants: Arc::default(),
             control: RUNTIME.handle().clone(),
             turn: Mutex::new(()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),

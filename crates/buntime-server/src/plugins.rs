@@ -22,9 +22,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use buntime_core::{PackageName, PluginBase, PluginBaseError, PluginManifest};
+use buntime_core::{Grants, PackageName, PluginBase, PluginBaseError, PluginManifest};
 
-use crate::catalog::{Problem, Source, Topic};
+use crate::catalog::{Asks, Problem, Source, Topic};
 use crate::config::ApiPrefix;
 use crate::logging::Logger;
 
@@ -57,6 +57,26 @@ pub type Overrides = HashMap<PackageName, bool>;
 pub struct Plugins {
     accepted: Vec<Plugin>,
     problems: Vec<Problem>,
+}
+
+/// What [`Plugins::check`] finds.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CheckedPlugins {
+    /// All problems, errors first.
+    pub problems: Vec<Problem>,
+    /// The plugins with a sound manifest.
+    pub plugins: Vec<CheckedPlugin>,
+}
+
+/// A plugin and what it asks for.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CheckedPlugin {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What it asks for.
+    pub asks: Asks,
 }
 
 /// A plugin whose base no server may start with.
@@ -112,8 +132,9 @@ impl Plugins {
         roots: &[PathBuf],
         prefix: &ApiPrefix,
         overrides: &Overrides,
+        grants: &Grants,
     ) -> Result<Self, BadBases> {
-        let found = scan::scan(roots, prefix, overrides);
+        let found = scan::scan(roots, prefix, overrides, grants);
         if found.bad_bases.is_empty() {
             Ok(found.plugins)
         } else {
@@ -126,9 +147,10 @@ impl Plugins {
     pub fn check(
         roots: &[PathBuf],
         prefix: &ApiPrefix,
+        grants: &Grants,
         is_worker: impl Fn(&str) -> bool,
-    ) -> Vec<Problem> {
-        let mut found = scan::scan(roots, prefix, &Overrides::new());
+    ) -> CheckedPlugins {
+        let mut found = scan::scan(roots, prefix, &Overrides::new(), grants);
         found.plugins.refuse_shadows(is_worker);
         let bases = found.bad_bases.iter().map(|bad| {
             let message = format!("{}: {bad}", bad.dir.display());
@@ -136,7 +158,10 @@ impl Plugins {
         });
         let mut problems: Vec<_> = bases.chain(found.plugins.problems).collect();
         problems.sort_by(|a, b| (a.severity, &a.path).cmp(&(b.severity, &b.path)));
-        problems
+        CheckedPlugins {
+            problems,
+            plugins: found.asks,
+        }
     }
 
     /// Takes out the plugins whose base is the path of a worker, or of the panel.

@@ -452,6 +452,11 @@ fn broken(state: &State) -> Failure {
             "INVALID_MANIFEST",
             "This app's manifest is invalid. The server's log says where.",
         ),
+        State::Broken(Broken::NotGranted(_)) => Failure::new(
+            503,
+            "PERMISSION_NOT_GRANTED",
+            "This app asks for more than it is granted. The server's log says what.",
+        ),
         State::Broken(Broken::Entrypoint(_) | Broken::EntrypointEscapes) | State::Ready(_) => {
             Failure::new(502, "WORKER_START_FAILED", "This app could not be started.")
         }

@@ -7,6 +7,7 @@ mod deploy {
     mod archives;
     mod cases;
     mod disks;
+    mod grants;
     mod kills;
     mod manifests;
     mod plugins;

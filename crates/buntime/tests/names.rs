@@ -13,6 +13,8 @@ mod collisions;
 mod environment;
 #[path = "names/files.rs"]
 mod files;
+#[path = "names/grants.rs"]
+mod grants;
 #[path = "names/manifests.rs"]
 mod manifests;
 #[path = "names/paths.rs"]

@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::reader::entries;
 use super::sections;
@@ -24,11 +24,13 @@ use crate::{AddressKind, ByteSize, Namespace, PackageName};
 
 /// What the operator grants to whom. Nothing, by default.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Grants(Vec<Granted>);
+pub struct Grants(Vec<Entry>);
 
+/// One key of the file.
 #[derive(Clone, Debug, PartialEq)]
-struct Granted {
+struct Entry {
     to: Who,
+    line: usize,
     permissions: Permissions,
     limits: Limits,
 }
@@ -40,9 +42,9 @@ enum Who {
     Unit(PackageName),
 }
 
-/// What a unit may have without being granted anything.
+/// Limits as they hold for a unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FreeLimits {
+pub struct Caps {
     /// Memory of one worker process.
     pub memory: ByteSize,
     /// Processors.
@@ -55,61 +57,183 @@ pub struct FreeLimits {
     pub instances: u32,
 }
 
-impl Default for FreeLimits {
+impl Caps {
+    /// The server's defaults: what a unit may have without a grant, and has if it asks for
+    /// nothing.
+    pub const FREE: Self = Self {
+        memory: ByteSize::from_bytes(512 << 20),
+        cpu: 1.0,
+        disk: ByteSize::from_bytes(1 << 30),
+        output: ByteSize::from_bytes(1 << 20),
+        instances: 8,
+    };
+}
+
+/// What a unit may do: what is free, and what it asks for and was granted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Granted {
+    /// Paths to read besides its own folder: absolute, without `..`. By their text: whoever
+    /// opens them looks where links lead.
+    pub read: Vec<PathBuf>,
+    /// Paths to write, and so to read, besides its data folder; as `read`.
+    pub write: Vec<PathBuf>,
+    /// Whether it may start programs.
+    pub spawn: bool,
+    /// Which addresses it may reach.
+    pub net: NetPermission,
+    /// Of the hosts that `net` lists, those that may have a private address.
+    pub private: Vec<HostPort>,
+    /// Its limits.
+    pub limits: Caps,
+}
+
+impl Default for Granted {
+    /// What a unit has that asks for nothing.
     fn default() -> Self {
         Self {
-            memory: ByteSize::from_bytes(512 << 20),
-            cpu: 1.0,
-            disk: ByteSize::from_bytes(1 << 30),
-            output: ByteSize::from_bytes(1 << 20),
-            instances: 8,
+            read: Vec::new(),
+            write: Vec::new(),
+            spawn: false,
+            net: NetPermission::Public,
+            private: Vec::new(),
+            limits: Caps {
+                instances: 1,
+                ..Caps::FREE
+            },
         }
     }
 }
 
-/// One thing that a unit asks for and was not granted.
+/// One thing that a manifest asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum NotGranted {
+#[non_exhaustive]
+pub enum Ask {
     /// To read a path.
     Read(String),
     /// To write a path.
     Write(String),
     /// To start programs.
     Spawn,
-    /// To reach an address that is not public.
+    /// To reach a host.
     Net(HostPort),
-    /// To reach what nobody is ever granted.
-    Never(HostPort),
-    /// More memory.
+    /// Memory.
     Memory(ByteSize),
-    /// More processors.
-    Cpu(f64),
-    /// More disk.
+    /// Disk.
     Disk(ByteSize),
-    /// More output.
+    /// Output.
     Output(ByteSize),
-    /// More processes.
+    /// Processors.
+    Cpu(f64),
+    /// Processes.
     Instances(u32),
 }
 
-impl fmt::Display for NotGranted {
+impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(path) => write!(f, "permissions.read: {path}"),
             Self::Write(path) => write!(f, "permissions.write: {path}"),
             Self::Spawn => f.write_str("permissions.spawn: true"),
-            Self::Net(to) => write!(f, "permissions.net: {}:{}", to.host(), to.port()),
-            Self::Never(to) => {
-                let (host, port) = (to.host(), to.port());
-                write!(f, "permissions.net: {host}:{port} (never granted)")
-            }
+            Self::Net(to) => write!(f, "permissions.net: {to}"),
             Self::Memory(size) => write!(f, "limits.memory: {size}"),
-            Self::Cpu(count) => write!(f, "limits.cpu: {count}"),
             Self::Disk(size) => write!(f, "limits.disk: {size}"),
             Self::Output(size) => write!(f, "limits.output: {size}"),
+            Self::Cpu(count) => write!(f, "limits.cpu: {count}"),
             Self::Instances(count) => write!(f, "limits.instances: {count}"),
         }
     }
+}
+
+/// What becomes of an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Every unit may have it.
+    Free,
+    /// The operator grants it.
+    Granted {
+        /// The key in the file: a unit, `@scope/*`, or `*`.
+        to: String,
+        /// Its line, from 1.
+        line: usize,
+    },
+    /// The operator does not grant it.
+    Refused,
+    /// Nobody is ever granted it.
+    Never,
+}
+
+/// One thing that a unit asks for and may not have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotGranted {
+    ask: Ask,
+    never: bool,
+}
+
+impl fmt::Display for NotGranted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ask.fmt(f)?;
+        f.write_str(if self.never { " (never granted)" } else { "" })
+    }
+}
+
+impl NotGranted {
+    /// Several of them, for a message.
+    #[must_use]
+    pub fn list(all: &[Self]) -> String {
+        let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+        all.join(", ")
+    }
+
+    /// The line of the operator's file that grants all of it that can be granted to `unit`;
+    /// `None` if nothing of it can.
+    #[must_use]
+    pub fn line(unit: &PackageName, all: &[Self]) -> Option<String> {
+        let asks = all.iter().filter(|one| !one.never).map(|one| &one.ask);
+        let (mut read, mut write, mut net) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut permissions, mut limits) = (Vec::new(), Vec::new());
+        for ask in asks {
+            match ask {
+                Ask::Read(path) => read.push(quoted(path)),
+                Ask::Write(path) => write.push(quoted(path)),
+                Ask::Net(to) => net.push(quoted(&to.to_string())),
+                Ask::Spawn => permissions.push("spawn: true".to_owned()),
+                Ask::Memory(size) => limits.push(format!("memory: {size}")),
+                Ask::Disk(size) => limits.push(format!("disk: {size}")),
+                Ask::Output(size) => limits.push(format!("output: {size}")),
+                Ask::Cpu(count) => limits.push(format!("cpu: {count}")),
+                Ask::Instances(count) => limits.push(format!("instances: {count}")),
+            }
+        }
+        for (key, items) in [("read", read), ("write", write), ("net", net)] {
+            if !items.is_empty() {
+                permissions.push(format!("{key}: [{}]", items.join(", ")));
+            }
+        }
+        let sections = [("permissions", permissions), ("limits", limits)];
+        let sections = sections.iter().filter(|(_, items)| !items.is_empty());
+        let sections: Vec<_> = sections
+            .map(|(name, items)| format!("{name}: {{{}}}", items.join(", ")))
+            .collect();
+        let given = sections.join(", ");
+        (!given.is_empty()).then(|| format!("{}: {{{given}}}", quoted(unit.as_str())))
+    }
+}
+
+/// A text in YAML, whatever is in it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A path that is granted, and the line of the entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GrantedPath<'a> {
+    /// The path, absolute and without `..`.
+    pub path: &'a Path,
+    /// From 1.
+    pub line: usize,
 }
 
 impl Grants {
@@ -132,10 +256,11 @@ impl Grants {
                 secret: false,
             };
             let to = who(&key.text);
-            let granted = granted(&mut field);
-            match (to, granted) {
-                (Some(to), Some((permissions, limits))) => grants.0.push(Granted {
+            let given = given(&mut field);
+            match (to, given) {
+                (Some(to), Some((permissions, limits))) => grants.0.push(Entry {
                     to,
+                    line: key.at.line,
                     permissions,
                     limits,
                 }),
@@ -153,71 +278,193 @@ impl Grants {
     }
 
     /// Every path that is granted, for the check that none leads where nobody may go.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flat_map(|granted| {
-            let Permissions { read, write, .. } = &granted.permissions;
-            read.iter().chain(write).map(String::as_str)
+    pub fn paths(&self) -> impl Iterator<Item = GrantedPath<'_>> {
+        self.0.iter().flat_map(|entry| {
+            let Permissions { read, write, .. } = &entry.permissions;
+            read.iter().chain(write).map(|path| GrantedPath {
+                path: Path::new(path),
+                line: entry.line,
+            })
         })
     }
 
-    /// What `unit` asks for and may not have; empty if it may have all of it.
+    /// The line of the entry for this unit alone, if there is one.
     #[must_use]
-    pub fn refused(
+    pub fn line_of(&self, unit: &PackageName) -> Option<usize> {
+        let mut entries = self.0.iter();
+        let own = entries.find(|entry| matches!(&entry.to, Who::Unit(name) if name == unit));
+        own.map(|entry| entry.line)
+    }
+
+    /// What `unit` may do, if it may have all that it asks for. A unit without a name has
+    /// what is granted to all.
+    ///
+    /// # Errors
+    /// All that it may not have; never empty.
+    pub fn decide(
         &self,
-        unit: &PackageName,
+        unit: Option<&PackageName>,
         permissions: &Permissions,
         limits: &Limits,
-        free: &FreeLimits,
-    ) -> Vec<NotGranted> {
-        let granted: Vec<&Granted> = self.0.iter().filter(|one| one.to.means(unit)).collect();
-        let mut refused = Vec::new();
-        for path in &permissions.read {
-            // Who may write a path may read it.
-            let readable = |one: &&Granted| {
-                let Permissions { read, write, .. } = &one.permissions;
-                covers(read, path) || covers(write, path)
-            };
-            if !granted.iter().any(readable) {
-                refused.push(NotGranted::Read(path.clone()));
-            }
+    ) -> Result<Granted, Vec<NotGranted>> {
+        let judged = self.judge(unit, permissions, limits).into_iter();
+        let refused: Vec<_> = judged
+            .filter_map(|(ask, verdict)| match verdict {
+                Verdict::Free | Verdict::Granted { .. } => None,
+                Verdict::Refused => Some(NotGranted { ask, never: false }),
+                Verdict::Never => Some(NotGranted { ask, never: true }),
+            })
+            .collect();
+        if !refused.is_empty() {
+            return Err(refused);
         }
-        for path in &permissions.write {
-            if !granted
-                .iter()
-                .any(|one| covers(&one.permissions.write, path))
-            {
-                refused.push(NotGranted::Write(path.clone()));
-            }
+        let paths = |texts: &[String]| texts.iter().map(PathBuf::from).collect();
+        let hosts = match &permissions.net {
+            NetPermission::Hosts(hosts) => hosts.as_slice(),
+            NetPermission::Public | NetPermission::None => &[],
+        };
+        let may_be_private = |to: &&HostPort| self.of(unit).any(|entry| entry.gives_host(to));
+        Ok(Granted {
+            read: paths(&permissions.read),
+            write: paths(&permissions.write),
+            spawn: permissions.spawn,
+            net: permissions.net.clone(),
+            private: hosts.iter().filter(may_be_private).cloned().collect(),
+            limits: Caps {
+                memory: limits.memory.unwrap_or(Caps::FREE.memory),
+                cpu: limits.cpu.unwrap_or(Caps::FREE.cpu),
+                disk: limits.disk.unwrap_or(Caps::FREE.disk),
+                output: limits.output.unwrap_or(Caps::FREE.output),
+                instances: limits.instances.max(),
+            },
+        })
+    }
+
+    /// All that a unit asks for, and what becomes of each.
+    #[must_use]
+    pub fn judge(
+        &self,
+        unit: Option<&PackageName>,
+        permissions: &Permissions,
+        limits: &Limits,
+    ) -> Vec<(Ask, Verdict)> {
+        let asks = asks(permissions, limits).into_iter();
+        asks.map(|ask| {
+            let verdict = self.verdict(unit, &ask);
+            (ask, verdict)
+        })
+        .collect()
+    }
+
+    fn verdict(&self, unit: Option<&PackageName>, ask: &Ask) -> Verdict {
+        match ask.free() {
+            Free::Yes => return Verdict::Free,
+            Free::Never => return Verdict::Never,
+            Free::No => {}
         }
-        if permissions.spawn && !granted.iter().any(|one| one.permissions.spawn) {
-            refused.push(NotGranted::Spawn);
+        let mut entries = self.of(unit);
+        match entries.find(|entry| entry.gives(ask)) {
+            None => Verdict::Refused,
+            Some(entry) => Verdict::Granted {
+                to: entry.to.to_string(),
+                line: entry.line,
+            },
         }
-        if let NetPermission::Hosts(asked) = &permissions.net {
-            for to in asked {
-                let is_granted = granted.iter().any(|one| match &one.permissions.net {
-                    NetPermission::Hosts(hosts) => hosts.contains(to),
-                    NetPermission::Public | NetPermission::None => false,
-                });
-                match kind(to) {
-                    AddressKind::Forbidden => refused.push(NotGranted::Never(to.clone())),
-                    AddressKind::Private if !is_granted => {
-                        refused.push(NotGranted::Net(to.clone()));
-                    }
-                    AddressKind::Private | AddressKind::Public => {}
-                }
-            }
-        }
-        over_limits(&granted, limits, free, &mut refused);
-        refused
+    }
+
+    /// The entries that mean this unit.
+    fn of(&self, unit: Option<&PackageName>) -> impl Iterator<Item = &Entry> {
+        self.0.iter().filter(move |entry| entry.to.means(unit))
     }
 }
 
+impl Entry {
+    fn gives(&self, ask: &Ask) -> bool {
+        let Permissions { read, write, .. } = &self.permissions;
+        let limits = &self.limits;
+        let reaches =
+            |given: Option<ByteSize>, asked: &ByteSize| given.is_some_and(|given| given >= *asked);
+        match ask {
+            // Who may write a path may read it.
+            Ask::Read(path) => covers(read, path) || covers(write, path),
+            Ask::Write(path) => covers(write, path),
+            Ask::Spawn => self.permissions.spawn,
+            Ask::Net(to) => self.gives_host(to),
+            Ask::Memory(size) => reaches(limits.memory, size),
+            Ask::Disk(size) => reaches(limits.disk, size),
+            Ask::Output(size) => reaches(limits.output, size),
+            Ask::Cpu(count) => limits.cpu.is_some_and(|given| given >= *count),
+            Ask::Instances(count) => limits.instances.max() >= *count,
+        }
+    }
+
+    fn gives_host(&self, to: &HostPort) -> bool {
+        match &self.permissions.net {
+            NetPermission::Hosts(hosts) => hosts.contains(to),
+            NetPermission::Public | NetPermission::None => false,
+        }
+    }
+}
+
+/// Whether something needs a grant.
+enum Free {
+    Yes,
+    No,
+    Never,
+}
+
+impl Ask {
+    fn free(&self) -> Free {
+        let within = |fits| if fits { Free::Yes } else { Free::No };
+        match self {
+            Self::Read(_) | Self::Write(_) | Self::Spawn => Free::No,
+            Self::Net(to) => match kind(to) {
+                AddressKind::Public => Free::Yes,
+                AddressKind::Private => Free::No,
+                AddressKind::Forbidden => Free::Never,
+            },
+            Self::Memory(size) => within(*size <= Caps::FREE.memory),
+            Self::Disk(size) => within(*size <= Caps::FREE.disk),
+            Self::Output(size) => within(*size <= Caps::FREE.output),
+            Self::Cpu(count) => within(*count <= Caps::FREE.cpu),
+            Self::Instances(count) => within(*count <= Caps::FREE.instances),
+        }
+    }
+}
+
+/// All that is written in a manifest.
+fn asks(permissions: &Permissions, limits: &Limits) -> Vec<Ask> {
+    let mut asks: Vec<Ask> = permissions.read.iter().cloned().map(Ask::Read).collect();
+    asks.extend(permissions.write.iter().cloned().map(Ask::Write));
+    asks.extend(permissions.spawn.then_some(Ask::Spawn));
+    if let NetPermission::Hosts(hosts) = &permissions.net {
+        asks.extend(hosts.iter().cloned().map(Ask::Net));
+    }
+    asks.extend(limits.memory.map(Ask::Memory));
+    asks.extend(limits.disk.map(Ask::Disk));
+    asks.extend(limits.output.map(Ask::Output));
+    asks.extend(limits.cpu.map(Ask::Cpu));
+    let instances = limits.instances.max();
+    asks.extend((instances > 1).then_some(Ask::Instances(instances)));
+    asks
+}
+
 impl Who {
-    fn means(&self, unit: &PackageName) -> bool {
+    fn means(&self, unit: Option<&PackageName>) -> bool {
         match self {
             Self::All => true,
-            Self::Scope(scope) => unit.scope() == Some(scope),
-            Self::Unit(name) => unit == name,
+            Self::Scope(scope) => unit.and_then(PackageName::scope) == Some(scope),
+            Self::Unit(name) => unit == Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Scope(scope) => write!(f, "{scope}/*"),
+            Self::Unit(name) => write!(f, "{name}"),
         }
     }
 }
@@ -232,8 +479,10 @@ fn who(key: &str) -> Option<Who> {
     }
 }
 
-fn granted(field: &mut Field<'_, '_>) -> Option<(Permissions, Limits)> {
-    let mut permissions = Permissions::default();
+/// The value of one key. A grant that would have no effect is refused: its writer believes
+/// that it has one.
+fn given(field: &mut Field<'_, '_>) -> Option<(Permissions, Limits)> {
+    let mut given = Permissions::default();
     let mut limits = Limits::default();
     let accepted = "a mapping with `permissions` and `limits`";
     sections::each_key(
@@ -241,11 +490,51 @@ fn granted(field: &mut Field<'_, '_>) -> Option<(Permissions, Limits)> {
         accepted,
         &["permissions", "limits"],
         |name, value| match name {
-            "permissions" => sections::permissions(value).map(|read| permissions = read),
+            "permissions" => permissions(value).map(|read| given = read),
             _ => sections::limits(value).map(|read| limits = read),
         },
     )?;
-    Some((permissions, limits))
+    Some((given, limits))
+}
+
+fn permissions(field: &mut Field<'_, '_>) -> Option<Permissions> {
+    let mut given = Permissions::default();
+    let accepted = "a mapping with `read`, `write`, `spawn` and `net`";
+    sections::each_key(
+        field,
+        accepted,
+        &["read", "write", "spawn", "net"],
+        |name, value| match name {
+            "read" => paths(value).map(|paths| given.read = paths),
+            "write" => paths(value).map(|paths| given.write = paths),
+            "spawn" => value.boolean().map(|spawn| given.spawn = spawn),
+            _ => hosts(value).map(|hosts| given.net = NetPermission::Hosts(hosts)),
+        },
+    )?;
+    Some(given)
+}
+
+fn paths(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
+    let accepted = "a list of absolute paths without `..`, as in `[/srv/maps]`";
+    sections::texts(field, accepted, |item, text| {
+        match sections::is_plain_path(text) && text.starts_with('/') {
+            true => Some(text.to_owned()),
+            false => item.refuse(accepted),
+        }
+    })
+}
+
+fn hosts(field: &mut Field<'_, '_>) -> Option<Vec<HostPort>> {
+    let accepted = "a list of `host:port`; what is not listed is as without a grant";
+    sections::texts(field, accepted, |item, text| {
+        let to = sections::host_port(item, text)?;
+        match kind(&to) {
+            AddressKind::Public | AddressKind::Private => Some(to),
+            AddressKind::Forbidden => item.refuse(
+                "no address of this machine, of its links or of a metadata service: nobody is granted those",
+            ),
+        }
+    })
 }
 
 /// Whether one of the granted folders holds `path`, or is it. By their text: links are
@@ -282,35 +571,6 @@ fn kind(to: &HostPort) -> AddressKind {
         }
         _ if !host.contains('.') => AddressKind::Private,
         _ => AddressKind::Public,
-    }
-}
-
-fn over_limits(
-    granted: &[&Granted],
-    asked: &Limits,
-    free: &FreeLimits,
-    refused: &mut Vec<NotGranted>,
-) {
-    let most = |of: fn(&Limits) -> Option<ByteSize>, free: ByteSize| {
-        let granted = granted.iter().filter_map(|one| of(&one.limits));
-        granted.fold(free, ByteSize::max)
-    };
-    let over = |asked: Option<ByteSize>, most| asked.filter(|asked| *asked > most);
-    let memory = over(asked.memory, most(|limits| limits.memory, free.memory));
-    let disk = over(asked.disk, most(|limits| limits.disk, free.disk));
-    let output = over(asked.output, most(|limits| limits.output, free.output));
-    refused.extend(memory.map(NotGranted::Memory));
-    refused.extend(disk.map(NotGranted::Disk));
-    refused.extend(output.map(NotGranted::Output));
-    let cpus = granted.iter().filter_map(|one| one.limits.cpu);
-    let cpus = cpus.fold(free.cpu, f64::max);
-    if let Some(asked) = asked.cpu.filter(|asked| *asked > cpus) {
-        refused.push(NotGranted::Cpu(asked));
-    }
-    let instances = granted.iter().map(|one| one.limits.instances.max());
-    let instances = instances.fold(free.instances, u32::max);
-    if asked.instances.max() > instances {
-        refused.push(NotGranted::Instances(asked.instances.max()));
     }
 }
 

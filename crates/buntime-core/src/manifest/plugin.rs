@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::reader::{self, START, name, normal_path, set};
 use super::values::{Field, spelled_otherwise, warn_empty};
-use super::{Visibility, sections};
+use super::{Limits, Permissions, Visibility, sections};
 use crate::diagnostic::{DiagnosticKind, ManifestErrors, Parsed, Report};
 use crate::{NameError, PackageName, PluginBase, PluginBaseError, RouteGlobs};
 
@@ -14,7 +14,7 @@ use crate::{NameError, PackageName, PluginBase, PluginBaseError, RouteGlobs};
 /// first that there is.
 pub const DEFAULT_PLUGIN_ENTRIES: [&str; 2] = ["plugin.ts", "plugin.js"];
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "name",
     "base",
     "enabled",
@@ -29,6 +29,8 @@ const KEYS: [&str; 14] = [
     "env",
     "config",
     "required",
+    "permissions",
+    "limits",
 ];
 
 /// A plugin's manifest, all defaults filled in.
@@ -69,6 +71,10 @@ pub struct PluginManifest {
     /// Whether requests that it would have seen are refused when it could not be
     /// started.
     pub required: bool,
+    /// What it asks the sandbox to open.
+    pub permissions: Permissions,
+    /// What it asks for beyond the server's defaults.
+    pub limits: Limits,
     /// All other keys. A number that JSON has not (`.inf`, `.nan`) is a text.
     pub settings: serde_json::Map<String, Json>,
 }
@@ -155,6 +161,8 @@ struct Draft {
     env: BTreeMap<String, String>,
     config: Option<Json>,
     optional: bool,
+    permissions: Permissions,
+    limits: Limits,
     settings: serde_json::Map<String, Json>,
 }
 
@@ -176,6 +184,8 @@ impl Draft {
             "env" => set(&mut self.env, sections::env(field)),
             "config" => self.config = schema(field),
             "required" => self.optional = field.boolean() == Some(false),
+            "permissions" => set(&mut self.permissions, sections::permissions(field)),
+            "limits" => set(&mut self.limits, sections::limits(field)),
             setting => {
                 let value = field.node.to_json();
                 self.settings.insert(setting.to_owned(), value);
@@ -217,6 +227,8 @@ impl Draft {
             env: self.env,
             config: self.config,
             required: !self.optional,
+            permissions: self.permissions,
+            limits: self.limits,
             settings: self.settings,
         });
         report.finish_with(manifest).map_err(refuse)

@@ -183,10 +183,7 @@ pub(super) fn permissions(field: &mut Field<'_, '_>) -> Option<Permissions> {
 fn paths(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
     let accepted = "a list of paths without `..`, as in `[/srv/maps]`";
     texts(field, accepted, |item, text| {
-        let climbs = text.split('/').any(|segment| segment == "..");
-        let plain =
-            !text.is_empty() && text.len() <= TEXT_MAX_BYTES && !text.contains(char::is_control);
-        if plain && !climbs {
+        if is_plain_path(text) {
             Some(text.to_owned())
         } else {
             item.refuse(accepted)
@@ -194,25 +191,34 @@ fn paths(field: &mut Field<'_, '_>) -> Option<Vec<String>> {
     })
 }
 
+/// Whether a text can be the path of a permission.
+pub(super) fn is_plain_path(text: &str) -> bool {
+    let climbs = text.split('/').any(|segment| segment == "..");
+    let fits = !text.is_empty() && text.len() <= TEXT_MAX_BYTES;
+    fits && !climbs && !text.contains(char::is_control)
+}
+
 fn net(field: &mut Field<'_, '_>) -> Option<NetPermission> {
     let accepted = "`none`, `public` or a list of `host:port`";
     match &field.node.value {
-        Value::List(_) => texts(field, accepted, |item, text| {
-            let lower = text.to_ascii_lowercase();
-            match split_host_port(&lower) {
-                Some((host, Some(port))) if text.len() <= TEXT_MAX_BYTES => Some(HostPort {
-                    host: host.to_owned(),
-                    port: port.parse().ok()?,
-                }),
-                _ => item.refuse("a host and a port, as in `db.internal:5432`"),
-            }
-        })
-        .map(NetPermission::Hosts),
+        Value::List(_) => texts(field, accepted, host_port).map(NetPermission::Hosts),
         Value::Scalar(_) | Value::Mapping(_) => match field.scalar() {
             Some("none") => Some(NetPermission::None),
             Some("public") => Some(NetPermission::Public),
             _ => field.refuse(accepted),
         },
+    }
+}
+
+/// An item of `net`.
+pub(super) fn host_port(item: &mut Field<'_, '_>, text: &str) -> Option<HostPort> {
+    let lower = text.to_ascii_lowercase();
+    match split_host_port(&lower) {
+        Some((host, Some(port))) if text.len() <= TEXT_MAX_BYTES => Some(HostPort {
+            host: host.to_owned(),
+            port: port.parse().ok()?,
+        }),
+        _ => item.refuse("a host and a port, as in `db.internal:5432`"),
     }
 }
 

@@ -252,6 +252,7 @@ impl Rig {
             dir,
             entrypoint,
             manifest: Arc::new(manifest),
+            granted: Arc::default(),
             env: BTreeMap::new(),
         }
     }

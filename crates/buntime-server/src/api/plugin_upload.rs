@@ -51,6 +51,7 @@ pub(super) const ROUTES: &[Route] = &[Route::change(
     (400, "ENTRYPOINT_ESCAPES"),
     (400, "NO_PLUGIN_DIRS"),
     (403, "NAMESPACE_DENIED"),
+    (403, "PERMISSION_NOT_GRANTED"),
     (408, "REQUEST_TIMEOUT"),
     (409, "PLUGIN_COLLISION"),
     (409, "PLUGIN_RELOAD_FAILED"),

@@ -46,6 +46,7 @@ pub(super) const ROUTES: &[Route] = &[
     .takes::<RollbackBody>()
     .gives::<Success<Deployed>>(200)
     .fails(&[
+        (403, "PERMISSION_NOT_GRANTED"),
         (404, "RELEASE_NOT_FOUND"),
         (409, "RELEASE_NOT_KEPT"),
         (409, "WORKER_COLLISION"),

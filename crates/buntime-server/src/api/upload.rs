@@ -63,6 +63,7 @@ pub(super) const ROUTES: &[Route] = &[Route::change(
     (400, "ENTRYPOINT_ESCAPES"),
     (400, "NO_WORKER_DIRS"),
     (403, "NAMESPACE_DENIED"),
+    (403, "PERMISSION_NOT_GRANTED"),
     (408, "REQUEST_TIMEOUT"),
     (409, "WORKER_COLLISION"),
     (500, "INTERNAL_ERROR"),
@@ -299,6 +300,7 @@ fn failure_of(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure
             }
             PackageError::Mismatch { .. } => refused(400, "NAME_MISMATCH"),
             PackageError::EntrypointEscapes => refused(400, "ENTRYPOINT_ESCAPES"),
+            PackageError::NotGranted(_) => refused(403, "PERMISSION_NOT_GRANTED"),
             PackageError::Unreadable(_) => unavailable(error, api, request_id),
         },
         DeployError::Denied(denied) => (*denied).into(),

@@ -66,7 +66,8 @@ impl Apps {
             log.clone(),
         );
         let (roots, overrides) = (config.workers.clone(), state.workers.clone());
-        let open = move || Catalog::open_with(&roots, overrides, deployer);
+        let grants = Arc::clone(&config.grants);
+        let open = move || Catalog::open_with(&roots, overrides, grants, deployer);
         let catalog = tokio::task::spawn_blocking(open).await;
         Ok(Self {
             pool,

@@ -90,6 +90,7 @@ impl Deployer {
                     dir: unit.dir.clone(),
                     entrypoint: unit.dir.join(entrypoint.as_path()),
                     manifest: Arc::clone(&ready.manifest),
+                    granted: Arc::clone(&ready.granted),
                     env: ready.env.clone(),
                 }))
             }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use buntime_core::PackageName;
+use buntime_core::{Grants, PackageName};
 use buntime_fs::Root;
 
+use super::asks::Asks;
 use super::load::{self, Enabled};
 use super::problem::{Problem, Severity, Topic};
 use super::scan::{Dirty, Scanner};
@@ -59,6 +61,8 @@ pub struct CheckedUnit {
     pub dir: PathBuf,
     /// What it would do.
     pub worker: CheckedWorker,
+    /// What it asks for.
+    pub asks: Asks,
 }
 
 /// What a unit would do.
@@ -90,14 +94,14 @@ impl Checked {
     }
 }
 
-/// Checks manifests, entrypoints, lockfiles and collisions. Each folder is a
-/// worker root, or a unit itself. Blocks.
+/// Checks manifests, entrypoints, lockfiles, collisions and what is asked for beyond
+/// `grants`. Each folder is a worker root, or a unit itself. Blocks.
 #[must_use]
-pub fn check(dirs: &[PathBuf]) -> Checked {
+pub fn check(dirs: &[PathBuf], grants: &Arc<Grants>) -> Checked {
     let (mut problems, mut units) = (Vec::new(), Vec::new());
     let mut roots = Vec::new();
     for dir in dirs {
-        match check_unit(dir) {
+        match check_unit(dir, grants) {
             Some((unit, found)) => {
                 problems.extend(found);
                 units.extend(unit);
@@ -105,16 +109,17 @@ pub fn check(dirs: &[PathBuf]) -> Checked {
             None => roots.push(dir.clone()),
         }
     }
-    let mut scanner = Scanner::new(roots.iter().map(Into::into).collect(), Overrides::new());
+    let roots = roots.iter().map(Into::into).collect();
+    let mut scanner = Scanner::new(roots, Overrides::new(), Arc::clone(grants));
     scanner.pass(&Dirty::default());
     problems.extend(scanner.problems());
     problems.extend(Registry::<()>::default().choose(&scanner).collisions);
     problems.sort_by(|a, b| (a.severity, &a.path).cmp(&(b.severity, &b.path)));
-    let found = scanner.records().map(|record| &record.unit);
-    units.extend(found.map(|unit| CheckedUnit {
-        id: unit.id.to_string(),
-        dir: unit.dir.clone(),
-        worker: worker(&unit.state, &unit.dir),
+    units.extend(scanner.records().map(|record| CheckedUnit {
+        id: record.unit.id.to_string(),
+        dir: record.unit.dir.clone(),
+        worker: worker(&record.unit.state, &record.unit.dir),
+        asks: record.asks.clone(),
     }));
     let names = scanner.records().map(|record| record.unit.name.clone());
     Checked {
@@ -140,11 +145,11 @@ fn worker(state: &State, dir: &Path) -> CheckedWorker {
 }
 
 /// A folder that is a unit itself, and its problems; `None` if it is none.
-fn check_unit(dir: &Path) -> Option<(Option<CheckedUnit>, Vec<Problem>)> {
+fn check_unit(dir: &Path, grants: &Grants) -> Option<(Option<CheckedUnit>, Vec<Problem>)> {
     let dir = std::path::absolute(dir).ok()?;
     let folder = Root::open(&dir).ok()?;
     load::Sight::take(&folder, None).ok()??;
-    match load::load(&folder, &dir, None, Enabled::AsWritten) {
+    match load::load(&folder, &dir, None, Enabled::AsWritten, grants) {
         Ok(loaded) => {
             let mut problems = loaded.problems;
             if let State::Broken(broken) = &loaded.state {
@@ -154,6 +159,7 @@ fn check_unit(dir: &Path) -> Option<(Option<CheckedUnit>, Vec<Problem>)> {
                 id: dir.display().to_string(),
                 worker: worker(&loaded.state, &dir),
                 dir,
+                asks: loaded.asks,
             };
             Some((Some(unit), problems))
         }

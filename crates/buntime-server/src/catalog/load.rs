@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use buntime_core::{
-    DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, InstallPlan, InstallPlanError,
-    MANIFEST_MAX_BYTES, Manifest, ManifestErrors, PackageJson, PackageName, Parsed, Permissions,
-    Version, dotenv, worker_env,
+    DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, Granted, Grants, InstallPlan,
+    InstallPlanError, MANIFEST_MAX_BYTES, Manifest, ManifestErrors, PackageJson, PackageName,
+    Parsed, Permissions, Version, dotenv, worker_env,
 };
 use buntime_fs::{FileInfo, OpenError, RelPath, Root};
 
+use super::asks::Asks;
 use super::files::{BadEntry, Unreadable, find_entry, is_passing, read_text};
 use super::problem::{Problem, Topic};
 use super::unit::{Broken, Entry, Ready, State};
@@ -96,6 +97,8 @@ fn look(folder: &Root, name: &RelPath) -> Result<Option<FileInfo>, OpenError> {
 pub(super) struct Loaded {
     pub(super) state: State,
     pub(super) problems: Vec<Problem>,
+    /// What it asks for, also if it is disabled.
+    pub(super) asks: Asks,
 }
 
 /// What counts for whether a unit is enabled.
@@ -117,12 +120,15 @@ pub(super) fn load(
     dir: &Path,
     place: Option<(&PackageName, &Version)>,
     enabled: Enabled,
+    grants: &Grants,
 ) -> Result<Loaded, OpenError> {
     let mut loading = Loading {
         folder,
         dir,
         enabled,
+        grants,
         problems: Vec::new(),
+        asks: Asks::default(),
     };
     let state = match loading.state(place) {
         Ok(state) => state,
@@ -132,6 +138,7 @@ pub(super) fn load(
     Ok(Loaded {
         state,
         problems: loading.problems,
+        asks: loading.asks,
     })
 }
 
@@ -144,7 +151,9 @@ struct Loading<'a> {
     folder: &'a Root,
     dir: &'a Path,
     enabled: Enabled,
+    grants: &'a Grants,
     problems: Vec<Problem>,
+    asks: Asks,
 }
 
 impl Loading<'_> {
@@ -155,9 +164,11 @@ impl Loading<'_> {
         if let Some((name, version)) = place {
             self.compare_with_place(&manifest, &package, name, version);
         }
+        let granted = self.granted(&manifest, &package, place.map(|(name, _)| name));
         if !manifest.enabled && self.enabled == Enabled::AsWritten {
             return Ok(State::Disabled);
         }
+        let granted = granted?;
         self.name_what_is_not_built(&manifest);
         let dotenv = self.dotenv()?;
         let entry = self.entry(manifest.entrypoint.as_deref())?;
@@ -168,10 +179,27 @@ impl Loading<'_> {
         Ok(State::Ready(Ready {
             pages: PageSettings::of(&manifest, &env.passed),
             manifest: Arc::new(manifest),
+            granted: Arc::new(granted),
             entry,
             env: env.passed,
             blocked_env: env.blocked,
         }))
+    }
+
+    /// What the unit may do. Without a place it is called what its files say.
+    fn granted(
+        &mut self,
+        manifest: &Manifest,
+        package: &PackageJson,
+        place: Option<&PackageName>,
+    ) -> Result<Granted, Failure> {
+        let of_package = || package.name.as_deref()?.parse().ok();
+        let name = place.cloned().or_else(|| manifest.name.clone());
+        let name = name.or_else(of_package);
+        let (permissions, limits) = (&manifest.permissions, &manifest.limits);
+        self.asks = Asks::of(self.grants, name.clone(), permissions, limits);
+        let decided = self.grants.decide(name.as_ref(), permissions, limits);
+        decided.map_err(|refused| Failure::Broken(Broken::NotGranted(refused.into())))
     }
 
     /// A key that asks for protection and gets none must not look as if it did.

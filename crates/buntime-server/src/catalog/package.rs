@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use buntime_core::{
-    DiagnosticKind, MANIFEST_MAX_BYTES, Manifest, ManifestErrors, NameError, PackageJson,
-    PackageName, Version,
+    DiagnosticKind, Grants, MANIFEST_MAX_BYTES, Manifest, ManifestErrors, NameError, NotGranted,
+    PackageJson, PackageName, Version,
 };
 use buntime_fs::{OpenError, RelPath, Root};
 use thiserror::Error;
@@ -53,6 +53,9 @@ pub enum PackageError {
     /// `ENTRYPOINT_ESCAPES`
     #[error("the entrypoint lies outside of the package")]
     EntrypointEscapes,
+    /// `PERMISSION_NOT_GRANTED`
+    #[error("the package asks for what it is not granted: {}", NotGranted::list(.0))]
+    NotGranted(Vec<NotGranted>),
     /// The system failed, which says nothing about the package.
     #[error("the package could not be read")]
     Unreadable(#[source] OpenError),
@@ -93,13 +96,20 @@ impl Package {
     /// Looks whether the folder could serve under this name and version. Blocks.
     ///
     /// # Errors
-    /// Its entrypoint is missing or lies elsewhere, or a file cannot be used.
-    pub(crate) fn check(&self, folder: &Root) -> Result<(), PackageError> {
+    /// Its entrypoint is missing or lies elsewhere, a file cannot be used, or it asks for
+    /// more than it is granted: if it is disabled, too, for the operator may enable it.
+    pub(crate) fn check(&self, folder: &Root, grants: &Grants) -> Result<(), PackageError> {
         let place = Some((&self.name, &self.version));
-        let loaded = load::load(folder, Path::new(""), place, Enabled::AsWritten)
+        let loaded = load::load(folder, Path::new(""), place, Enabled::AsWritten, grants)
             .map_err(PackageError::Unreadable)?;
+        if !loaded.asks.refused.is_empty() {
+            return Err(PackageError::NotGranted(loaded.asks.refused));
+        }
         match loaded.state {
             State::Ready(_) | State::Disabled => Ok(()),
+            State::Broken(Broken::NotGranted(refused)) => {
+                Err(PackageError::NotGranted(refused.to_vec()))
+            }
             State::Broken(Broken::EntrypointEscapes) => Err(PackageError::EntrypointEscapes),
             State::Broken(Broken::Manifest(text) | Broken::Entrypoint(text)) => {
                 Err(PackageError::Manifest(text.to_string()))
@@ -197,7 +207,7 @@ mod tests {
         }
         let folder = Root::open(dir.path()).unwrap();
         let checked = Package::read(&folder).and_then(|package| {
-            package.check(&folder)?;
+            package.check(&folder, &Grants::default())?;
             Ok(package)
         });
         match checked {
@@ -210,6 +220,7 @@ mod tests {
                 PackageError::Mismatch { .. } => "mismatch",
                 PackageError::Base(_) => "base",
                 PackageError::EntrypointEscapes => "escapes",
+                PackageError::NotGranted(_) => "not granted",
                 PackageError::Unreadable(_) => "unreadable",
             }
             .to_owned()),
@@ -286,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn an_app_asks_for_no_more_than_it_is_granted() {
+        let asks = "name: a\npermissions: {spawn: true}";
+        assert_eq!(with_manifest(asks), Err("not granted".into()));
+        let disabled = format!("{asks}\nenabled: false");
+        assert_eq!(with_manifest(&disabled), Err("not granted".into()));
+        let free = "name: a\nlimits: {memory: 512mb}";
+        assert_eq!(with_manifest(free), Ok("a@latest".into()));
+    }
+
+    #[test]
     fn no_message_names_a_path_of_this_machine() {
         let dir = TempDir::new().unwrap();
         for manifest in ["name: a\nttl: x", "name: a", "name: a\nentrypoint: no.ts"] {
@@ -293,7 +314,7 @@ mod tests {
             let folder = Root::open(dir.path()).unwrap();
             let package = Package::read(&folder);
             let error = package
-                .and_then(|package| package.check(&folder))
+                .and_then(|package| package.check(&folder, &Grants::default()))
                 .unwrap_err();
             assert!(!error.to_string().contains('/'), "{error}");
         }

@@ -27,6 +27,8 @@ pub enum Topic {
     Manifest,
     /// The file that should answer.
     Entrypoint,
+    /// What a unit asks for and was not granted.
+    Permission,
     /// The lockfile of a unit that installs its dependencies.
     Lockfile,
     /// A folder that could not be read or watched.

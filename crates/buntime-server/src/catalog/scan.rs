@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use buntime_core::{PackageName, Version};
+use buntime_core::{Grants, PackageName, Version};
 use buntime_fs::{RelPath, Root};
 
+use super::asks::Asks;
 use super::listing::Listing;
 use super::load::Sight;
 use super::problem::{Problem, Topic};
@@ -75,6 +76,7 @@ pub(super) struct Scanner {
     /// By `name@version`: whether the operator has said that it is enabled, whatever its
     /// manifest says.
     overrides: Overrides,
+    grants: Arc<Grants>,
     /// Where the looking at unchanged code goes on.
     cursor: usize,
     revision: u64,
@@ -99,11 +101,13 @@ pub(super) struct Record {
     settled: bool,
     sources: Sources,
     problems: Vec<Problem>,
+    /// What it asks for, and what becomes of it.
+    pub(super) asks: Asks,
 }
 
 impl Scanner {
     /// `roots` as configured; relative ones count from the current folder.
-    pub(super) fn new(roots: Vec<CatalogRoot>, overrides: Overrides) -> Self {
+    pub(super) fn new(roots: Vec<CatalogRoot>, overrides: Overrides, grants: Arc<Grants>) -> Self {
         let roots = roots
             .into_iter()
             .map(|CatalogRoot { path: root, only }| {
@@ -126,6 +130,7 @@ impl Scanner {
             folders: Vec::new(),
             layout_problems: BTreeSet::new(),
             overrides,
+            grants,
             cursor: 0,
             revision: 0,
         }
@@ -359,6 +364,10 @@ pub(super) fn broken_problem(dir: &Path, broken: &Broken) -> Problem {
         Broken::Entrypoint(_) | Broken::EntrypointEscapes => {
             let message = format!("{}: {broken}", dir.display());
             Problem::error(Topic::Entrypoint, dir, message)
+        }
+        Broken::NotGranted(_) => {
+            let message = format!("{}: {broken}", dir.display());
+            Problem::error(Topic::Permission, dir, message)
         }
     }
 }

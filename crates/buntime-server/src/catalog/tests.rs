@@ -61,6 +61,16 @@ impl Fixture {
     }
 
     fn with(roots: &[&str], overrides: Overrides, fill: impl FnOnce(&Place)) -> Self {
+        Self::with_grants(roots, overrides, "", fill)
+    }
+
+    fn with_grants(
+        roots: &[&str],
+        overrides: Overrides,
+        grants: &str,
+        fill: impl FnOnce(&Place),
+    ) -> Self {
+        let grants = Grants::parse(grants, "grants.yaml").unwrap().value;
         let temp = temp_dir();
         let roots: Vec<PathBuf> = roots.iter().map(|root| temp.path().join(root)).collect();
         for root in &roots {
@@ -68,7 +78,7 @@ impl Fixture {
         }
         fill(&Place(temp.path().to_path_buf()));
         let recorder = Recorder::default();
-        let catalog = Catalog::open_with(&roots, overrides, recorder.clone());
+        let catalog = Catalog::open_with(&roots, overrides, Arc::new(grants), recorder.clone());
         Self {
             temp,
             recorder,

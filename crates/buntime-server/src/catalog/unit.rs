@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use buntime_core::{Manifest, PackageName, Version};
+use buntime_core::{Granted, Manifest, NotGranted, PackageName, Version};
 use buntime_fs::RelPath;
 
 use crate::config::is_built_in;
@@ -77,6 +77,8 @@ pub enum State {
 pub struct Ready {
     /// The manifest, all defaults filled in.
     pub manifest: Arc<Manifest>,
+    /// What it may do: the sandbox, the way out and the limits follow this, not the manifest.
+    pub granted: Arc<Granted>,
     /// What answers.
     pub entry: Entry,
     /// `env` and `.env`, filtered.
@@ -108,7 +110,7 @@ impl Entry {
 }
 
 /// Why a unit does not serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Broken {
     /// Manifest, package.json or `.env` cannot be used; the text says where and
     /// why, one problem a line. (`INVALID_MANIFEST`)
@@ -118,6 +120,20 @@ pub enum Broken {
     /// No usable entrypoint; the text says which was looked for.
     /// (`WORKER_START_FAILED`)
     Entrypoint(Arc<str>),
+    /// It asks for what the operator has not granted. (`PERMISSION_NOT_GRANTED`)
+    NotGranted(Arc<[NotGranted]>),
+}
+
+impl Broken {
+    /// The code of the API for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Manifest(_) => "INVALID_MANIFEST",
+            Self::EntrypointEscapes | Self::Entrypoint(_) => "WORKER_START_FAILED",
+            Self::NotGranted(_) => "PERMISSION_NOT_GRANTED",
+        }
+    }
 }
 
 impl fmt::Display for Broken {
@@ -127,6 +143,11 @@ impl fmt::Display for Broken {
             Self::EntrypointEscapes => {
                 formatter.write_str("Security: Entrypoint escapes app directory")
             }
+            Self::NotGranted(all) => write!(
+                formatter,
+                "disabled: it asks for what it is not granted: {}; grant it in RUNTIME_GRANTS, or ask for less",
+                NotGranted::list(all)
+            ),
         }
     }
 }

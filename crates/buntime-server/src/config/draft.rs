@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use buntime_core::ByteSize;
+use buntime_core::{ByteSize, Grants};
 
+use super::grants::{self, OutOfReach};
 use super::npm;
 use super::problem::Problem;
 use super::settings::{
@@ -195,6 +197,7 @@ impl<'a> Draft<'a> {
         let state_dir = self.state_dir(&workers, problems);
         let tls = self.tls(problems);
         let bodies = self.bodies(problems);
+        let grants = self.grants(&workers, state_dir.as_deref(), problems, warnings);
         self.admin_port(problems);
         self.weak_key(mode, problems, warnings);
         self.shared_origin(mode, warnings);
@@ -245,7 +248,7 @@ impl<'a> Draft<'a> {
             bodies,
             trusted_proxies: raw.trusted_proxies.unwrap_or_else(TrustedProxies::loopback),
             sandbox: raw.sandbox.unwrap_or(SandboxMode::Auto),
-            grants: raw.grants,
+            grants,
             homepage: raw.homepage,
             npm: npm::load(
                 raw.npm_registry,
@@ -379,6 +382,38 @@ impl<'a> Draft<'a> {
         None
     }
 
+    /// What the operator grants; all that is wrong with the file, if it cannot be used.
+    fn grants(
+        &self,
+        workers: &[WorkerRoot],
+        state_dir: Option<&Path>,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<Problem>,
+    ) -> Arc<Grants> {
+        let Some(file) = &self.raw.grants else {
+            return Arc::default();
+        };
+        let setting = self.setting("RUNTIME_GRANTS");
+        let problem = |text| Problem::new(setting.clone(), text, "");
+        let out_of_reach = OutOfReach {
+            state_dir,
+            workers,
+            plugins: &plugin_roots(self.raw.plugin_dirs.clone(), &self.sources.current_dir),
+            file,
+        };
+        match grants::load(file) {
+            Ok(parsed) => {
+                warnings.extend(parsed.warnings.iter().map(ToString::to_string).map(problem));
+                problems.extend(out_of_reach.of(&parsed.value).into_iter().map(problem));
+                Arc::new(parsed.value)
+            }
+            Err(errors) => {
+                problems.extend(errors.into_iter().map(problem));
+                Arc::default()
+            }
+        }
+    }
+
     fn bodies(&self, problems: &mut Vec<Problem>) -> BodyLimits {
         let max = self.raw.body_max.unwrap_or(ByteSize::from_bytes(100 << 20));
         // The ceiling alone may be lowered below the usual default: the default follows.
@@ -414,25 +449,12 @@ impl<'a> Draft<'a> {
 
     /// Of settings that have no effect yet, who sets them is told.
     fn not_built_yet(&self, warnings: &mut Vec<Problem>) {
-        for (name, is_set, part) in [
-            (
-                "RUNTIME_GRANTS",
-                self.raw.grants.is_some(),
-                "there are no grants",
-            ),
-            (
-                "RUNTIME_PLUGIN_ENV",
-                self.raw.plugin_env.is_some(),
-                "plugins do not run",
-            ),
-        ] {
-            if is_set {
-                warnings.push(Problem::new(
-                    self.setting(name),
-                    format!("has no effect: {part} in this version"),
-                    "unset it until a version has them",
-                ));
-            }
+        if self.raw.plugin_env.is_some() {
+            warnings.push(Problem::new(
+                self.setting("RUNTIME_PLUGIN_ENV"),
+                "has no effect: plugins do not run in this version",
+                "unset it until a version has them",
+            ));
         }
     }
 

@@ -5,9 +5,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use buntime_core::{ByteSize, PackageName, VersionRange};
+use buntime_core::{ByteSize, Grants, PackageName, VersionRange};
 
 use super::{Secret, TrustedProxies};
 use crate::logging::{Format, Level};
@@ -38,8 +39,9 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// How much of the sandbox must be there.
     pub sandbox: SandboxMode,
-    /// File with the operator's grants. It exists.
-    pub grants: Option<PathBuf>,
+    /// What the operator grants to which unit. Nothing of it leads to the state directory, the
+    /// roots or `/proc`.
+    pub grants: Arc<Grants>,
     /// App that answers `/` and what nothing else answers.
     pub homepage: Option<Homepage>,
     /// For auto-install.

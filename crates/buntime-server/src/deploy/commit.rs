@@ -92,8 +92,9 @@ impl Deployments {
 
     /// Checks what was unpacked and waits until it is on the disk.
     async fn settle(&self, fresh: Fresh) -> Result<Fresh, DeployError> {
+        let grants = Arc::clone(&self.0.grants);
         on(&self.0.control, move || {
-            fresh.staged.settle(&fresh.package)?;
+            fresh.staged.settle(&fresh.package, &grants)?;
             Ok(fresh)
         })
         .await
@@ -117,7 +118,7 @@ impl Deployments {
         drop(staged);
         let told = Progress::untold();
         let (staged, package) = Staged::unpack(&place.root, &spooled.file, spooled.kind, &told)?;
-        staged.settle(&package)?;
+        staged.settle(&package, &shared.grants)?;
         Ok(Change { staged, place })
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use buntime_core::Grants;
 use buntime_core::access::Permit;
 use buntime_fs::{RelPath, Tree, WriteError};
 
@@ -95,8 +96,9 @@ impl Deployments {
         let fresh = unpacked.0.take()?;
         let this = self.clone();
         let work = async move {
+            let grants = Arc::clone(&this.0.grants);
             let settling = on(&this.0.control, move || {
-                settle(&fresh.staged, &fresh.package)?;
+                settle(&fresh.staged, &fresh.package, &grants)?;
                 Ok(fresh)
             });
             let fresh = settling.await?;
@@ -137,7 +139,7 @@ impl Deployments {
                 drop(staged);
                 let told = Progress::untold();
                 let staged = Staged::bare(&place.root, &spooled.file, spooled.kind, &told)?;
-                settle(&staged, &package)?;
+                settle(&staged, &package, &self.0.grants)?;
                 staged
             };
             let placed = Placed { staged, place };
@@ -255,8 +257,8 @@ const CHANGED: DeployError =
     DeployError::PluginCollision("the plugin's folder was changed by somebody else at the moment");
 
 /// Looks whether what was unpacked could serve, and waits until it is on the disk.
-fn settle(staged: &Staged, package: &PluginPackage) -> Result<(), DeployError> {
-    package.check(&staged.unit()?)?;
+fn settle(staged: &Staged, package: &PluginPackage, grants: &Grants) -> Result<(), DeployError> {
+    package.check(&staged.unit()?, grants)?;
     staged.tree().sync_all()?;
     step("plugin settled");
     Ok(())

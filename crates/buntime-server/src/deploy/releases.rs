@@ -154,7 +154,7 @@ impl Deployments {
         if found != package {
             return Err(DeployError::NotKept);
         }
-        staged.settle(&package)?;
+        staged.settle(&package, &shared.grants)?;
         Ok(Change { staged, place })
     }
 

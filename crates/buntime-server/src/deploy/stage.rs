@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use buntime_core::Grants;
 use buntime_fs::archive::{self, ArchiveKind, ArchiveLimits};
 use buntime_fs::{OpenError, RelPath, Root, Staging, Tree};
 
@@ -69,9 +70,9 @@ impl Staged {
 
     /// Looks whether what was unpacked could serve, and waits until it is on the disk.
     /// Blocks.
-    pub(super) fn settle(&self, package: &Package) -> Result<(), DeployError> {
+    pub(super) fn settle(&self, package: &Package, grants: &Grants) -> Result<(), DeployError> {
         let tree = self.tree();
-        package.check(&self.unit()?)?;
+        package.check(&self.unit()?, grants)?;
         step("package checked");
         tree.sync_all()?;
         step("package synced");

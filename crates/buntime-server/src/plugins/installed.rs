@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use buntime_core::PackageName;
 use buntime_core::access::{Denied, Permission, Permit};
+use buntime_core::{Grants, PackageName};
 use buntime_fs::{OpenError, RelPath, Staging, Tree, WriteError};
 use parking_lot::Mutex;
 
@@ -19,6 +19,7 @@ use crate::store::{StoreError, UnitState};
 pub(crate) struct InstalledPlugins {
     roots: Vec<PathBuf>,
     prefix: ApiPrefix,
+    grants: Arc<Grants>,
     current: ArcSwap<Plugins>,
     /// What the operator has said. Held while the next set is made: two at once would
     /// each miss the other's.
@@ -97,10 +98,12 @@ impl InstalledPlugins {
         overrides: Overrides,
         roots: Vec<PathBuf>,
         prefix: ApiPrefix,
+        grants: Arc<Grants>,
     ) -> Self {
         Self {
             roots,
             prefix,
+            grants,
             current: ArcSwap::from_pointee(plugins),
             overrides: Mutex::new(overrides),
         }
@@ -219,7 +222,7 @@ impl InstalledPlugins {
         overrides: &Overrides,
         is_worker: impl Fn(&str) -> bool,
     ) -> Result<Plugins, NotReloaded> {
-        let mut plugins = Plugins::read(&self.roots, &self.prefix, overrides)?;
+        let mut plugins = Plugins::read(&self.roots, &self.prefix, overrides, &self.grants)?;
         plugins.refuse_shadows(is_worker);
         let errors = plugins.problems().iter();
         let errors: Vec<_> = errors

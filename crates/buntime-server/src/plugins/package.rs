@@ -2,7 +2,8 @@
 //! could serve. Nothing else is looked at.
 
 use buntime_core::{
-    MANIFEST_MAX_BYTES, PackageName, PluginBase, PluginBaseError, PluginManifest, Version,
+    Grants, Limits, MANIFEST_MAX_BYTES, PackageName, Permissions, PluginBase, PluginBaseError,
+    PluginManifest, Version,
 };
 use buntime_fs::{RelPath, Root};
 
@@ -13,7 +14,7 @@ use crate::catalog::package::{agreed, package_json, refused, text};
 use crate::config::ApiPrefix;
 
 /// A plugin in a folder that is not installed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PluginPackage {
     /// As the manifest has it, and package.json if it has one.
     pub(crate) name: PackageName,
@@ -25,6 +26,8 @@ pub(crate) struct PluginPackage {
     pub(crate) enabled: bool,
     /// The files that the manifest names as code.
     entries: Vec<String>,
+    permissions: Permissions,
+    limits: Limits,
 }
 
 impl PluginPackage {
@@ -55,14 +58,20 @@ impl PluginPackage {
             base,
             enabled: manifest.enabled,
             entries: entries.into_iter().flatten().collect(),
+            permissions: manifest.permissions,
+            limits: manifest.limits,
         })
     }
 
-    /// Looks whether the files are there that the manifest names. Blocks.
+    /// Looks whether the files are there that the manifest names, and whether it may have
+    /// what it asks for. Blocks.
     ///
     /// # Errors
-    /// One is missing, is no file or lies elsewhere.
-    pub(crate) fn check(&self, folder: &Root) -> Result<(), PackageError> {
+    /// A file is missing, is none or lies elsewhere; or it asks for more than is granted.
+    pub(crate) fn check(&self, folder: &Root, grants: &Grants) -> Result<(), PackageError> {
+        let name = Some(&self.name);
+        let granted = grants.decide(name, &self.permissions, &self.limits);
+        granted.map_err(PackageError::NotGranted)?;
         self.entries
             .iter()
             .try_for_each(|named| entry(folder, named))

@@ -4,16 +4,16 @@ use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
 use buntime_core::{
-    DEFAULT_PLUGIN_ENTRIES, Diagnostic, MANIFEST_MAX_BYTES, PackageName, Parsed, PluginBaseError,
-    PluginManifest, PluginManifestErrors,
+    DEFAULT_PLUGIN_ENTRIES, Diagnostic, Grants, MANIFEST_MAX_BYTES, NotGranted, PackageName,
+    Parsed, PluginBaseError, PluginManifest, PluginManifestErrors,
 };
 use buntime_fs::{OpenError, RelPath, Root};
 
-use super::{BadBase, Overrides, Plugin, Plugins};
+use super::{BadBase, CheckedPlugin, Overrides, Plugin, Plugins};
 use crate::catalog::files::{BadEntry, Unreadable, find_entry, read_text};
 use crate::catalog::listing::Listing;
 use crate::catalog::load::{MANIFEST_YAML, MANIFEST_YML};
-use crate::catalog::{Problem, Source, Topic};
+use crate::catalog::{Asks, Problem, Source, Topic};
 use crate::config::ApiPrefix;
 
 /// What the roots hold.
@@ -21,13 +21,21 @@ use crate::config::ApiPrefix;
 pub(super) struct Found {
     pub(super) plugins: Plugins,
     pub(super) bad_bases: Vec<BadBase>,
+    /// What sound plugins ask for.
+    pub(super) asks: Vec<CheckedPlugin>,
 }
 
 /// Reads all plugins, and finds all that is wrong with them.
-pub(super) fn scan(roots: &[PathBuf], prefix: &ApiPrefix, overrides: &Overrides) -> Found {
+pub(super) fn scan(
+    roots: &[PathBuf],
+    prefix: &ApiPrefix,
+    overrides: &Overrides,
+    grants: &Grants,
+) -> Found {
     let mut scan = Scan {
         prefix: prefix.first_segment(),
         overrides,
+        grants,
         source: Source::Uploaded,
         at: PathBuf::new(),
         found: Found::default(),
@@ -47,6 +55,7 @@ struct Scan<'a> {
     /// What the API's prefix reserves, with its slash.
     prefix: Option<&'a str>,
     overrides: &'a Overrides,
+    grants: &'a Grants,
     source: Source,
     /// The root that is looked at.
     at: PathBuf,
@@ -133,6 +142,15 @@ impl Scan<'_> {
         if let Some(enabled) = self.overrides.get(&name) {
             manifest.enabled = *enabled;
         }
+        let asks = self.asks(&name, dir, &manifest);
+        if manifest.enabled && !asks.refused.is_empty() {
+            let message = format!(
+                "Plugin \"{name}\" in {} is disabled: it asks for what it is not granted: {}; grant it in RUNTIME_GRANTS, or ask for less",
+                dir.display(),
+                NotGranted::list(&asks.refused)
+            );
+            return self.error(dir, Topic::Permission, message);
+        }
         let files = [&manifest.entrypoint, &manifest.plugin_entry];
         for file in files.into_iter().flatten() {
             if let Err(problem) = entry(folder, dir, file) {
@@ -197,6 +215,16 @@ impl Scan<'_> {
             self.warn(dir, Topic::Layout, message);
         }
         None
+    }
+
+    fn asks(&mut self, name: &PackageName, dir: &Path, manifest: &PluginManifest) -> Asks {
+        let (permissions, limits) = (&manifest.permissions, &manifest.limits);
+        let asks = Asks::of(self.grants, Some(name.clone()), permissions, limits);
+        self.found.asks.push(CheckedPlugin {
+            dir: dir.to_owned(),
+            asks: asks.clone(),
+        });
+        asks
     }
 
     /// A plugin whose manifest is refused.

@@ -37,7 +37,12 @@ impl Fixture {
             "" => ApiPrefix::default(),
             prefix => prefix.parse().unwrap(),
         };
-        Plugins::read(&self.roots(), &prefix, &Overrides::new())
+        Plugins::read(
+            &self.roots(),
+            &prefix,
+            &Overrides::new(),
+            &Grants::default(),
+        )
     }
 
     fn read(&self) -> Plugins {
@@ -219,10 +224,13 @@ fn a_base_shadows_no_worker_and_no_panel() {
             "Plugin \"b\" in plugins/b is disabled: base \"/cpanel\" already belongs to the server's panel",
         ]
     );
-    let problems = Plugins::check(&fixture.roots(), &ApiPrefix::default(), |name| {
-        name == "free"
-    });
-    assert_eq!(problems.len(), 2);
+    let checked = Plugins::check(
+        &fixture.roots(),
+        &ApiPrefix::default(),
+        &Grants::default(),
+        |name| name == "free",
+    );
+    assert_eq!(checked.problems.len(), 2);
 }
 
 #[test]

@@ -125,6 +125,7 @@ fn service(apps: &Path, model: &Model) -> Service {
             plugins::Overrides::new(),
             Vec::new(),
             prefix.clone(),
+            Arc::default(),
         )),
         units: UnitStates::new(Store::in_memory(), catalog.clone(), log.clone()),
         store: Store::in_memory(),

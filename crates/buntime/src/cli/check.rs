@@ -1,14 +1,17 @@
 //! `buntime check`.
 
+mod grants;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use buntime_core::{DEFAULT_ENTRYPOINTS, DEFAULT_PLUGIN_ENTRIES};
 use buntime_server::catalog::{self, CheckedUnit, CheckedWorker, Problem, SET_BY_SERVER, Severity};
 use buntime_server::config::{ApiPrefix, is_built_in};
-use buntime_server::plugins::Plugins;
+use buntime_server::plugins::{CheckedPlugin, Plugins};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use self::grants::Given;
 use super::{Outcome, output};
 
 /// Where plugins are looked for if nobody says where, as the server does.
@@ -40,6 +43,13 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(String)),
         )
         .arg(
+            Arg::new("grants")
+                .long("grants")
+                .value_name("FILE")
+                .help("What is granted beyond the defaults; also prints what each app and plugin asks for [RUNTIME_GRANTS, without the print]")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
             Arg::new("env")
                 .long("env")
                 .action(ArgAction::SetTrue)
@@ -65,21 +75,45 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
             return Outcome::Usage;
         }
     };
-    let checked = catalog::check(&places.apps);
+    let grants = match Given::of(matches) {
+        Ok(grants) => grants,
+        Err(problems) => {
+            output::complain_all("the grants are wrong", problems);
+            return Outcome::Usage;
+        }
+    };
+    let checked = catalog::check(&places.apps, &grants.grants);
     let mut problems = checked.problems.clone();
-    let of_plugins = Plugins::check(&places.plugins, &prefix, |name| checked.has_worker(name));
-    problems.extend(
-        of_plugins
-            .into_iter()
-            .filter(|problem| places.asks_for(problem)),
-    );
+    let is_worker = |name: &str| checked.has_worker(name);
+    let of_plugins = Plugins::check(&places.plugins, &prefix, &grants.grants, is_worker);
+    let found = of_plugins.problems.into_iter();
+    problems.extend(found.filter(|problem| places.asks_for(&problem.path)));
     problems.sort_by_key(|problem| problem.severity);
+    if let Some(file) = &grants.named {
+        let units = checked
+            .units
+            .iter()
+            .map(|unit| (unit.id.clone(), &unit.asks));
+        let plugins = of_plugins.plugins.iter();
+        let plugins = plugins
+            .filter(|plugin| places.asks_for(&plugin.dir))
+            .map(|plugin| (plugin_id(plugin), &plugin.asks));
+        grants::explain(units.chain(plugins), &grants.grants, file);
+    }
     if matches.get_flag("env") {
         for unit in &checked.units {
             print_environment(unit);
         }
     }
     report(&problems)
+}
+
+fn plugin_id(plugin: &CheckedPlugin) -> String {
+    let name = plugin.asks.name.as_ref();
+    name.map_or_else(
+        || plugin.dir.display().to_string(),
+        |name| format!("plugin {name}"),
+    )
 }
 
 fn report(problems: &[Problem]) -> Outcome {
@@ -168,9 +202,9 @@ impl Places {
             .collect()
     }
 
-    /// Whether a problem of a plugin was asked for.
-    fn asks_for(&self, problem: &Problem) -> bool {
-        self.named.is_empty() || self.named.iter().any(|dir| problem.path.starts_with(dir))
+    /// Whether this path of a plugin was asked for.
+    fn asks_for(&self, path: &Path) -> bool {
+        self.named.is_empty() || self.named.iter().any(|dir| path.starts_with(dir))
     }
 }
 

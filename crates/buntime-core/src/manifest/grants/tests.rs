@@ -10,12 +10,9 @@ fn asks(yaml: &str) -> Manifest {
 fn refused(grants: &str, unit: &str, manifest: &str) -> Vec<String> {
     let grants = Grants::parse(grants, "grants.yaml").unwrap().value;
     let asked = asks(manifest);
-    let refused = grants.refused(
-        &unit.parse().unwrap(),
-        &asked.permissions,
-        &asked.limits,
-        &FreeLimits::default(),
-    );
+    let unit = unit.parse().unwrap();
+    let decided = grants.decide(Some(&unit), &asked.permissions, &asked.limits);
+    let refused = decided.err().unwrap_or_default();
     refused.iter().map(ToString::to_string).collect()
 }
 
@@ -126,7 +123,127 @@ fn mistakes_in_the_file_are_told_together() {
     assert!(Grants::parse("", "g").unwrap().value == Grants::default());
 }
 
+#[test]
+fn a_grant_that_would_do_nothing_is_refused() {
+    for (yaml, part) in [
+        (
+            "shop: {permissions: {net: none}}\n",
+            "1:27: shop.permissions.net: `none`",
+        ),
+        (
+            "shop: {permissions: {net: public}}\n",
+            "1:27: shop.permissions.net: `public`",
+        ),
+        (
+            "shop: {permissions: {net: ['localhost:80']}}\n",
+            "shop.permissions.net[0]: `localhost:80`",
+        ),
+        (
+            "shop: {permissions: {net: ['169.254.169.254:80']}}\n",
+            "nobody is granted",
+        ),
+        (
+            "shop: {permissions: {read: [maps]}}\n",
+            "shop.permissions.read[0]: `maps`",
+        ),
+        (
+            "shop: {permissions: {write: [/srv/../etc]}}\n",
+            "shop.permissions.write[0]",
+        ),
+        ("shop: {}\nshop: {}\n", ":2:1:"),
+    ] {
+        let text = Grants::parse(yaml, "g").unwrap_err().to_string();
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
+fn a_unit_has_what_is_free_and_what_it_asks_for_and_was_granted() {
+    let of = |grants: &str, manifest: &str| {
+        let grants = Grants::parse(grants, "g").unwrap().value;
+        let asked = asks(manifest);
+        let unit = "shop".parse().unwrap();
+        grants.decide(Some(&unit), &asked.permissions, &asked.limits)
+    };
+    let all = "shop: {permissions: {net: ['10.0.0.1:80', 'db.internal:1'], spawn: true}, limits: {memory: 4gb}}\n";
+    // What is granted and not asked for is not had.
+    assert_eq!(of(all, ""), Ok(Granted::default()));
+    let manifest = "permissions: {net: ['10.0.0.1:80', 'example.com:443']}\n\
+        limits: {memory: 2gb, cpu: 0.5, instances: 1..3}\n";
+    let granted = of(all, manifest).unwrap();
+    let private: Vec<_> = granted.private.iter().map(ToString::to_string).collect();
+    assert_eq!(private, ["10.0.0.1:80"]);
+    assert!(!granted.spawn);
+    let expected = Caps {
+        memory: ByteSize::from_bytes(2 << 30),
+        cpu: 0.5,
+        instances: 3,
+        ..Caps::FREE
+    };
+    assert_eq!(granted.limits, expected);
+}
+
+#[test]
+fn who_asks_is_told_by_what_it_is_granted() {
+    let grants = "'*':\n  limits: {cpu: 2}\n'@acme/*':\n  permissions: {spawn: true}\n";
+    let grants = Grants::parse(grants, "g").unwrap().value;
+    let asked =
+        asks("permissions: {spawn: true, net: ['10.0.0.1:80']}\nlimits: {cpu: 2, memory: 1mb}\n");
+    let unit = "@acme/shop".parse().unwrap();
+    let judged = grants.judge(Some(&unit), &asked.permissions, &asked.limits);
+    let verdicts: Vec<_> = judged.into_iter().map(|(_, verdict)| verdict).collect();
+    let granted = |to: &str, line| Verdict::Granted {
+        to: to.to_owned(),
+        line,
+    };
+    assert_eq!(
+        verdicts,
+        [
+            granted("@acme/*", 3),
+            Verdict::Refused,
+            Verdict::Free,
+            granted("*", 1)
+        ]
+    );
+    assert!(grants.line_of(&unit).is_none());
+    // A folder without a name has what is granted to all.
+    let nameless = grants.judge(None, &asked.permissions, &asked.limits);
+    assert_eq!(nameless[0].1, Verdict::Refused);
+    assert_eq!(nameless[3].1, granted("*", 1));
+}
+
 proptest! {
+    /// The line that is suggested grants all that can be.
+    #[test]
+    fn the_line_grants_what_was_refused(
+        path in "/[ -~é]{1,20}",
+        spawn: bool,
+        memory in 1_u64..4,
+        instances in 1_u32..20,
+        host in prop::option::of(prop::sample::select(vec!["10.0.0.1:80", "[fd12::1]:5432", "db.lan:1", "localhost:1"])),
+    ) {
+        prop_assume!(sections::is_plain_path(&path));
+        let mut asked = Manifest::default();
+        asked.permissions.read.push(path);
+        asked.permissions.spawn = spawn;
+        if let Some(host) = host {
+            let yaml = format!("permissions: {{net: ['{host}']}}\n");
+            asked.permissions.net = asks(&yaml).permissions.net;
+        }
+        asked.limits.memory = Some(ByteSize::from_bytes(memory << 30));
+        asked.limits.instances = super::super::Instances::new(1, instances).unwrap();
+        let unit: PackageName = "@acme/shop".parse().unwrap();
+        let refused = Grants::default()
+            .decide(Some(&unit), &asked.permissions, &asked.limits)
+            .unwrap_err();
+        let line = NotGranted::line(&unit, &refused).unwrap();
+        let grants = Grants::parse(&line, "g").unwrap().value;
+        let left = grants.decide(Some(&unit), &asked.permissions, &asked.limits);
+        let left = left.err().unwrap_or_default();
+        prop_assert!(left.iter().all(|one| one.never), "{line}: {left:?}");
+        prop_assert_eq!(grants.line_of(&unit), Some(1));
+    }
+
     /// Grants only ever take refusals away.
     #[test]
     fn granting_more_refuses_no_more(memory in 1_u64..4, granted in 1_u64..4, spawn: bool, may: bool) {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::view::time;
-use crate::catalog::{Deployment, Source, State, Unit, Versions};
+use crate::catalog::{Broken, Deployment, Source, State, Unit, Versions};
 use crate::dispatch::{Answers, Served};
 use crate::files::FileBrowser;
 
@@ -27,7 +27,22 @@ pub(super) struct WorkerView<'a> {
     versions: Vec<&'a str>,
     /// Those of them that answer 404.
     disabled_versions: Vec<&'a str>,
+    /// Those of them that answer with an error, whatever is asked of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    broken_versions: Vec<BrokenView<'a>>,
     live: LiveView<'a>,
+}
+
+/// A version that does not serve. The log says why.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct BrokenView<'a> {
+    version: &'a str,
+    /// As in its answers.
+    code: &'static str,
+    /// What it asks for and is not granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_granted: Vec<String>,
 }
 
 /// What its processes do.
@@ -134,8 +149,26 @@ impl<'a> WorkerView<'a> {
                 .iter()
                 .map(|deployment| deployment.unit().version.as_str())
                 .collect(),
+            broken_versions: all.iter().copied().filter_map(BrokenView::of).collect(),
             live: LiveView::of(worker.enabled(), shows_pids, now),
         }
+    }
+}
+
+impl<'a> BrokenView<'a> {
+    fn of(unit: &'a Unit) -> Option<Self> {
+        let State::Broken(broken) = &unit.state else {
+            return None;
+        };
+        let not_granted = match broken {
+            Broken::NotGranted(all) => all.iter().map(ToString::to_string).collect(),
+            Broken::Manifest(_) | Broken::EntrypointEscapes | Broken::Entrypoint(_) => Vec::new(),
+        };
+        Some(Self {
+            version: unit.version.as_str(),
+            code: broken.code(),
+            not_granted,
+        })
     }
 }
 

@@ -65,7 +65,7 @@ impl Scanner {
             Some(true) => Enabled::Yes,
             Some(false) | None => Enabled::AsWritten,
         };
-        let loaded = match load::load(folder, dir, Some((&name, &version)), enabled) {
+        let loaded = match load::load(folder, dir, Some((&name, &version)), enabled, &self.grants) {
             Ok(loaded) => loaded,
             Err(error) => return self.unreadable(index, dir, &error, pass),
         };
@@ -152,6 +152,7 @@ impl Scanner {
             settled,
             sources,
             problems,
+            asks: loaded.asks,
         };
         self.records.insert(key, record);
     }

@@ -223,7 +223,11 @@ fn check_tells_everything_at_once() {
     let lock = r#"{"workspaces": {"": {"dependencies": {"b": "1"}}}, "packages": {}}"#;
     place.write("apps/stale/bun.lock", lock);
     place.write("single/manifest.yaml", "entrypoint: ../x.ts\n");
-    let problems = check(&[temp.path().join("apps"), temp.path().join("single")]).problems;
+    let problems = check(
+        &[temp.path().join("apps"), temp.path().join("single")],
+        &Arc::default(),
+    )
+    .problems;
     let topics: Vec<_> = problems.iter().map(|problem| problem.topic).collect();
     assert_eq!(
         topics,

@@ -272,3 +272,43 @@ fn a_broken_version_answers_for_itself() {
     assert!(older.unit().ready().is_some());
     assert!(fixture.find("neighbour").unit().ready().is_some());
 }
+
+#[test]
+fn a_unit_that_asks_for_more_than_it_is_granted_is_disabled_with_what_that_is() {
+    let grants = "'@acme/shop':\n  permissions: {spawn: true}\n  limits: {memory: 2gb}\n";
+    let fixture = Fixture::with_grants(&["apps"], Overrides::new(), grants, |place| {
+        for (folder, manifest) in [
+            (
+                "@acme/shop",
+                "permissions: {spawn: true}\nlimits: {memory: 1gb}\n",
+            ),
+            // What its manifest calls it does not count.
+            (
+                "other",
+                "name: '@acme/shop'\npermissions: {spawn: true}\nlimits: {memory: 1gb}\n",
+            ),
+            ("off", "enabled: false\npermissions: {spawn: true}\n"),
+        ] {
+            place.app(&format!("apps/{folder}"));
+            place.write(&format!("apps/{folder}/manifest.yaml"), manifest);
+        }
+    });
+    let shop = fixture.find("@acme/shop");
+    let granted = &shop.unit().ready().unwrap().granted;
+    assert!(granted.spawn);
+    assert_eq!(granted.limits.memory.to_string(), "1gb");
+    let Broken::NotGranted(refused) = fixture.broken("other") else {
+        panic!();
+    };
+    let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
+    assert_eq!(refused, ["permissions.spawn: true", "limits.memory: 1gb"]);
+    let messages = fixture.messages();
+    let told = messages
+        .iter()
+        .filter(|message| message.contains("is not granted"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{messages:?}");
+    assert!(told[0].contains("other: disabled: it asks for what it is not granted: permissions.spawn: true, limits.memory: 1gb; grant it in RUNTIME_GRANTS"));
+    // Switched off, it is nobody's concern.
+    assert!(fixture.catalog.snapshot().resolve("off", None).is_none());
+}
