@@ -83,7 +83,7 @@ struct Shared {
     turn: Mutex<()>,
     uploads: Arc<Semaphore>,
     uploads_in_namespaces: Arc<Semaphore>,
-    unpackings: Semaphore,
+    unpackings: Arc<Semaphore>,
     kept: usize,
     log: Logger,
 }
@@ -96,7 +96,7 @@ impl fmt::Debug for Deployments {
 
 /// A place among the uploads, for as long as this lives.
 #[derive(Debug)]
-struct UploadPlace {
+pub(crate) struct UploadPlace {
     _of_all: OwnedSemaphorePermit,
     _in_namespaces: Option<OwnedSemaphorePermit>,
 }
@@ -207,7 +207,7 @@ impl Deployments {
             turn: Mutex::new(()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             uploads_in_namespaces: Arc::new(Semaphore::new(UPLOADS_IN_NAMESPACES)),
-            unpackings: Semaphore::new(UNPACKINGS),
+            unpackings: Arc::new(Semaphore::new(UNPACKINGS)),
             kept: usize::try_from(config.state.releases_kept).unwrap_or(usize::MAX),
             log,
         }))
@@ -230,7 +230,7 @@ impl Deployments {
             turn: Mutex::new(()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
             uploads_in_namespaces: Arc::new(Semaphore::new(UPLOADS_IN_NAMESPACES)),
-            unpackings: Semaphore::new(UNPACKINGS),
+            unpackings: Arc::new(Semaphore::new(UNPACKINGS)),
             kept: 1,
             log,
         }))
@@ -253,18 +253,33 @@ impl Deployments {
             }
             Target::Worker | Target::Plugin => {}
         }
+        let place = self.upload_place(grant)?;
+        Spool::begin(&self.0.releases, kind, place, &self.0.control).await
+    }
+
+    /// A place among the uploads, of archives or of files, for as long as one lasts.
+    ///
+    /// # Errors
+    /// [`DeployError::Busy`] if all are taken.
+    pub(crate) fn upload_place(&self, grant: &Grant) -> Result<UploadPlace, DeployError> {
         let take = |places: &Arc<Semaphore>| {
             let place = Arc::clone(places).try_acquire_owned();
             place.map_err(|_| DeployError::Busy)
         };
-        let place = UploadPlace {
+        Ok(UploadPlace {
             _in_namespaces: match grant.sees(None) {
                 true => None,
                 false => Some(take(&self.0.uploads_in_namespaces)?),
             },
             _of_all: take(&self.0.uploads)?,
-        };
-        Spool::begin(&self.0.releases, kind, place, &self.0.control).await
+        })
+    }
+
+    /// A place among those who unpack. It is for the work itself to hold: that goes on
+    /// when nobody waits for it any more.
+    async fn turn_to_unpack(&self) -> Result<OwnedSemaphorePermit, DeployError> {
+        let place = Arc::clone(&self.0.unpackings).acquire_owned().await;
+        place.map_err(|_| DeployError::Internal)
     }
 
     /// Unpacks an archive beside where it will probably go.
@@ -278,9 +293,10 @@ impl Deployments {
     ) -> Result<Unpacked, DeployError> {
         let spooled = spool.finish().await?;
         let root = Arc::clone(self.0.roots.first().ok_or(DeployError::NoRoot)?);
-        let _place = self.0.unpackings.acquire().await;
+        let place = self.turn_to_unpack().await?;
         let progress = progress.clone();
         let fresh = on(&self.0.control, move || {
+            let _place = place;
             let (staged, package) = Staged::unpack(&root, &spooled.file, spooled.kind, &progress)?;
             Ok(Fresh {
                 spooled,

@@ -241,6 +241,7 @@ const UPLOADING: &[(u16, &str)] = &[
     (413, "TOO_MANY_ENTRIES"),
     (413, "UPLOAD_TOO_LARGE"),
     (503, "STORAGE_UNAVAILABLE"),
+    (503, "TOO_MANY_UPLOADS"),
     (507, "STORAGE_FULL"),
 ];
 

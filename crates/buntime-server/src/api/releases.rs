@@ -12,7 +12,7 @@ use super::Api;
 use super::call::Call;
 use super::json::{Success, reply};
 use super::route::{Access, Route};
-use super::upload::{Deployed, MESSAGE_MAX, deploy_failed, deployed};
+use super::upload::{Deployed, MESSAGE_MAX, PLUGIN_HAS_PATH, deploy_failed, deployed};
 use super::view;
 use super::workers::WORKER_NOT_FOUND;
 use crate::deploy::KeptRelease;
@@ -138,6 +138,10 @@ async fn roll_back(
         return Err(Failure::new(400, "VALIDATION_ERROR", "`message` is over 1000 bytes.").into());
     }
     call.note.target(format!("{name} release {release}"));
+    // A plugin may have come since the release, and would be refused from now on.
+    if api.plugins.current().have_path(&name) {
+        return Err(PLUGIN_HAS_PATH.into());
+    }
     let message = message.map(Into::into);
     let back = api.deployments.roll_back(&permit, &name, release, message);
     match back.await {

@@ -100,7 +100,7 @@ const INVALID_FILE_TYPE: Failure = Failure::new(
     "The file's name must end with .tgz, .tar.gz or .zip.",
 );
 
-const PLUGIN_HAS_PATH: Failure = Failure::new(
+pub(super) const PLUGIN_HAS_PATH: Failure = Failure::new(
     409,
     "WORKER_COLLISION",
     "The path of this worker belongs to a plugin.",

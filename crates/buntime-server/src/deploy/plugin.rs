@@ -63,9 +63,10 @@ impl Deployments {
         let spooled = spool.finish().await?;
         let root = self.0.plugin_roots.first();
         let root = Arc::clone(root.ok_or(DeployError::NoPluginRoot)?);
-        let _place = self.0.unpackings.acquire().await;
+        let place = self.turn_to_unpack().await?;
         let prefix = plugins.prefix().clone();
         let fresh = on(&self.0.control, move || {
+            let _place = place;
             let told = Progress::untold();
             let staged = Staged::bare(&root, &spooled.file, spooled.kind, &told)?;
             let package = PluginPackage::read(&staged.unit()?, &prefix)?;

@@ -156,6 +156,33 @@ fn an_upload_that_breaks_off_leaves_nothing() {
     assert_eq!(roots(&server), before);
 }
 
+/// What comes in holds disk, so its number is bounded, and one team cannot take all.
+#[test]
+fn uploads_of_one_namespace_leave_a_place_for_whoever_reaches_all() {
+    let server = server();
+    let key = key(&server, &["@a"], &["workers:install"]);
+    let begin = || {
+        let mut connection = Connection::open(server.addr());
+        connection.send(
+            format!(
+                "POST /api/workers/files/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\n\
+                 Content-Type: multipart/form-data; boundary=boundary\r\nContent-Length: 90000\r\n\r\n\
+                 --boundary\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\nx"
+            )
+            .as_bytes(),
+        );
+        connection
+    };
+    let mut held: Vec<_> = (0..48).map(|_| begin()).collect();
+    server.wait_until("the places of the namespace are taken", || {
+        // The one before may have found the place taken that this form had.
+        held.push(begin());
+        let refused = upload(&server, &key, UNIT, &[("a.txt", b"a")], &[]);
+        refused.status == 503 && refused.error_code() == "TOO_MANY_UPLOADS"
+    });
+    fine(&upload(&server, ROOT, UNIT, &[("a.txt", b"a")], &[]));
+}
+
 #[test]
 fn no_plugin_gets_a_manifest_with_which_no_server_starts() {
     let server = server();

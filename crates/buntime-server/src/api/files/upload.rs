@@ -14,6 +14,7 @@ use crate::api::call::Call;
 use crate::api::errors::blocking;
 use crate::api::json::success;
 use crate::api::multipart::{Form, FormLimits};
+use crate::api::upload::deploy_failed;
 use crate::failure::Failure;
 use crate::files::{FILES_MAX, FileBrowser, FilesError, Permitted, UnitKind, Upload};
 use crate::message::Response;
@@ -50,6 +51,9 @@ pub(super) async fn upload(
     mut call: Call,
     grant: Grant,
 ) -> Result<Response, Answer> {
+    // Each may hold as much disk as an archive: they share their places.
+    let place = api.deployments.upload_place(&grant);
+    let _place = place.map_err(|error| deploy_failed(&error, &api, &call).closing())?;
     let mut incoming = Incoming {
         kind,
         api: Arc::clone(&api),
