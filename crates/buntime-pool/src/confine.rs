@@ -105,11 +105,13 @@ pub(crate) async fn admit(
         .into_iter()
         .map(|path| Attachment {
             path,
+            place: None,
             writable: false,
         })
         .collect();
     shown.push(Attachment {
         path: data_dir(shared, wanted.spec),
+        place: None,
         writable: true,
     });
     let attached = shared.config.launcher.attach(process, &shown).await;

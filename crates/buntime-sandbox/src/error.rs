@@ -141,6 +141,21 @@ pub enum SpawnError {
     Stopped,
 }
 
+/// Why [`Launcher::forward`](crate::Launcher::forward) failed. Nothing listens then that did
+/// not before.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// The process has no network of its own.
+    #[error("the process has no network of its own")]
+    NoNetwork,
+    /// The process is gone, an address is taken or none to listen at, or the system refused.
+    #[error("cannot listen in a process's network: {0}")]
+    System(#[from] io::Error),
+    /// The launcher's thread is gone.
+    #[error("the launcher has stopped")]
+    Stopped,
+}
+
 /// Why [`Launcher::attach`](crate::Launcher::attach) failed. The process may see some of
 /// what it was to see; it should end.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,9 +14,9 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::child::{self, Descriptors, Failure, Stacks};
-use crate::error::{AttachError, SpawnError, Step};
+use crate::error::{AttachError, ForwardError, SpawnError, Step};
 use crate::launch::Launch;
-use crate::network::{self, Entrance, Networks};
+use crate::network::{self, Entrance, Lease, MOST_FORWARDS, Networks};
 use crate::plan::{Confinement, Plan};
 use crate::policy::Attachment;
 use crate::process::{Leader, Process};
@@ -129,6 +130,40 @@ impl Launcher {
         });
         Ok(answer.await.map_err(|_| AttachError::Stopped)??)
     }
+
+    /// Has the server listen at `addresses` in the network of a process, besides the
+    /// gateway: for raw TCP, which the process connects there and the server carries on to
+    /// where it belongs. The answer has the sockets in the order of the addresses,
+    /// non-blocking and close-on-exec.
+    ///
+    /// Any address will do, IPv4 or IPv6, and any port that is not 0, for all addresses lead
+    /// to the process's own network: 127.64.0.1 and so on for hosts that are known by name,
+    /// with a file of names for the process ([`Attachment::place`] as `/etc/hosts`), and for
+    /// hosts that are known by address that very address. All or none are made. They are
+    /// shut down with the process, as [`Process::gateway`] is. To be called after the start,
+    /// before the process runs what shall connect.
+    ///
+    /// # Errors
+    /// See [`ForwardError`].
+    pub async fn forward(
+        &self,
+        process: &Process,
+        addresses: &[SocketAddr],
+    ) -> Result<Vec<OwnedFd>, ForwardError> {
+        if addresses.len() > MOST_FORWARDS || addresses.iter().any(|address| address.port() == 0) {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        }
+        let lease = process.lease().ok_or(ForwardError::NoNetwork)?;
+        let place = self.handle.places.acquire().await;
+        let _place = place.map_err(|_| ForwardError::Stopped)?;
+        let (reply, answer) = oneshot::channel();
+        self.handle.desk.submit(Job::Forward {
+            addresses: addresses.to_vec(),
+            lease,
+            reply,
+        });
+        Ok(answer.await.map_err(|_| ForwardError::Stopped)??)
+    }
 }
 
 type Started = io::Result<Result<Process, Failure>>;
@@ -145,6 +180,11 @@ enum Job {
         process: OwnedFd,
         reply: oneshot::Sender<io::Result<()>>,
     },
+    Forward {
+        addresses: Vec<SocketAddr>,
+        lease: Arc<Lease>,
+        reply: oneshot::Sender<io::Result<Vec<OwnedFd>>>,
+    },
 }
 
 impl Job {
@@ -153,6 +193,7 @@ impl Job {
         match self {
             Self::Start { reply, .. } => reply.is_closed(),
             Self::Attach { reply, .. } => reply.is_closed(),
+            Self::Forward { reply, .. } => reply.is_closed(),
         }
     }
 }
@@ -191,15 +232,17 @@ struct Around {
 }
 
 impl Around {
+    fn owner(&self, stacks: &mut Stacks) -> io::Result<&OwnedFd> {
+        if let Some(owner) = self.owner.get() {
+            return Ok(owner);
+        }
+        let made = network::owner(&mut stacks.errand)?;
+        Ok(self.owner.get_or_init(|| made))
+    }
+
     /// A way into a network of its own for the next process.
     fn entrance(&self, stacks: &mut Stacks, port: u16) -> io::Result<Entrance<'_>> {
-        let owner = match self.owner.get() {
-            Some(owner) => owner,
-            None => {
-                let made = network::owner(&mut stacks.errand)?;
-                self.owner.get_or_init(|| made)
-            }
-        };
+        let owner = self.owner(stacks)?;
         Ok(Entrance::new(owner.as_fd(), self.networks.take(), port))
     }
 }
@@ -265,6 +308,17 @@ impl Desk {
                     let done =
                         child::errand(&mut stacks.errand, 0, &|| additions.attach(process.as_fd()));
                     let _ = reply.send(done);
+                }
+                Job::Forward {
+                    addresses,
+                    lease,
+                    reply,
+                } => {
+                    let owner = around.owner(&mut stacks);
+                    let made = owner.and_then(|owner| {
+                        lease.forward(&mut stacks.errand, owner.as_fd(), &addresses)
+                    });
+                    let _ = reply.send(made);
                 }
             }
         }

@@ -21,7 +21,7 @@ mod system;
 mod view;
 
 pub use environment::erase_variable;
-pub use error::{AttachError, SpawnError, Step};
+pub use error::{AttachError, ForwardError, SpawnError, Step};
 pub use guard::close_to_others;
 pub use launch::{Launch, ProcessLimits};
 pub use launcher::Launcher;

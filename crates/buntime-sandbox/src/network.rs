@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{
-    AddressFamily, Shutdown, SocketFlags, SocketType, bind, listen, shutdown, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, bind, listen, recv,
+    send, shutdown, socket_with, sockopt,
 };
 
 use crate::child::{self, Stack};
@@ -28,6 +29,8 @@ use crate::system;
 
 /// Networks that wait for a process. More are taken away by the kernel.
 const MOST_KEPT: usize = 32;
+/// Most sockets that the server adds to a network at once.
+pub(crate) const MOST_FORWARDS: usize = 64;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -126,6 +129,7 @@ impl<'a> Entrance<'a> {
             None => {
                 system::leave(libc::CLONE_NEWNET)?;
                 system::loopback_up()?;
+                all_is_local()?;
                 self.made.put(own_namespace(c"/proc/self/ns/net")?);
             }
         }
@@ -152,6 +156,60 @@ impl<'a> Entrance<'a> {
     }
 }
 
+/// Has all addresses lead to this network itself: the server may then listen at any of
+/// them, and what it does not listen at refuses at once. Only system calls.
+fn all_is_local() -> io::Result<()> {
+    const INET: u8 = 2;
+    const INET6: u8 = 10;
+    default_route(INET)?;
+    // It may be turned off. Then nothing can be reached by it.
+    let _ = default_route(INET6);
+    Ok(())
+}
+
+/// `ip route add local default dev lo` for one family of addresses: see rtnetlink(7).
+fn default_route(family: u8) -> io::Result<()> {
+    const LENGTH: u8 = 36;
+    const NEW_ROUTE: u8 = 24;
+    /// Request, with an answer; create.
+    const FLAGS: [u8; 2] = 0x405_u16.to_ne_bytes();
+    const TABLE_LOCAL: u8 = 255;
+    const BY_HAND: u8 = 4;
+    const HOST: u8 = 254;
+    const LOCAL: u8 = 2;
+    const INTERFACE: u8 = 4;
+    // Loopback is the first interface of every network.
+    const LOOPBACK: u8 = 1;
+    let short = |value: u8| u16::from(value).to_ne_bytes();
+    let long = |value: u8| u32::from(value).to_ne_bytes();
+    let mut message = [0_u8; LENGTH as usize];
+    let parts: [(usize, &[u8]); 7] = [
+        (0, &long(LENGTH)),
+        (4, &short(NEW_ROUTE)),
+        (6, &FLAGS),
+        (16, &[family, 0, 0, 0, TABLE_LOCAL, BY_HAND, HOST, LOCAL]),
+        (28, &short(8)),
+        (30, &short(INTERFACE)),
+        (32, &long(LOOPBACK)),
+    ];
+    for (at, part) in parts {
+        for (to, from) in message.iter_mut().skip(at).zip(part) {
+            *to = *from;
+        }
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    send(&socket, &message, SendFlags::empty())?;
+    // The kernel has done it by now, and says how it went: a header, then the errno.
+    let mut answer = [0_u8; 64];
+    recv(&socket, &mut answer, RecvFlags::DONTWAIT)?;
+    let errno = answer.get(16..).and_then(|rest| rest.first_chunk::<4>());
+    match errno.map_or(-libc::EPROTO, |errno| i32::from_ne_bytes(*errno)) {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(-errno)),
+    }
+}
+
 /// A socket that listens, non-blocking. Only system calls.
 fn listening(address: &SocketAddr) -> io::Result<OwnedFd> {
     let family = match address {
@@ -160,6 +218,11 @@ fn listening(address: &SocketAddr) -> io::Result<OwnedFd> {
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    if address.is_ipv6() {
+        // At an address that no interface has, and at that alone.
+        sockopt::set_ipv6_freebind(&socket, true)?;
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     // Connections of an earlier process may still be about to end.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, address)?;
@@ -183,10 +246,39 @@ struct Held {
 }
 
 impl Lease {
+    /// Has the server listen at more addresses in it.
+    pub(crate) fn forward(
+        &self,
+        stack: &mut Stack,
+        owner: BorrowedFd<'_>,
+        addresses: &[SocketAddr],
+    ) -> io::Result<Vec<OwnedFd>> {
+        // Held until it is done, so that the network cannot be given to another meanwhile.
+        let mut held = self.lock();
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        let held = held.as_mut().ok_or_else(gone)?;
+        let made: Vec<Made> = addresses.iter().map(|_| Made::new()).collect();
+        child::errand(stack, libc::CLONE_FILES, &|| {
+            system::enter(owner, libc::CLONE_NEWUSER)?;
+            system::enter(&held.network, libc::CLONE_NEWNET)?;
+            for (made, address) in made.iter().zip(addresses) {
+                made.put(listening(address)?);
+            }
+            Ok(())
+        })?;
+        let sockets: Vec<OwnedFd> = made.iter().filter_map(Made::take).collect();
+        let copies: io::Result<Vec<OwnedFd>> = sockets.iter().map(OwnedFd::try_clone).collect();
+        held.listening.extend(copies?);
+        Ok(sockets)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// To be called once no process of the network is left.
     pub(crate) fn give_back(&self) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Held { network, listening }) = held.take() else {
+        let Some(Held { network, listening }) = self.lock().take() else {
             return;
         };
         // Nobody who comes later may find what was meant for this process, and what this

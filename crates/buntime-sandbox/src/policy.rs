@@ -88,8 +88,11 @@ pub struct Policy {
 /// A folder or file that a running process gets to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// Where it is, and where it will be seen: absolute.
+    /// Where it is, absolute.
     pub path: PathBuf,
+    /// Where it will be seen, absolute, if not at its own path: what is there is hidden
+    /// then. For a file of names as `/etc/hosts`.
+    pub place: Option<PathBuf>,
     /// Whether it may be written, for which it must lie in one of
     /// [`Policy::write_later`].
     pub writable: bool,

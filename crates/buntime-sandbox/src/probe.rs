@@ -176,7 +176,9 @@ async fn attempt(
 /// What is missing, and the first reason that was found for it.
 fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
     let why = |lacks: &dyn Fn(&Layers) -> bool| {
-        let found = refusals.iter().find(|(tried, _)| lacks(tried));
+        let found = refusals
+            .iter()
+            .find(|(tried, _)| !tried.network && lacks(tried));
         found.map_or_else(String::new, |(_, why)| why.clone())
     };
     let mut missing = Vec::new();
@@ -211,15 +213,12 @@ fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
         Some(ProcMount::Own) => {}
     }
     if !layers.network {
+        let found = refusals.iter().find(|(tried, _)| {
+            tried.network && (layers.namespaces.is_none() || tried.namespaces == layers.namespaces)
+        });
         lacks(
             "networks of their own",
-            why(&|tried| {
-                let alike = Layers {
-                    network: false,
-                    ..*tried
-                };
-                tried.network && (layers.namespaces.is_none() || alike == layers)
-            }),
+            found.map_or_else(String::new, |(_, why)| why.clone()),
         );
     }
     Strength { layers, missing }

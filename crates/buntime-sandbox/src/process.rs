@@ -139,6 +139,11 @@ impl Process {
         self.leader.as_ref().ok_or_else(gone)?.pidfd.try_clone()
     }
 
+    /// The network that it is in, if that is its own.
+    pub(crate) fn lease(&self) -> Option<Arc<Lease>> {
+        self.leader.as_ref()?.lease.clone()
+    }
+
     /// Kills the process and its whole group, at once. Does nothing once it is
     /// reaped.
     pub fn kill(&self) {

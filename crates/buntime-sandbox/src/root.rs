@@ -267,7 +267,13 @@ impl Nodes {
 
     /// Shows what is at `path` there. What is not there is left out.
     fn bind(&mut self, path: &Path, attributes: u64) -> io::Result<()> {
-        let place = straight(path);
+        self.bind_at(path, path, attributes)
+    }
+
+    /// Shows what is at `path` at `place`.
+    fn bind_at(&mut self, path: &Path, place: &Path, attributes: u64) -> io::Result<()> {
+        let seen = place;
+        let place = straight(seen);
         if self.is_whole(&place) {
             return Ok(());
         }
@@ -275,9 +281,9 @@ impl Nodes {
             return Ok(());
         };
         if found.is_dir() {
-            self.folder(path)?;
+            self.folder(seen)?;
         } else {
-            self.folder(path.parent().unwrap_or(Path::new("/")))?;
+            self.folder(seen.parent().unwrap_or(Path::new("/")))?;
             self.list.push(Node::File(relative(&place)?));
         }
         self.list.push(Node::Bind {
@@ -393,11 +399,16 @@ impl Additions {
         }
         let mut nodes = Nodes::default();
         let mut trees = Vec::new();
-        for Attachment { path, writable } in attachments {
+        for attachment in attachments {
+            let Attachment {
+                path,
+                place,
+                writable,
+            } = attachment;
             let attributes = if *writable { WRITE } else { READ };
             // Here it must be there.
             fs::metadata(path)?;
-            nodes.bind(path, attributes)?;
+            nodes.bind_at(path, place.as_ref().unwrap_or(path), attributes)?;
         }
         let (mut folders, mut files) = (Vec::new(), Vec::new());
         for node in nodes.list {
@@ -442,7 +453,8 @@ impl Additions {
             }
         }
         for file in &self.files {
-            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+            // One that is hidden may be read-only.
+            let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC;
             rustix::fs::openat(&root, file.as_c_str(), flags, FILE)?;
         }
         for (tree, (_, at, _)) in taken.iter().zip(&self.trees) {

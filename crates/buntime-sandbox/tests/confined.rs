@@ -202,6 +202,7 @@ async fn what_is_attached_is_seen_where_it_is_outside_and_no_more() {
     assert_eq!(lines.next().unwrap().unwrap(), "before: data,slot");
     let attach = [("app", false), ("data/app", true)].map(|(name, writable)| Attachment {
         path: world.path(name),
+        place: None,
         writable,
     });
     world.launcher.attach(&process, &attach).await.unwrap();
@@ -239,6 +240,7 @@ async fn a_process_that_is_gone_is_shown_nothing() {
     let path = world.path("app");
     let attach = [Attachment {
         path,
+        place: None,
         writable: false,
     }];
     assert!(world.launcher.attach(&process, &attach).await.is_err());
@@ -451,4 +453,85 @@ async fn no_two_live_processes_share_a_network() {
         }
     }
     assert!(seen.len() < 60, "none was used again");
+}
+
+#[tokio::test]
+async fn raw_tcp_goes_where_the_server_listens_for_it_and_by_names_that_it_gives() {
+    let world = World::new().await;
+    if !world.layers.network {
+        eprintln!("skipped: this machine has no network namespaces for us");
+        return;
+    }
+    let script = format!(
+        r#"{REACH}
+        await attempt("before", () => reach(5432, "127.64.0.1"));
+        ask();
+        const say = (host, port, text) => new Promise((done, fail) => {{
+            const socket = require("net").connect({{ port, host }}, () => socket.end(text, () => done("reached")));
+            socket.on("error", fail);
+        }});
+        await attempt("by number", () => say("127.64.0.1", 5432, "one"));
+        await attempt("by name", () => say("db.example.com", 5432, "two"));
+        await attempt("address", () => say("10.1.2.3", 6379, "three"));
+        await attempt("six", () => say("2001:db8::7", 6379, "four"));
+        await attempt("other port", () => reach(5433, "db.example.com"));
+        await attempt("other address", () => reach(5432, "127.64.0.2"));
+        await attempt("other name", () => reach(5432, "localhost.example.com"));
+        process.exit(0);
+        "#
+    );
+    let net = Net::Gateway { port: GATEWAY };
+    let (mut process, mut control) = world.start(world.layers, net, &script).await;
+    let mut lines = BufReader::new(File::from(process.stdout.take().unwrap())).lines();
+    assert_eq!(
+        lines.next().unwrap().unwrap(),
+        "before: refused ECONNREFUSED"
+    );
+    fs::write(
+        world.path("hosts"),
+        "127.0.0.1 localhost\n127.64.0.1 db.example.com\n",
+    )
+    .unwrap();
+    let names = Attachment {
+        path: world.path("hosts"),
+        place: Some("/etc/hosts".into()),
+        writable: false,
+    };
+    world.launcher.attach(&process, &[names]).await.unwrap();
+    let addresses = ["127.64.0.1:5432", "10.1.2.3:6379", "[2001:db8::7]:6379"];
+    let addresses = addresses.map(|address| address.parse().unwrap());
+    let sockets = world.launcher.forward(&process, &addresses).await.unwrap();
+    let sockets: Vec<_> = sockets.into_iter().map(listener).collect();
+    let found: Vec<_> = sockets
+        .iter()
+        .map(|socket| socket.local_addr().unwrap())
+        .collect();
+    assert_eq!(found, addresses);
+    // The same once more: taken.
+    assert!(world.launcher.forward(&process, &addresses).await.is_err());
+    control.write_all(b"go\n").unwrap();
+    for (socket, text) in [(0, "one"), (0, "two"), (1, "three"), (2, "four")] {
+        assert_eq!(accept(&sockets[socket]).await.as_deref(), Some(text));
+    }
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    process.wait().await;
+    assert_eq!(rest.len(), 7, "{rest:?}");
+    assert!(
+        rest[..4].iter().all(|line| line.ends_with(": reached")),
+        "{rest:?}"
+    );
+    assert!(
+        rest[4..].iter().all(|line| line.contains(": refused ")),
+        "{rest:?}"
+    );
+    for socket in &sockets {
+        assert!(accept(socket).await.is_none());
+    }
+    // It is another's now, if anybody's.
+    assert!(world.launcher.forward(&process, &addresses).await.is_err());
+    let (next, _control) = world
+        .start(world.layers, Net::Gateway { port: GATEWAY }, "ask()")
+        .await;
+    let again = world.launcher.forward(&next, &addresses).await.unwrap();
+    assert_eq!(again.len(), 3);
 }
