@@ -26,6 +26,15 @@ const TECHNICAL: [(&str, &str); 1] = [
     ("RES_OPTIONS", "use-vc"),
 ];
 
+/// Ports of servers that tarballs come from, and of name servers.
+const INSTALL_PORTS: [u16; 3] = [443, 80, 53];
+/// Where certificates of the machine's are.
+const CERTIFICATES: [&str; 3] = [
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+    "/usr/share/ca-certificates",
+];
+
 /// An app and the module that a worker runs of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted<'a> {
@@ -87,6 +96,42 @@ pub(crate) fn policy(shared: &Shared, slot: &Path, wanted: Option<&Wanted<'_>>) 
         read,
         write,
         write_later,
+        stage: shared.slots_dir.with_file_name(STAGE),
+    })
+}
+
+/// What confines a build: it reads some folders, writes others, and has no network.
+pub(crate) fn build_policy(shared: &Shared, read: &[&Path], write: &[&Path]) -> Option<Policy> {
+    tool_policy(shared, Net::Private, read, write)
+}
+
+/// What confines an install: it writes `folders`, its working directory and its cache, and
+/// connects to these `ports` and those that tarballs usually come from. Nothing of an
+/// app's is there.
+pub(crate) fn install_policy(
+    shared: &Shared,
+    folders: [&Path; 2],
+    ports: &[u16],
+) -> Option<Policy> {
+    let ports = [&INSTALL_PORTS, ports].concat();
+    tool_policy(
+        shared,
+        Net::Ports(ports),
+        &CERTIFICATES.map(Path::new),
+        &folders,
+    )
+}
+
+/// What confines a run of Bun's own tools.
+fn tool_policy(shared: &Shared, net: Net, read: &[&Path], write: &[&Path]) -> Option<Policy> {
+    let paths = |paths: &[&Path]| paths.iter().map(|&path| path.to_owned()).collect();
+    let layers = shared.config.sandbox.layers;
+    (layers != Layers::NONE).then(|| Policy {
+        layers,
+        net,
+        read: paths(read),
+        write: paths(write),
+        write_later: Vec::new(),
         stage: shared.slots_dir.with_file_name(STAGE),
     })
 }

@@ -16,6 +16,7 @@ use buntime_sandbox::Launch;
 use tokio::time::timeout;
 
 use crate::bundle::run_build;
+use crate::confine::build_policy;
 use crate::pool::Shared;
 
 /// A CommonJS script.
@@ -126,6 +127,6 @@ fn prepare(shared: &Shared, workshop: &Path) -> io::Result<Launch> {
         control: OwnedFd::from(File::open("/dev/null")?),
         limits: shared.config.limits,
         nice: NICE,
-        policy: None,
+        policy: build_policy(shared, &[], &[workshop]),
     })
 }

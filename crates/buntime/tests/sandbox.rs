@@ -9,3 +9,5 @@ mod attacks;
 mod closed;
 #[path = "sandbox/levels.rs"]
 mod levels;
+#[path = "sandbox/tools.rs"]
+mod tools;

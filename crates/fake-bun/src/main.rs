@@ -23,8 +23,13 @@
 //!   then is silent), `/twice` (two responses)
 //! - `/close-later`: answers, then closes the connection that should be kept
 //! - anything else: 200 with the path as body
+//!
+//! Under the name `spy-bun` it also is what the sandbox tries Bun with, and what it is
+//! told to build or install it uses to look around (`spy`).
 
 #![expect(clippy::exit, reason = "to end at the wrong moment is what it is for")]
+
+mod spy;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,6 +55,20 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
+    }
+    if std::env::args()
+        .next()
+        .is_some_and(|name| name.ends_with("spy-bun"))
+    {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        if arguments.iter().any(|word| word.contains("6 * 7")) {
+            let said = writeln!(io::stdout(), "42");
+            return said.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        if let Some("install" | "build") = arguments.first().map(String::as_str) {
+            spy::look_around(&arguments);
+            return ExitCode::FAILURE;
+        }
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

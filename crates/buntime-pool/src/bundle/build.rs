@@ -1,4 +1,4 @@
-//! One run of `bun build`, in a process like a worker's.
+//! One run of `bun build`, in a process like a worker's, with less.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
@@ -14,6 +14,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
 use crate::config::AppSpec;
+use crate::confine::{build_policy, technical_env};
 use crate::lines::cut;
 use crate::pool::Shared;
 
@@ -109,7 +110,7 @@ fn launch(
     }
     args.push(option("--outdir=", out));
     args.push(option("--metafile=", &out.join(METAFILE)));
-    let env: Vec<(OsString, OsString)> = vec![
+    let mut env: Vec<(OsString, OsString)> = vec![
         ("NODE_ENV".into(), node_env(shared).into()),
         ("HOME".into(), scratch.dir.join("home").into()),
         ("TMPDIR".into(), scratch.dir.join("tmp").into()),
@@ -117,6 +118,7 @@ fn launch(
         ("BUN_ENABLE_CRASH_REPORTING".into(), "0".into()),
         ("DO_NOT_TRACK".into(), "1".into()),
     ];
+    env.extend(technical_env(shared.config.sandbox.layers));
     Ok(Launch {
         program: shared.config.bun.clone(),
         args,
@@ -128,7 +130,7 @@ fn launch(
             ..shared.config.limits
         },
         nice: NICE,
-        policy: None,
+        policy: build_policy(shared, &[&spec.dir], &[&scratch.dir, out]),
     })
 }
 

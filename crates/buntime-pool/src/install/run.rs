@@ -1,4 +1,4 @@
-//! One run of `bun install`, in a process like a worker's.
+//! One run of `bun install`, in a process like a worker's, with less.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Begun, Problem, failed, tree};
 use crate::config::{AppSpec, InstallLimits};
+use crate::confine::{install_policy, technical_env};
 use crate::events::{LONGEST_LINE, LogStream, PoolEvents};
 use crate::lines::{Lines, cut};
 use crate::pool::Shared;
@@ -106,20 +107,26 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
     if let Some(ca) = job.work.ca_file() {
         args.push(option("--cafile=", ca));
     }
+    // Nothing of the server's: what Bun knows, a registry may be told. Without a
+    // PATH it finds no program to run.
+    let mut env: Vec<(OsString, OsString)> = vec![
+        ("HOME".into(), job.work.home().into()),
+        ("TMPDIR".into(), job.work.tmp().into()),
+        ("BUN_TMPDIR".into(), job.work.tmp().into()),
+        ("LANG".into(), "C.UTF-8".into()),
+        ("BUN_RUNTIME_TRANSPILER_CACHE_PATH".into(), "0".into()),
+        ("BUN_ENABLE_CRASH_REPORTING".into(), "0".into()),
+        ("DO_NOT_TRACK".into(), "1".into()),
+    ];
+    env.extend(technical_env(shared.config.sandbox.layers));
+    let mut ports = registry_ports(&shared.config.install.npmrc);
+    // A lockfile may name other hosts, which the log tells.
+    ports.extend(job.plan.hosts.iter().filter_map(|host| port_of(host)));
+    let folders = [job.work.dir(), job.cache.dir.as_path()];
     Ok(Launch {
         program: shared.config.bun.clone(),
         args,
-        // Nothing of the server's: what Bun knows, a registry may be told. Without a
-        // PATH it finds no program to run.
-        env: vec![
-            ("HOME".into(), job.work.home().into()),
-            ("TMPDIR".into(), job.work.tmp().into()),
-            ("BUN_TMPDIR".into(), job.work.tmp().into()),
-            ("LANG".into(), "C.UTF-8".into()),
-            ("BUN_RUNTIME_TRANSPILER_CACHE_PATH".into(), "0".into()),
-            ("BUN_ENABLE_CRASH_REPORTING".into(), "0".into()),
-            ("DO_NOT_TRACK".into(), "1".into()),
-        ],
+        env,
         cwd: job.work.project(),
         control: OwnedFd::from(File::open("/dev/null")?),
         limits: ProcessLimits {
@@ -128,8 +135,24 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
             data: Some(DATA),
         },
         nice: NICE,
-        policy: None,
+        policy: install_policy(shared, folders, &ports),
     })
+}
+
+/// The ports of the registries that an `.npmrc` names.
+fn registry_ports(npmrc: &str) -> Vec<u16> {
+    let port = |line: &str| {
+        let (key, address) = line.split_once('=')?;
+        let is_registry = key == "registry" || key.ends_with(":registry");
+        let rest = is_registry.then_some(address)?.split_once("://")?.1;
+        port_of(rest.split(['/', '?', '#']).next()?)
+    };
+    npmrc.lines().filter_map(port).collect()
+}
+
+/// The port in `host:port`; without a number it is one of the usual.
+fn port_of(authority: &str) -> Option<u16> {
+    authority.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Until it has ended or takes too much.
@@ -215,4 +238,21 @@ async fn listen(
         events.install_line(&app, stream, &format!("… and {more} more lines"));
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::registry_ports;
+
+    #[test]
+    fn an_install_may_connect_to_the_ports_of_the_registries() {
+        let npmrc = "registry=http://user:pass@localhost:4873/\n\
+                     @a:registry=https://npm.a.dev:8443/path:1/\n\
+                     @b:registry=https://[::1]:8080\n\
+                     @c:registry=https://npm.c.dev/\n\
+                     @d:registry=https://[::1]/\n\
+                     //x:9999/:_authToken=y://z:7777\n\
+                     nonsense\n";
+        assert_eq!(registry_ports(npmrc), [4873, 8443, 8080]);
+    }
 }
