@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 pub(crate) use boot::{Blank, Flavor, boot};
 pub(crate) use given::{Answer, Given, start_given};
+pub(crate) use slot::SlotDirs;
 pub(crate) use supervisor::{Assignment, StartProblem};
 
-use self::slot::Slot;
 use crate::app::App;
 use crate::config::AppSpec;
 use crate::connections::{Shelf, Shelves};
@@ -63,6 +63,7 @@ pub(crate) struct Instance {
     /// Names the worker within this server; never used twice.
     number: u64,
     pid: u32,
+    home: PathBuf,
     born: Instant,
     /// Set before the worker is ready.
     socket: OnceLock<Socket>,
@@ -230,9 +231,9 @@ impl Instance {
         self.ready.get().is_some() && self.gate.load(Ordering::Acquire) == 0
     }
 
-    /// Its own directory, among all.
-    pub(crate) fn home(&self, slots: &Path) -> PathBuf {
-        Slot::path_of(slots, self.id)
+    /// Its own directory.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
     }
 
     pub(crate) fn state(&self) -> InstanceState {

@@ -22,7 +22,7 @@ use crate::config::{AppSpec, PoolConfig};
 use crate::confine::{STAGE, has_blanks};
 use crate::error::{ExitReason, StartError};
 use crate::install::Installs;
-use crate::instance::{Instance, Order};
+use crate::instance::{Instance, Order, SlotDirs};
 use crate::leftovers;
 use crate::slots::Slots;
 use crate::status::PoolStatus;
@@ -46,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) bundles: Bundles,
     pub(crate) installs: Installs,
     pub(crate) slots_dir: PathBuf,
+    pub(crate) slot_dirs: SlotDirs,
     pub(crate) wrapper: Wrapper,
     /// Every task of the pool, so that a shutdown can wait for the last one.
     pub(crate) tracker: TaskTracker,
@@ -95,6 +96,7 @@ impl Pool {
             }),
             bundles,
             installs,
+            slot_dirs: SlotDirs::new(slots_dir.clone()),
             slots_dir,
             wrapper,
             tracker: TaskTracker::new(),
@@ -165,6 +167,7 @@ impl Pool {
             // A process that the kernel cannot end now ends when it can.
             let _ = timeout(REAP_LIMIT, shared.tracker.wait()).await;
         }
+        shared.slot_dirs.clear();
     }
 }
 

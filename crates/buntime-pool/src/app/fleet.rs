@@ -444,9 +444,9 @@ impl App {
         let Some(lease) = instance.enter() else {
             return Ok(None);
         };
-        let home = instance.home(&self.shared.slots_dir);
+        let home = instance.home();
         let env =
-            worker_env(&self.shared, &self.spec, instance.id(), &home).map_err(Verdict::Failed)?;
+            worker_env(&self.shared, &self.spec, instance.id(), home).map_err(Verdict::Failed)?;
         instance.dedicate(&self.spec, self, permit.take());
         self.joined(instance);
         let (reply, answer) = oneshot::channel();

@@ -33,6 +33,7 @@ pub(crate) type Answer = oneshot::Receiver<Result<(), StartProblem>>;
 #[derive(Debug)]
 pub(crate) struct Given {
     id: Uuid,
+    slot: Slot,
     flavor: Flavor,
     entry: PathBuf,
     /// The app, as the wrapper wants it.
@@ -50,24 +51,18 @@ impl Given {
         entry: &Path,
         deadline: Instant,
     ) -> Result<Option<Self>, StartFailure> {
-        let id = Uuid::new_v4();
-        let home = Slot::path_of(&shared.slots_dir, id);
-        let (true, Some(dir), Some(name)) =
-            (Slot::is_short(&home), spec.dir.to_str(), entry.to_str())
-        else {
-            return Ok(None);
-        };
-        let env = worker_env(shared, spec, id, &home)?;
-        let what = Become {
-            dir,
-            entry: name,
-            env: &env,
-        };
-        let text = serde_json::to_string(&what)
-            .map_err(|error| StartFailure::new(format!("cannot describe the app: {error}")))?;
-        if text.len() > LONGEST {
+        if !shared.slot_dirs.are_short() {
             return Ok(None);
         }
+        let id = Uuid::new_v4();
+        let slot = shared.slot_dirs.take();
+        let text = match describe(shared, spec, entry, id, slot.path()) {
+            Ok(Some(text)) => text,
+            other => {
+                shared.slot_dirs.give_back(slot);
+                return other.map(|_| None);
+            }
+        };
         let flavor = if spec.manifest.low_memory {
             Flavor::Small
         } else {
@@ -75,12 +70,35 @@ impl Given {
         };
         Ok(Some(Self {
             id,
+            slot,
             flavor,
             entry: entry.to_owned(),
-            text: text.into(),
+            text,
             deadline,
         }))
     }
+}
+
+/// The app, as the wrapper wants it; `None` if that is too long or no text.
+fn describe(
+    shared: &Shared,
+    spec: &AppSpec,
+    entry: &Path,
+    id: Uuid,
+    home: &Path,
+) -> Result<Option<OsString>, StartFailure> {
+    let (Some(dir), Some(entry)) = (spec.dir.to_str(), entry.to_str()) else {
+        return Ok(None);
+    };
+    let env = worker_env(shared, spec, id, home)?;
+    let what = Become {
+        dir,
+        entry,
+        env: &env,
+    };
+    let text = serde_json::to_string(&what)
+        .map_err(|error| StartFailure::new(format!("cannot describe the app: {error}")))?;
+    Ok((text.len() <= LONGEST).then(|| text.into()))
 }
 
 /// Starts the worker; returns once it runs and before it has loaded the app. Its
@@ -91,7 +109,7 @@ pub(crate) async fn start_given(
     given: Given,
 ) -> Result<(Lease, Answer), StartFailure> {
     let shared = app.shared();
-    let slot = make_slot(shared, given.id)?;
+    let slot = make_slot(given.slot)?;
     let wanted = Wanted {
         spec: app.spec(),
         entry: &given.entry,

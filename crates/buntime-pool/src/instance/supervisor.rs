@@ -488,8 +488,7 @@ impl Supervisor {
         let app = instance.spec().map(|spec| spec.id.as_str());
         let events = &self.shared.config.events;
         events.exited(app, instance.id(), instance.pid(), reason);
-        let slot = self.slot;
-        if !slot.remove_empty() {
+        if let Some(slot) = self.shared.slot_dirs.give_back(self.slot) {
             let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
         }
     }
