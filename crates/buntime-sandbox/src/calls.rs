@@ -8,8 +8,6 @@ use libc::c_long;
 
 /// Allowed whatever their arguments are.
 pub(crate) const FREE: &[c_long] = &[
-    // Often first: the list is searched from its beginning where the kernel keeps no
-    // table of answers.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_futex,

@@ -98,9 +98,7 @@ impl Filter {
         filter.unless_equal(ARCHITECTURE, REFUSE);
         filter.load(NUMBER);
         filter.at_least(OTHER_NUMBERS, REFUSE);
-        for &number in FREE.iter().chain(FREE_HERE) {
-            filter.on(number, ALLOW);
-        }
+        filter.allow_all(FREE.iter().chain(FREE_HERE));
         // The caller falls back to clone, whose flags can be looked at.
         filter.on(libc::SYS_clone3, UNKNOWN);
         filter.arguments();
@@ -208,6 +206,57 @@ impl Filter {
     fn on(&mut self, number: c_long, answer: u32) {
         self.push(jump(libc::BPF_JEQ, number_of(number), 0, 1));
         self.end(answer);
+    }
+
+    /// Allows calls of these numbers, found by halving: the kernel asks about every
+    /// number when the filter is set, and at each call whose arguments count. The number
+    /// is loaded before and after.
+    fn allow_all<'a>(&mut self, numbers: impl Iterator<Item = &'a c_long>) {
+        let mut numbers: Vec<u32> = numbers.map(|&number| number_of(number)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        // From which number on which answer holds.
+        let mut answers = vec![(0, false)];
+        for number in numbers {
+            match answers.last_mut() {
+                Some(last) if last.0 == number => last.1 = true,
+                _ => answers.push((number, true)),
+            }
+            answers.push((number + 1, false));
+        }
+        answers.dedup_by_key(|answer| answer.1);
+        let mut undecided = Vec::new();
+        self.halve(&answers, &mut undecided);
+        for at in undecided {
+            let distance = self.program.len() - at - 1;
+            if let Some(instruction) = self.program.get_mut(at) {
+                instruction.k = u32::try_from(distance).unwrap_or(u32::MAX);
+            }
+        }
+    }
+
+    /// Finds the answer for the number among `answers`; jumps to what comes later if it is
+    /// not allowed, in places that are noted.
+    fn halve(&mut self, answers: &[(u32, bool)], undecided: &mut Vec<usize>) {
+        let (below, above) = answers.split_at(answers.len() / 2);
+        let (Some(middle), false) = (above.first(), below.is_empty()) else {
+            match above {
+                [(_, true)] => self.end(ALLOW),
+                _ => {
+                    undecided.push(self.program.len());
+                    self.push(jump(libc::BPF_JA, 0, 0, 0));
+                }
+            }
+            return;
+        };
+        let at = self.program.len();
+        self.push(jump(libc::BPF_JGE, middle.0, 0, 0));
+        self.halve(below, undecided);
+        let distance = u8::try_from(self.program.len() - at - 1).unwrap_or(u8::MAX);
+        if let Some(instruction) = self.program.get_mut(at) {
+            instruction.jt = distance;
+        }
+        self.halve(above, undecided);
     }
 
     /// Allows a call of this number when all tests say so. The number is loaded
@@ -359,6 +408,10 @@ mod tests {
             } else if code == libc::BPF_ALU | libc::BPF_AND {
                 a &= i.k;
             } else {
+                if code == libc::BPF_JMP | libc::BPF_JA {
+                    at += i.k as usize;
+                    continue;
+                }
                 let holds = match code & !libc::BPF_JMP {
                     libc::BPF_JEQ => a == i.k,
                     libc::BPF_JGE => a >= i.k,
@@ -381,11 +434,15 @@ mod tests {
         let filter = Filter::new();
         assert!(filter.program.len() < LONGEST, "{}", filter.program.len());
         for (at, i) in filter.program.iter().enumerate() {
-            if u32::from(i.code) & 7 == libc::BPF_JMP {
-                assert!(i.jt < u8::MAX && i.jf < u8::MAX, "{at}");
-                let far = usize::from(i.jt.max(i.jf));
-                assert!(at + 1 + far < filter.program.len());
-            }
+            let far = match u32::from(i.code) {
+                code if code == libc::BPF_JMP | libc::BPF_JA => i.k as usize,
+                code if code & 7 == libc::BPF_JMP => {
+                    assert!(i.jt < u8::MAX && i.jf < u8::MAX, "{at}");
+                    usize::from(i.jt.max(i.jf))
+                }
+                _ => continue,
+            };
+            assert!(at + 1 + far < filter.program.len());
         }
     }
 
