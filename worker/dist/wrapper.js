@@ -258,6 +258,7 @@ var NativeResponse = Response;
 class Replies {
   send;
   upgraded = new WeakSet;
+  anyUpgraded = false;
   constructor(send) {
     this.send = send;
   }
@@ -268,8 +269,10 @@ class Replies {
       writable: true,
       value: (request, options) => {
         const done = options === undefined ? upgrade(request) : upgrade(request, options);
-        if (done)
+        if (done) {
           this.upgraded.add(request);
+          this.anyUpgraded = true;
+        }
         return done;
       }
     });
@@ -282,17 +285,26 @@ class Replies {
       } catch (error) {
         return this.threw(request, error);
       }
-      if (isPromise(reply)) {
-        return Promise.resolve(reply).then((value) => this.checked(request, value), (error) => this.threw(request, error));
-      }
-      return this.checked(request, reply);
+      return isPromise(reply) ? this.settled(request, reply) : this.checked(request, reply);
     };
+  }
+  async settled(request, reply) {
+    let value;
+    try {
+      value = await reply;
+    } catch (error) {
+      return this.threw(request, error);
+    }
+    return this.checked(request, value);
   }
   refused(error) {
     return this.failure("bad-response", undefined, error);
   }
+  wasUpgraded(request) {
+    return this.anyUpgraded && this.upgraded.delete(request);
+  }
   checked(request, reply) {
-    if (this.upgraded.delete(request))
+    if (this.wasUpgraded(request))
       return;
     const wrong = wrongWith(reply);
     if (wrong === undefined)
@@ -300,7 +312,7 @@ class Replies {
     return this.failure("bad-response", request, new TypeError(wrong));
   }
   threw(request, error) {
-    if (this.upgraded.delete(request)) {
+    if (this.wasUpgraded(request)) {
       this.report("handler", request, error);
       return;
     }

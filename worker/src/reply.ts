@@ -15,6 +15,8 @@ const NativeResponse = Response;
 export class Replies {
   /** Requests that became WebSockets: they have no response. */
   private readonly upgraded = new WeakSet<Request>();
+  /** Whether there was ever one: most apps have none, and looking costs. */
+  private anyUpgraded = false;
 
   constructor(private readonly send: (notice: Notice) => void) {}
 
@@ -26,7 +28,10 @@ export class Replies {
       writable: true,
       value: (request: Request, options?: object): boolean => {
         const done = options === undefined ? upgrade(request) : upgrade(request, options);
-        if (done) this.upgraded.add(request);
+        if (done) {
+          this.upgraded.add(request);
+          this.anyUpgraded = true;
+        }
         return done;
       },
     });
@@ -41,14 +46,19 @@ export class Replies {
       } catch (error) {
         return this.threw(request, error);
       }
-      if (isPromise(reply)) {
-        return Promise.resolve(reply).then(
-          (value) => this.checked(request, value),
-          (error: unknown) => this.threw(request, error),
-        );
-      }
-      return this.checked(request, reply);
+      return isPromise(reply) ? this.settled(request, reply) : this.checked(request, reply);
     };
+  }
+
+  // An async function of its own: two functions made for each request cost more.
+  private async settled(request: Request, reply: PromiseLike<unknown>): Promise<Response> {
+    let value: unknown;
+    try {
+      value = await reply;
+    } catch (error) {
+      return this.threw(request, error);
+    }
+    return this.checked(request, value);
   }
 
   /** For what Bun finds wrong with a response after we let it pass. */
@@ -56,9 +66,13 @@ export class Replies {
     return this.failure("bad-response", undefined, error);
   }
 
+  private wasUpgraded(request: Request): boolean {
+    return this.anyUpgraded && this.upgraded.delete(request);
+  }
+
   private checked(request: Request, reply: unknown): Response {
     // Bun's types say response; after an upgrade it wants nothing.
-    if (this.upgraded.delete(request)) return undefined as unknown as Response;
+    if (this.wasUpgraded(request)) return undefined as unknown as Response;
     const wrong = wrongWith(reply);
     if (wrong === undefined) return reply as Response;
     return this.failure("bad-response", request, new TypeError(wrong));
@@ -66,7 +80,7 @@ export class Replies {
 
   private threw(request: Request, error: unknown): Response {
     // Upgraded and then thrown: the connection is a WebSocket already.
-    if (this.upgraded.delete(request)) {
+    if (this.wasUpgraded(request)) {
       this.report("handler", request, error);
       return undefined as unknown as Response;
     }
