@@ -8,7 +8,7 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, wai
 
 use crate::error::Step;
 use crate::guard;
-use crate::layers;
+use crate::layers::{self, Numbers};
 use crate::network::Entrance;
 use crate::plan::Plan;
 
@@ -53,6 +53,8 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) control: BorrowedFd<'a>,
     /// Of the server's process; the program does not get it.
     pub(crate) server: BorrowedFd<'a>,
+    /// Where a listener is handed over; the program does not get it.
+    pub(crate) hand: BorrowedFd<'a>,
 }
 
 /// The stack of one child at a time.
@@ -89,7 +91,7 @@ impl Stacks {
 /// What the child is given. It stays in the server's thread, which waits.
 struct Brief<'a> {
     plan: &'a Plan,
-    numbers: [RawFd; 4],
+    numbers: Numbers,
     server: BorrowedFd<'a>,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
@@ -154,12 +156,15 @@ fn make(
 ) -> io::Result<Result<(Pid, OwnedFd), Failure>> {
     let brief = Brief {
         plan,
-        numbers: [
-            descriptors.stdin.as_raw_fd(),
-            descriptors.stdout.as_raw_fd(),
-            descriptors.stderr.as_raw_fd(),
-            descriptors.control.as_raw_fd(),
-        ],
+        numbers: Numbers {
+            given: [
+                descriptors.stdin.as_raw_fd(),
+                descriptors.stdout.as_raw_fd(),
+                descriptors.stderr.as_raw_fd(),
+                descriptors.control.as_raw_fd(),
+            ],
+            hand: descriptors.hand.as_raw_fd(),
+        },
         server: descriptors.server,
         argv: pointers(&plan.args),
         envp: pointers(&plan.env),

@@ -65,7 +65,7 @@ impl Rules {
             net: match policy.net {
                 _ if !handles_net => 0,
                 Net::Host | Net::Gateway { .. } => BIND_TCP,
-                Net::Ports(_) | Net::Private => BIND_TCP | CONNECT_TCP,
+                Net::Ports(_) | Net::Loopback { .. } | Net::Private => BIND_TCP | CONNECT_TCP,
             },
             scoped: if version >= Landlock(6) {
                 ABSTRACT_UNIX_SOCKET | SIGNAL
@@ -110,6 +110,7 @@ impl Rules {
         }
         let ports = match &policy.net {
             Net::Ports(ports) if handles_net => ports.clone(),
+            Net::Loopback { port } if handles_net => vec![*port],
             _ => Vec::new(),
         };
         Ok(Self {

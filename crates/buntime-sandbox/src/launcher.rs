@@ -9,14 +9,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::broker::Broker;
 use crate::child::{self, Descriptors, Failure, Stacks};
 use crate::error::{AttachError, ForwardError, SpawnError, Step};
 use crate::launch::Launch;
 use crate::network::{self, Entrance, Lease, MOST_FORWARDS, Networks};
+use crate::notify::{self, Listener};
 use crate::plan::{Confinement, Plan};
 use crate::policy::Attachment;
 use crate::process::{Leader, Process};
@@ -46,6 +49,12 @@ impl Launcher {
         let around = Around {
             null: File::open("/dev/null")?,
             server: pidfd_open(getpid(), PidfdFlags::empty())?,
+            hand: socketpair(
+                AddressFamily::UNIX,
+                SocketType::SEQPACKET,
+                SocketFlags::CLOEXEC,
+                None,
+            )?,
             networks: Arc::default(),
             owner: OnceCell::new(),
         };
@@ -62,7 +71,8 @@ impl Launcher {
     }
 
     /// Starts a process; returns once it executes its program. Dropping the
-    /// future leaves no process behind.
+    /// future leaves no process behind. Call it within a tokio runtime with I/O and time
+    /// enabled, in which the connections of the process are made if the server makes them.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -78,6 +88,7 @@ impl Launcher {
                 source,
             })?;
         }
+        let allowed = plan.confinement.broker;
         let Launch {
             program,
             cwd,
@@ -94,7 +105,17 @@ impl Launcher {
             reply,
         });
         match answer.await.map_err(|_| SpawnError::Stopped)? {
-            Ok(Ok(process)) => Ok(process),
+            Ok(Ok((mut process, listener))) => {
+                let serves = allowed.map_or(Ok(()), |allowed| {
+                    let listener = listener.ok_or(io::ErrorKind::NotFound)?;
+                    process.broker = Some(Broker::start(listener, allowed)?);
+                    Ok(())
+                });
+                match serves {
+                    Ok(()) => Ok(process),
+                    Err(source) => Err(SpawnError::Start { program, source }),
+                }
+            }
             Ok(Err(Failure { step, source })) => Err(SpawnError::Step {
                 step,
                 path: if step == Step::Directory {
@@ -166,7 +187,8 @@ impl Launcher {
     }
 }
 
-type Started = io::Result<Result<Process, Failure>>;
+/// A process, and where its calls arrive that the server answers.
+type Started = io::Result<Result<(Process, Option<Listener>), Failure>>;
 
 enum Job {
     Start {
@@ -226,6 +248,8 @@ struct Around {
     null: File,
     /// This process.
     server: OwnedFd,
+    /// Over which children hand listeners to the server.
+    hand: (OwnedFd, OwnedFd),
     networks: Arc<Networks>,
     /// The user namespace that networks belong to, once there is one.
     owner: OnceCell<OwnedFd>,
@@ -363,6 +387,7 @@ fn start(
         stderr: err.as_fd(),
         control: control.as_fd(),
         server: around.server.as_fd(),
+        hand: around.hand.1.as_fd(),
     };
     let entrance = match plan
         .confinement
@@ -376,7 +401,10 @@ fn start(
         Some(Ok(entrance)) => Some(entrance),
         None => None,
     };
-    let (pid, pidfd) = match child::start(stacks, plan, &descriptors, entrance.as_ref())? {
+    let started = child::start(stacks, plan, &descriptors, entrance.as_ref());
+    // Also of a child that failed afterwards, or the next would be taken for its process.
+    let listener = notify::receive(around.hand.0.as_fd());
+    let (pid, pidfd) = match started? {
         Ok(started) => started,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -391,5 +419,5 @@ fn start(
     });
     // Whose network is lost is killed as it is dropped.
     let process = Process::new(leader, stdout, stderr, gateway, handle);
-    passed.map(|()| Ok(process))
+    passed.map(|()| Ok((process, listener)))
 }

@@ -20,15 +20,26 @@ use crate::plan::Plan;
 use crate::seccomp::Moment;
 use crate::system;
 
-/// The first number beyond the descriptors that the program gets.
-const FREE: RawFd = 4;
+/// Descriptors of the server's that a child uses, by their numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    /// They become 0 to 3 of the program.
+    pub(crate) given: [RawFd; 4],
+    /// Where a listener is handed over. The program does not get it.
+    pub(crate) hand: RawFd,
+}
+
+/// The number that `hand` has until the program is executed.
+const HAND: RawFd = 4;
+/// The first number beyond.
+const FREE: RawFd = 5;
 
 /// Confines this process and executes the program, by `exec`, which returns only
-/// an error. `descriptors` become 0 to 3; `server` is a descriptor of the server's
+/// an error. `server` is a descriptor of the server's
 /// process, and `places` is where exec finds program, arguments and environment.
 pub(crate) fn become_program(
     plan: &Plan,
-    descriptors: [RawFd; 4],
+    numbers: Numbers,
     server: BorrowedFd<'_>,
     places: [u64; 3],
     exec: impl FnOnce() -> io::Error,
@@ -45,7 +56,7 @@ pub(crate) fn become_program(
         root.enter()
             .map_err(|(step, source)| Failure { step, source })?;
     }
-    confine(plan, descriptors)?;
+    confine(plan, numbers)?;
     if confinement.is_there {
         system::drop_capabilities().at(Step::Capabilities)?;
     }
@@ -60,7 +71,8 @@ pub(crate) fn become_program(
                 .cast_unsigned(),
             exec: places,
         };
-        filter.enforce(moment).at(Step::Calls)?;
+        let hand = confinement.broker.map(|_| hand());
+        filter.enforce(moment, hand).at(Step::Calls)?;
     }
     Err(exec()).at(Step::Exec)
 }
@@ -77,8 +89,8 @@ fn check_server(server: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Gives up everything that the program shall not have.
-fn confine(plan: &Plan, descriptors: [RawFd; 4]) -> Result<(), Failure> {
-    place_descriptors(descriptors).at(Step::Descriptors)?;
+fn confine(plan: &Plan, numbers: Numbers) -> Result<(), Failure> {
+    place_descriptors(numbers).at(Step::Descriptors)?;
     reset_signals().at(Step::Signals)?;
     set_limits(&plan.limits).at(Step::Limits)?;
     if plan.nice != 0 {
@@ -90,13 +102,17 @@ fn confine(plan: &Plan, descriptors: [RawFd; 4]) -> Result<(), Failure> {
     rustix::process::chdir(plan.cwd.as_c_str()).at(Step::Directory)
 }
 
-/// Leaves exactly these, as 0 to 3.
+/// Leaves exactly these, as 0 to 3 and `HAND`.
 #[expect(
     unsafe_code,
     reason = "rustix cannot place descriptors at given numbers"
 )]
-fn place_descriptors(descriptors: [RawFd; 4]) -> io::Result<()> {
-    let mut from = descriptors;
+fn place_descriptors(numbers: Numbers) -> io::Result<()> {
+    let Numbers {
+        given: [stdin, stdout, stderr, control],
+        hand,
+    } = numbers;
+    let mut from = [stdin, stdout, stderr, control, hand];
     // SAFETY: plain system calls on numbers, in a table of descriptors that is this
     // process's own.
     let placed = unsafe {
@@ -107,15 +123,22 @@ fn place_descriptors(descriptors: [RawFd; 4]) -> io::Result<()> {
                 *number = libc::fcntl(*number, libc::F_DUPFD_CLOEXEC, FREE);
             }
         }
-        from.iter()
-            .zip(0..)
-            .all(|(&from, to)| libc::dup2(from, to) == to)
-            && libc::syscall(libc::SYS_close_range, FREE, libc::c_uint::MAX, 0) == 0
+        from.iter().zip(0..).all(|(&from, to)| {
+            let flags = if to == HAND { libc::O_CLOEXEC } else { 0 };
+            libc::dup3(from, to, flags) == to
+        }) && libc::syscall(libc::SYS_close_range, FREE, libc::c_uint::MAX, 0) == 0
     };
     if placed {
         return Ok(());
     }
     Err(io::Error::last_os_error())
+}
+
+/// Where a listener is handed over.
+#[expect(unsafe_code, reason = "it is known by its number")]
+fn hand() -> BorrowedFd<'static> {
+    // SAFETY: `place_descriptors` put it there, and it stays until the exec.
+    unsafe { BorrowedFd::borrow_raw(HAND) }
 }
 
 /// A program that is sent something waits for its sender's slice to end instead

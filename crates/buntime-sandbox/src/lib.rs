@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod broker;
 mod calls;
 mod child;
 mod environment;
@@ -11,6 +12,7 @@ mod launch;
 mod launcher;
 mod layers;
 mod network;
+mod notify;
 mod plan;
 mod policy;
 mod probe;

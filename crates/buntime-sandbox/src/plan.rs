@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crate::broker::Allowed;
 use crate::landlock::Rules;
 use crate::launch::{Launch, ProcessLimits};
 use crate::policy::{Net, Policy};
 use crate::root::{Root, namespaces};
-use crate::seccomp::Filter;
+use crate::seccomp::{Connect, Filter};
 use crate::view;
 
 /// Most bytes of one launch. The kernel takes less for arguments and environment
@@ -43,6 +44,8 @@ pub(crate) struct Confinement {
     pub(crate) root: Option<Root>,
     pub(crate) rules: Option<Rules>,
     pub(crate) filter: Option<&'static Filter>,
+    /// To where the server connects for the process, if it does.
+    pub(crate) broker: Option<Allowed>,
 }
 
 impl Confinement {
@@ -51,15 +54,22 @@ impl Confinement {
     /// # Errors
     /// A path that cannot be told to the system, or a program that cannot be read.
     pub(crate) fn of(policy: &Policy, program: &Path) -> io::Result<Self> {
-        static FILTER: LazyLock<Filter> = LazyLock::new(Filter::new);
+        static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter::new(Connect::Free));
+        static BROKERED: LazyLock<Filter> = LazyLock::new(|| Filter::new(Connect::Asked));
         let layers = policy.layers;
         let gateway = match policy.net {
             Net::Gateway { port } if layers.network && layers.namespaces.is_some() && port != 0 => {
                 Some(port)
             }
             Net::Gateway { .. } => return Err(io::ErrorKind::Unsupported.into()),
-            Net::Host | Net::Ports(_) | Net::Private => None,
+            _ => None,
         };
+        let broker = match policy.net {
+            Net::Loopback { port } => Some(Allowed { port: Some(port) }),
+            Net::Private if !layers.network => Some(Allowed { port: None }),
+            _ => None,
+        }
+        .filter(|_| layers.broker && layers.calls);
         let root = layers
             .namespaces
             .map(|proc| Root::of(policy, proc, program))
@@ -80,7 +90,14 @@ impl Confinement {
             gateway,
             root,
             rules,
-            filter: layers.calls.then(|| &*FILTER),
+            filter: layers.calls.then(|| {
+                if broker.is_some() {
+                    &*BROKERED
+                } else {
+                    &*FILTER
+                }
+            }),
+            broker,
         })
     }
 }

@@ -14,6 +14,9 @@ pub struct Layers {
     pub namespaces: Option<ProcMount>,
     /// Network namespaces; only together with the others.
     pub network: bool,
+    /// Connections are made by the server; only together with `calls`. Where there are
+    /// network namespaces it is not needed.
+    pub broker: bool,
 }
 
 impl Layers {
@@ -23,6 +26,7 @@ impl Layers {
         calls: false,
         namespaces: None,
         network: false,
+        broker: false,
     };
 }
 
@@ -49,8 +53,14 @@ pub enum Net {
     /// The host's, over which TCP connections may be made to these ports alone,
     /// whatever the address. Landlock 4 is needed for that.
     Ports(Vec<u16>),
+    /// The host's, over which TCP connections may be made to 127.0.0.1 at this port alone,
+    /// and none to sockets by path. Without [`Layers::broker`] it is as `Ports`.
+    Loopback {
+        /// Where the server listens for it.
+        port: u16,
+    },
     /// One of its own in which there is nothing. Without [`Layers::network`], and with
-    /// Landlock 4, the host's, over which no TCP connection may be made.
+    /// [`Layers::broker`] or Landlock 4, the host's, over which no connection may be made.
     Private,
     /// One of its own in which there is one socket that listens, made with the process:
     /// the server accepts on it ([`Process::gateway`](crate::Process::gateway)), and

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -63,6 +64,9 @@ impl fmt::Display for Layers {
         if self.network {
             names.push("network".to_owned());
         }
+        if self.broker {
+            names.push("connect broker".to_owned());
+        }
         if names.is_empty() {
             return f.write_str("none");
         }
@@ -82,22 +86,16 @@ pub async fn probe(launcher: &Launcher, bun: &Path, folder: &Path) -> Strength {
     }
     let version = system::landlock_version();
     let landlock = (version > 0).then_some(Landlock(version));
-    let namespaces = [
-        (Some(ProcMount::Own), true),
-        (Some(ProcMount::Own), false),
-        (Some(ProcMount::Host), true),
-        (Some(ProcMount::Host), false),
-        (None, false),
-    ];
     let mut refusals: Vec<(Layers, String)> = Vec::new();
     for calls in [true, false] {
-        for (namespaces, network) in namespaces {
+        for (namespaces, network, broker) in places() {
             for landlock in [landlock, None] {
                 let layers = Layers {
                     landlock,
                     calls,
                     namespaces,
                     network,
+                    broker: broker && calls,
                 };
                 if refusals.iter().any(|(tried, _)| *tried == layers) {
                     continue;
@@ -112,6 +110,19 @@ pub async fn probe(launcher: &Launcher, bun: &Path, folder: &Path) -> Strength {
     judge(Layers::NONE, &refusals)
 }
 
+/// Which namespaces, whether a network among them, and whether the server connects: the
+/// strongest first.
+fn places() -> impl Iterator<Item = (Option<ProcMount>, bool, bool)> {
+    [Some(ProcMount::Own), Some(ProcMount::Host), None]
+        .into_iter()
+        .flat_map(|namespaces| {
+            [(true, false), (false, true), (false, false)]
+                .into_iter()
+                .filter(move |(network, _)| namespaces.is_some() || !network)
+                .map(move |(network, broker)| (namespaces, network, broker))
+        })
+}
+
 async fn attempt(
     launcher: &Launcher,
     bun: &Path,
@@ -121,14 +132,14 @@ async fn attempt(
     if layers == Layers::NONE {
         return Ok(());
     }
-    // In a network of its own it must reach the gateway; nobody needs to accept it there.
-    let (net, script) = if layers.network {
-        let connect = format!(
-            "await Bun.connect({{ hostname: '127.0.0.1', port: {GATEWAY}, socket: {{ data() {{}} }} }});"
-        );
-        (Net::Gateway { port: GATEWAY }, connect + WORD)
-    } else {
-        (Net::Host, WORD.to_owned())
+    // If there is one place that it is to reach, it must reach that. Nobody needs to accept
+    // it there.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
+    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+    let (net, script) = match (layers.network, layers.broker) {
+        (true, _) => (Net::Gateway { port: GATEWAY }, connect(GATEWAY) + WORD),
+        (false, true) => (Net::Loopback { port }, connect(port) + WORD),
+        (false, false) => (Net::Host, WORD.to_owned()),
     };
     let control = File::open("/dev/null").map_err(|error| error.to_string())?;
     let launch = Launch {
@@ -173,12 +184,18 @@ async fn attempt(
     Err(format!("Bun did not run: {exit:?}"))
 }
 
+fn connect(port: u16) -> String {
+    format!(
+        "await Bun.connect({{ hostname: '127.0.0.1', port: {port}, socket: {{ data() {{}} }} }});"
+    )
+}
+
 /// What is missing, and the first reason that was found for it.
 fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
     let why = |lacks: &dyn Fn(&Layers) -> bool| {
         let found = refusals
             .iter()
-            .find(|(tried, _)| !tried.network && lacks(tried));
+            .find(|(tried, _)| !tried.network && !tried.broker && lacks(tried));
         found.map_or_else(String::new, |(_, why)| why.clone())
     };
     let mut missing = Vec::new();
@@ -220,6 +237,13 @@ fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
             "networks of their own",
             found.map_or_else(String::new, |(_, why)| why.clone()),
         );
+        if !layers.broker {
+            let found = refusals.iter().find(|(tried, _)| tried.broker);
+            lacks(
+                "the connect broker",
+                found.map_or_else(String::new, |(_, why)| why.clone()),
+            );
+        }
     }
     Strength { layers, missing }
 }

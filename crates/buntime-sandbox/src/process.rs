@@ -11,6 +11,7 @@ use rustix::process::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::broker::Broker;
 use crate::launcher::Handle;
 use crate::network::Lease;
 
@@ -96,6 +97,8 @@ pub struct Process {
     leader: Option<Leader>,
     exit: Exit,
     handle: Arc<Handle>,
+    /// Who answers for its connections, if the server makes them. Gone when it is reaped.
+    pub(crate) broker: Option<Broker>,
     /// What it writes to its standard output; take it to read it.
     pub stdout: Option<OwnedFd>,
     /// What it writes to its standard error; take it to read it.
@@ -120,6 +123,7 @@ impl Process {
             leader: Some(leader),
             exit: Exit::Code(-1),
             handle,
+            broker: None,
             stdout: Some(stdout),
             stderr: Some(stderr),
             gateway,
@@ -167,6 +171,7 @@ impl Process {
             if let Some(exit) = leader.try_reap() {
                 self.exit = exit;
                 self.leader = None;
+                self.broker = None;
                 break;
             }
             leader.ended().await;

@@ -4,10 +4,12 @@
 //! they stand is remembered, and the child fills them into its own copy.
 
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use libc::{c_long, sock_filter};
 
 use crate::calls::{FREE, FREE_HERE};
+use crate::notify::hand_over;
 use crate::system;
 
 /// Most instructions, for the child's copy.
@@ -15,6 +17,7 @@ const LONGEST: usize = 768;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
 const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
 
 #[cfg(target_arch = "x86_64")]
@@ -87,9 +90,18 @@ pub(crate) struct Filter {
     later: Vec<(usize, Later)>,
 }
 
+/// What becomes of `connect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connect {
+    /// It is allowed.
+    Free,
+    /// The server does it.
+    Asked,
+}
+
 impl Filter {
     /// The filter for apps.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(connect: Connect) -> Self {
         let mut filter = Self {
             program: Vec::with_capacity(LONGEST),
             later: Vec::new(),
@@ -98,7 +110,12 @@ impl Filter {
         filter.unless_equal(ARCHITECTURE, REFUSE);
         filter.load(NUMBER);
         filter.at_least(OTHER_NUMBERS, REFUSE);
-        filter.allow_all(FREE.iter().chain(FREE_HERE));
+        let asked = |number: c_long| connect == Connect::Asked && number == libc::SYS_connect;
+        let free = FREE.iter().chain(FREE_HERE);
+        filter.allow_all(free.filter(|number| !asked(**number)));
+        if connect == Connect::Asked {
+            filter.on(libc::SYS_connect, ASK);
+        }
         // The caller falls back to clone, whose flags can be looked at.
         filter.on(libc::SYS_clone3, UNKNOWN);
         filter.arguments();
@@ -114,6 +131,10 @@ impl Filter {
             libc::AF_INET6.cast_unsigned(),
         ];
         const STREAM: &[u32] = &[libc::SOCK_STREAM.cast_unsigned()];
+        const CONNECTED: &[u32] = &[
+            libc::SOCK_STREAM.cast_unsigned(),
+            libc::SOCK_SEQPACKET.cast_unsigned(),
+        ];
         const TCP: &[u32] = &[0, libc::IPPROTO_TCP.cast_unsigned()];
         const IOCTLS: &[u32] = &[
             0x5421, // FIONBIO
@@ -135,13 +156,19 @@ impl Filter {
         self.when(libc::SYS_sendto, &[(3, Without(FASTOPEN)), (4, Null)]);
         self.when(libc::SYS_sendmsg, &[(2, Without(FASTOPEN))]);
         self.when(libc::SYS_sendmmsg, &[(3, Without(FASTOPEN))]);
-        // TCP and unix sockets. No UDP: where it goes cannot be looked at.
-        self.when(libc::SYS_socket, &[(0, OneOf(&[UNIX]))]);
+        // TCP and unix sockets. No datagrams: where each goes cannot be looked at.
+        self.when(
+            libc::SYS_socket,
+            &[(0, OneOf(&[UNIX])), (1, Masked(0xf, CONNECTED))],
+        );
         self.when(
             libc::SYS_socket,
             &[(0, OneOf(INET)), (1, Masked(0xf, STREAM)), (2, OneOf(TCP))],
         );
-        self.when(libc::SYS_socketpair, &[(0, OneOf(&[UNIX]))]);
+        self.when(
+            libc::SYS_socketpair,
+            &[(0, OneOf(&[UNIX])), (1, Masked(0xf, CONNECTED))],
+        );
         self.when(
             libc::SYS_clone,
             &[(0, With(THREAD)), (0, Without(NAMESPACES))],
@@ -157,8 +184,9 @@ impl Filter {
         );
     }
 
-    /// Has the filter decide about this process from now on. Only system calls.
-    pub(crate) fn enforce(&self, moment: Moment) -> io::Result<()> {
+    /// Has the filter decide about this process from now on; `hand` is where to hand the
+    /// listener over if the server is asked. Only system calls.
+    pub(crate) fn enforce(&self, moment: Moment, hand: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let mut copy = [statement(0, 0); LONGEST];
         let copy = copy
             .get_mut(..self.program.len())
@@ -176,7 +204,10 @@ impl Filter {
                 instruction.k = value;
             }
         }
-        system::seccomp_enforce(copy)
+        match hand {
+            None => system::seccomp_enforce(copy),
+            Some(hand) => hand_over(hand, system::seccomp_listen(copy)?.as_fd()),
+        }
     }
 
     fn push(&mut self, instruction: sock_filter) {
@@ -381,7 +412,10 @@ mod tests {
 
     /// What the kernel would make of a call.
     fn answer(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
-        let filter = Filter::new();
+        answer_of(&Filter::new(Connect::Free), arch, number, arguments)
+    }
+
+    fn answer_of(filter: &Filter, arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
         let mut program = filter.program.clone();
         for &(at, later) in &filter.later {
             program[at].k = match later {
@@ -431,7 +465,7 @@ mod tests {
 
     #[test]
     fn the_filter_fits_and_its_jumps_reach() {
-        let filter = Filter::new();
+        let filter = Filter::new(Connect::Free);
         assert!(filter.program.len() < LONGEST, "{}", filter.program.len());
         for (at, i) in filter.program.iter().enumerate() {
             let far = match u32::from(i.code) {
@@ -473,6 +507,23 @@ mod tests {
     }
 
     #[test]
+    fn only_connect_differs_where_the_server_is_asked() {
+        let [free, asked] = [Connect::Free, Connect::Asked].map(Filter::new);
+        assert!(asked.program.len() < LONGEST, "{}", asked.program.len());
+        for call in 0..600 {
+            for arguments in [[0; 6], [1; 6], [u64::MAX; 6]] {
+                let [free, asked] =
+                    [&free, &asked].map(|filter| answer_of(filter, ARCHITECTURE, call, arguments));
+                if number_of(libc::SYS_connect) == call {
+                    assert_eq!((free, asked), (ALLOW, ASK));
+                } else {
+                    assert_eq!(free, asked, "call {call}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn other_ways_to_call_are_refused() {
         let read = u32::try_from(libc::SYS_read).unwrap();
         assert_eq!(answer(ARCHITECTURE, read, [0; 6]), ALLOW);
@@ -492,7 +543,12 @@ mod tests {
         assert_eq!(inet(libc::SOCK_STREAM, libc::IPPROTO_MPTCP), REFUSE);
         assert_eq!(inet(libc::SOCK_DGRAM, 0), REFUSE);
         assert_eq!(inet(libc::SOCK_RAW, 0), REFUSE);
-        assert_eq!(of(libc::SYS_socket, &[libc::AF_UNIX as u64, 1]), ALLOW);
+        for call in [libc::SYS_socket, libc::SYS_socketpair] {
+            let unix = |kind: i32| of(call, &[libc::AF_UNIX as u64, kind as u64]);
+            assert_eq!(unix(libc::SOCK_STREAM | libc::SOCK_CLOEXEC), ALLOW);
+            assert_eq!(unix(libc::SOCK_SEQPACKET), ALLOW);
+            assert_eq!(unix(libc::SOCK_DGRAM | libc::SOCK_NONBLOCK), REFUSE);
+        }
         assert_eq!(of(libc::SYS_socket, &[libc::AF_NETLINK as u64, 3]), REFUSE);
         assert_eq!(of(libc::SYS_sendto, &[1, 2, 3, 0x4000, 0, 0]), ALLOW);
         assert_eq!(

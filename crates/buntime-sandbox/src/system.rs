@@ -235,15 +235,33 @@ pub(crate) fn landlock_enforce(ruleset: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Has a filter decide about each system call of this process, for good.
 #[expect(unsafe_code, reason = "rustix has no seccomp filters")]
-pub(crate) fn seccomp_enforce(program: &[sock_filter]) -> io::Result<()> {
+fn seccomp(program: &[sock_filter], flags: c_ulong) -> io::Result<c_long> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         filter: program.as_ptr().cast_mut(),
     };
     let mode: c_ulong = libc::SECCOMP_SET_MODE_FILTER.into();
     // SAFETY: the kernel reads the program, whose length is said.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) })?;
-    Ok(())
+    check(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) })
+}
+
+/// Has a filter decide about each system call of this process, for good.
+pub(crate) fn seccomp_enforce(program: &[sock_filter]) -> io::Result<()> {
+    seccomp(program, 0).map(drop)
+}
+
+/// The same for a filter that asks the server about some calls: who has the descriptor
+/// answers.
+pub(crate) fn seccomp_listen(program: &[sock_filter]) -> io::Result<OwnedFd> {
+    let listen = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // A call that the server has taken is not to be interrupted by signals that the
+    // process lives through. Linux before 5.19 does not know that: the call is made once
+    // more then.
+    let steady = listen | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let made = match seccomp(program, steady) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => seccomp(program, listen),
+        answer => answer,
+    };
+    descriptor(made?)
 }

@@ -60,6 +60,22 @@ impl World {
         }
     }
 
+    /// The levels at which the server connects for a process.
+    fn brokered(&self) -> Vec<Layers> {
+        let broker = |layers: Layers| Layers {
+            network: false,
+            broker: true,
+            ..layers
+        };
+        let mut levels: Vec<Layers> = self.levels().into_iter().map(broker).collect();
+        levels.push(Layers {
+            landlock: None,
+            namespaces: None,
+            ..broker(self.layers)
+        });
+        levels
+    }
+
     /// What this machine gives, and the same without namespaces.
     fn levels(&self) -> Vec<Layers> {
         let less = Layers {
@@ -534,4 +550,156 @@ async fn raw_tcp_goes_where_the_server_listens_for_it_and_by_names_that_it_gives
         .await;
     let again = world.launcher.forward(&next, &addresses).await.unwrap();
     assert_eq!(again.len(), 3);
+}
+
+/// A program in C's stead: system calls as they are, over Bun's own.
+const CALLS: &str = r#"
+    const { symbols: { syscall, __errno_location } } = require("bun:ffi").dlopen("libc.so.6", {
+        syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+        __errno_location: { args: [], returns: "ptr" },
+    });
+    const { ptr, read } = require("bun:ffi");
+    const call = (number, ...rest) => {
+        const result = Number(syscall(number, ...rest, ...Array(6 - rest.length).fill(0)));
+        return result < 0 ? "errno " + read.i32(__errno_location(), 0) : result;
+    };
+    const inet = (a, b, c, d, port) => new Uint8Array([2, 0, port >> 8, port & 255, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0]);
+    const SOCKET = process.arch === "x64" ? 41 : 198, CONNECT = process.arch === "x64" ? 42 : 203;
+    const FCNTL = process.arch === "x64" ? 72 : 25, WRITE = process.arch === "x64" ? 1 : 64;
+    const SOCKETPAIR = process.arch === "x64" ? 53 : 199;
+"#;
+
+#[tokio::test]
+async fn a_process_without_a_network_of_its_own_connects_to_one_address_alone() {
+    let world = World::new().await;
+    let [allowed, other] = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = allowed.local_addr().unwrap().port();
+    let other = other.local_addr().unwrap().port();
+    // The same port at other addresses of this machine.
+    let _two = std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+    let _six = std::net::TcpListener::bind(("::1", port)).unwrap();
+    let _by_path = std::os::unix::net::UnixListener::bind(world.path("slot/sock")).unwrap();
+    allowed.set_nonblocking(true).unwrap();
+    let allowed = tokio::net::TcpListener::from_std(allowed).unwrap();
+    for layers in world.brokered() {
+        let script = format!(
+            r#"{REACH}{CALLS}
+            const say = (text) => new Promise((done, fail) => {{
+                const socket = require("net").connect({port}, "127.0.0.1", () => socket.end(text, () => done("reached")));
+                socket.on("error", fail);
+            }});
+            await attempt("allowed", () => say("one"));
+            await attempt("fetch", () => fetch("http://127.0.0.1:{port}/").then(r => r.text()));
+            await attempt("waiting", () => {{
+                const socket = call(SOCKET, 2, 1, 0);
+                const done = call(CONNECT, socket, ptr(inet(127, 0, 0, 1, {port})), 16);
+                const text = new TextEncoder().encode("raw");
+                return [done, call(FCNTL, socket, 3) & 2048, call(WRITE, socket, ptr(text), 3)];
+            }});
+            await attempt("mapped", () => reach({port}, "::ffff:127.0.0.1"));
+            await attempt("no socket", () => call(CONNECT, 999, ptr(inet(127, 0, 0, 1, {port})), 16));
+            await attempt("no memory", () => call(CONNECT, 3, 4096, 16));
+            await attempt("too long", () => call(CONNECT, 3, ptr(new Uint8Array(200)), 129));
+            await attempt("datagrams", () => [call(SOCKET, 1, 2, 0), call(SOCKETPAIR, 1, 2, 0, ptr(new Uint8Array(8)))]);
+            await attempt("other port", () => reach({other}));
+            await attempt("other address", () => reach({port}, "127.0.0.2"));
+            await attempt("six", () => reach({port}, "::1"));
+            await attempt("any", () => reach({port}, "0.0.0.0"));
+            await attempt("metadata", () => reach({port}, "169.254.169.254"));
+            await attempt("path", () => new Promise((done, fail) => {{
+                const socket = require("net").connect(DIR + "/slot/sock", () => done("reached"));
+                socket.on("error", fail);
+            }}));
+            process.exit(0);
+            "#
+        );
+        let (process, _control) = world.start(layers, Net::Loopback { port }, &script).await;
+        assert_eq!(accept(&allowed).await.as_deref(), Some("one"), "{layers}");
+        {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let (mut fetch, _) = tokio::time::timeout(LIMIT, allowed.accept())
+                .await
+                .unwrap()
+                .unwrap();
+            let mut head = [0; 4];
+            fetch.read_exact(&mut head).await.unwrap();
+            assert_eq!(&head, b"GET ");
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
+            fetch.write_all(answer).await.unwrap();
+        }
+        let (exit, text) = output(process).await;
+        assert_eq!(exit, Exit::Code(0), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..8],
+            [
+                "allowed: reached",
+                "fetch: hi",
+                "waiting: 0,0,3",
+                "mapped: reached",
+                "no socket: errno 9",
+                "no memory: errno 14",
+                "too long: errno 22",
+                "datagrams: errno 1,errno 1",
+            ],
+            "{layers}: {text}"
+        );
+        assert_eq!(lines.len(), 14, "{text}");
+        for line in &lines[8..] {
+            assert!(line.contains(": refused EACCES"), "{layers}: {text}");
+        }
+        assert_eq!(accept(&allowed).await.as_deref(), Some("raw"));
+        assert_eq!(accept(&allowed).await.as_deref(), Some(""));
+    }
+}
+
+/// How many listeners for held-back calls this process has.
+fn listeners() -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap();
+    let links = links.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    links
+        .filter(|link| link.to_string_lossy().contains("seccomp"))
+        .count()
+}
+
+#[tokio::test]
+async fn who_answers_for_a_process_goes_with_it() {
+    let world = World::new().await;
+    let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = target.local_addr().unwrap().port();
+    // It connects without end, some of it to what is not allowed.
+    let script = format!(
+        r#"{CALLS}
+        const [yes, no] = [inet(127, 0, 0, 1, {port}), inet(127, 0, 0, 2, {port})];
+        console.log("up");
+        for (;;) {{
+            const socket = call(SOCKET, 2, 1 | 2048, 0);
+            call(CONNECT, socket, ptr(no), 16);
+            call(CONNECT, socket, ptr(yes), 16);
+            call(process.arch === "x64" ? 3 : 57, socket);
+        }}
+        "#
+    );
+    for layers in world.brokered() {
+        for waits in [true, false] {
+            let (mut process, _control) =
+                world.start(layers, Net::Loopback { port }, &script).await;
+            let mut up =
+                tokio::net::unix::pipe::Receiver::from_owned_fd(process.stdout.take().unwrap())
+                    .unwrap();
+            tokio::io::AsyncReadExt::read_u8(&mut up).await.unwrap();
+            assert!(listeners() > 0);
+            process.kill();
+            if waits {
+                process.wait().await;
+            }
+            drop(process);
+        }
+    }
+    let none_is_left = async {
+        while listeners() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, none_is_left).await.unwrap();
 }

@@ -244,6 +244,7 @@ fn as_json(findings: &[Finding], strength: Option<&Strength>) -> String {
             "namespaces": layers.namespaces.is_some(),
             "ownProc": layers.namespaces == Some(ProcMount::Own),
             "network": layers.network,
+            "broker": layers.broker,
             "missing": missing,
         })
     });

@@ -232,7 +232,12 @@ fn attacks_fail_without_user_namespaces() {
         lacks: &["userns"],
         ..Level::default()
     };
-    attack(level, "landlock, seccomp", "without namespaces", &[UNIX]);
+    attack(
+        level,
+        "landlock, seccomp, connect broker",
+        "without namespaces",
+        &[UNIX],
+    );
 }
 
 #[test]
@@ -242,7 +247,12 @@ fn attacks_of_a_plain_user_fail_without_user_namespaces() {
         lacks: &["userns"],
         ..Level::default()
     };
-    attack(level, "landlock, seccomp", "without namespaces", &[UNIX]);
+    attack(
+        level,
+        "landlock, seccomp, connect broker",
+        "without namespaces",
+        &[UNIX],
+    );
 }
 
 #[test]
@@ -289,7 +299,7 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
         "abstract unix socket",
         "TCP server",
     ];
-    attack(level, "seccomp", "neither", &known);
+    attack(level, "seccomp, connect broker", "neither", &known);
 }
 
 #[test]
