@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use buntime_core::Granted;
 use buntime_sandbox::{Attachment, Layers, Net, Policy, Process};
 
 use crate::config::AppSpec;
@@ -52,8 +53,44 @@ impl Wanted<'_> {
                 .filter(|bundle| !bundle.starts_with(&self.spec.dir))
                 .map(Path::to_owned),
         );
+        let granted = self.spec.granted.read.iter();
+        folders.extend(granted.filter(|path| path.exists()).cloned());
         folders
     }
+}
+
+/// Most paths to read that a blank is shown besides the app.
+const MOST_SHOWN: usize = 8;
+
+/// Whether a worker of this app starts for it, and no blank will do: one may be shown a few
+/// more paths to read, but what it may write and start is settled when it starts.
+pub(crate) fn starts_for_app(shared: &Shared, spec: &AppSpec) -> bool {
+    let layers = shared.config.sandbox.layers;
+    let granted = &spec.granted;
+    let is_more = granted.spawn || !granted.write.is_empty() || granted.read.len() > MOST_SHOWN;
+    layers != Layers::NONE && (!has_blanks(layers) || is_more)
+}
+
+/// Looks where the paths lead that an app was granted: a link that came later must not lead
+/// to what nobody is granted.
+pub(crate) fn check_granted(shared: &Shared, spec: &AppSpec) -> Result<(), StartFailure> {
+    let Granted { read, write, .. } = &*spec.granted;
+    for path in read.iter().chain(write) {
+        // What is not there is not shown.
+        let Ok(real) = path.canonicalize() else {
+            continue;
+        };
+        let out = &shared.config.sandbox.out_of_reach;
+        let meets = |place: &&PathBuf| real.starts_with(place) || place.starts_with(&real);
+        if let Some(place) = out.iter().find(meets) {
+            return Err(StartFailure::new(format!(
+                "{} leads to {}, which nobody is granted",
+                path.display(),
+                place.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether workers can be started before it is known what they serve.
@@ -82,11 +119,14 @@ pub(crate) fn policy(shared: &Shared, slot: &Path, wanted: Option<&Wanted<'_>>) 
     let mut read: Vec<PathBuf> = wrapper.map(Path::to_owned).into_iter().collect();
     let mut write = vec![slot.to_owned()];
     let mut write_later = Vec::new();
+    let mut spawn = false;
     match wanted {
         Some(wanted) => {
             read.extend(wanted.folders());
             // If it cannot be made, the assignment will say so.
             write.extend(make_data_dir(shared, wanted.spec));
+            write.extend(wanted.spec.granted.write.iter().cloned());
+            spawn = wanted.spec.granted.spawn;
         }
         None => write_later.push(config.data_dir.clone()),
     }
@@ -96,6 +136,7 @@ pub(crate) fn policy(shared: &Shared, slot: &Path, wanted: Option<&Wanted<'_>>) 
         read,
         write,
         write_later,
+        spawn,
         stage: shared.slots_dir.with_file_name(STAGE),
     })
 }
@@ -132,6 +173,7 @@ fn tool_policy(shared: &Shared, net: Net, read: &[&Path], write: &[&Path]) -> Op
         read: paths(read),
         write: paths(write),
         write_later: Vec::new(),
+        spawn: false,
         stage: shared.slots_dir.with_file_name(STAGE),
     })
 }
@@ -142,7 +184,8 @@ pub(crate) async fn admit(
     process: &Process,
     wanted: &Wanted<'_>,
 ) -> Result<(), StartFailure> {
-    if shared.config.sandbox.layers.namespaces.is_none() {
+    let is_blank = !starts_for_app(shared, wanted.spec);
+    if shared.config.sandbox.layers.namespaces.is_none() || !is_blank {
         return Ok(());
     }
     let mut shown: Vec<Attachment> = wanted
@@ -183,6 +226,8 @@ pub struct Confinement {
     pub layers: Layers,
     /// The network.
     pub net: Net,
+    /// What nobody is granted, real paths: the server's state, other units.
+    pub out_of_reach: Vec<PathBuf>,
 }
 
 impl Default for Confinement {
@@ -190,6 +235,7 @@ impl Default for Confinement {
         Self {
             layers: Layers::NONE,
             net: Net::Host,
+            out_of_reach: Vec::new(),
         }
     }
 }

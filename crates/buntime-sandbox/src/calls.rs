@@ -189,3 +189,16 @@ pub(crate) const FREE_HERE: &[c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const FREE_HERE: &[c_long] = &[libc::SYS_renameat];
+
+/// Allowed besides to who may start programs. No session or group of its own: what is
+/// left is found by the group.
+pub(crate) const SPAWN: &[c_long] = &[libc::SYS_execve, libc::SYS_setitimer];
+#[cfg(target_arch = "x86_64")]
+pub(crate) const SPAWN_HERE: &[c_long] = &[
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_alarm,
+    libc::SYS_pause,
+];
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const SPAWN_HERE: &[c_long] = &[];

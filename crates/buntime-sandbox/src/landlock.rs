@@ -88,19 +88,32 @@ impl Rules {
         let read = READ_FILE | READ_DIR;
         if policy.layers.namespaces.is_some() {
             // Nothing is there that may not be read, now or later.
-            allow("/".as_ref(), read)?;
+            allow(
+                "/".as_ref(),
+                if policy.spawn { read | EXECUTE } else { read },
+            )?;
         } else {
             let own = view::own_process();
             let files = view::library_folders()
                 .chain(view::COMMON_FILES.map(Into::into))
                 .chain(own)
                 .chain(policy.read.iter().cloned());
-            for path in files.collect::<BTreeSet<_>>() {
-                allow(&path, read)?;
+            let files: BTreeSet<_> = files.collect();
+            for path in &files {
+                allow(path, read)?;
+            }
+            if policy.spawn {
+                let programs = view::PROGRAMS.map(Into::into).into_iter();
+                for path in programs
+                    .chain(view::library_folders())
+                    .chain(policy.read.clone())
+                {
+                    allow(&path, read | EXECUTE)?;
+                }
             }
         }
         for path in policy.write.iter().chain(&policy.write_later) {
-            paths.push((c_string(path)?, all & !NEVER_IN_OWN));
+            allow(path, all & !NEVER_IN_OWN)?;
         }
         for device in view::DEVICES {
             paths.push((c_string(device.as_ref())?, (READ_FILE | WRITE_FILE) & all));

@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 use crate::broker::Allowed;
 use crate::landlock::Rules;
 use crate::launch::{Launch, ProcessLimits};
-use crate::policy::{Net, Policy};
+use crate::policy::{Landlock, Net, Policy};
 use crate::root::{Root, namespaces};
-use crate::seccomp::{Connect, Filter};
+use crate::seccomp::{Children, Connect, Filter};
 use crate::view;
 
 /// Most bytes of one launch. The kernel takes less for arguments and environment
@@ -54,8 +54,13 @@ impl Confinement {
     /// # Errors
     /// A path that cannot be told to the system, or a program that cannot be read.
     pub(crate) fn of(policy: &Policy, program: &Path) -> io::Result<Self> {
-        static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter::new(Connect::Free));
-        static BROKERED: LazyLock<Filter> = LazyLock::new(|| Filter::new(Connect::Asked));
+        /// For each way to connect and each kind of children.
+        static FILTERS: LazyLock<[[Filter; 3]; 2]> = LazyLock::new(|| {
+            [Connect::Free, Connect::Asked].map(|connect| {
+                let children = [Children::None, Children::Unsignalled, Children::Free];
+                children.map(|children| Filter::new(connect, children))
+            })
+        });
         let layers = policy.layers;
         let gateway = match policy.net {
             Net::Gateway { port } if layers.network && layers.namespaces.is_some() && port != 0 => {
@@ -91,10 +96,15 @@ impl Confinement {
             root,
             rules,
             filter: layers.calls.then(|| {
-                if broker.is_some() {
-                    &*BROKERED
-                } else {
-                    &*FILTER
+                let [free, asked] = &*FILTERS;
+                let connecting = if broker.is_some() { asked } else { free };
+                let [none, unsignalled, signalled] = connecting;
+                // Where others cannot be named, or not be reached, it may signal whom it likes.
+                let is_alone = layers.namespaces.is_some() || layers.landlock >= Some(Landlock(6));
+                match (policy.spawn, is_alone) {
+                    (false, _) => none,
+                    (true, false) => unsignalled,
+                    (true, true) => signalled,
                 }
             }),
             broker,

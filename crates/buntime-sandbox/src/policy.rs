@@ -85,11 +85,14 @@ pub struct Policy {
     /// libraries and a few files that every program wants need not be named. What
     /// is not there is left out.
     pub read: Vec<PathBuf>,
-    /// Folders that may be written, absolute, among them the working directory.
+    /// Files and folders that may be written, absolute, among them the working directory.
     pub write: Vec<PathBuf>,
     /// Empty folders in which [`Launcher::attach`](crate::Launcher::attach) may
     /// later show others that may be written.
     pub write_later: Vec<PathBuf>,
+    /// Whether it may start programs: those of the system, and what lies in `read`. They
+    /// are confined as it is. What it writes is never one.
+    pub spawn: bool,
     /// An empty folder on which the private root is put together, absolute. Nothing
     /// is written into it.
     pub stage: PathBuf,

@@ -161,6 +161,7 @@ async fn attempt(
             read: Vec::new(),
             write: vec![home.to_owned()],
             write_later: Vec::new(),
+            spawn: false,
             stage: stage.to_owned(),
         }),
     };

@@ -84,7 +84,8 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn of(policy: &Policy, proc: ProcMount, program: &Path) -> io::Result<Self> {
         let mut nodes = Nodes::default();
-        for folder in view::LIBRARIES {
+        let programs = view::PROGRAMS.iter().filter(|_| policy.spawn);
+        for folder in view::LIBRARIES.iter().chain(programs) {
             let folder = Path::new(folder);
             match fs::read_link(folder) {
                 Ok(to) => nodes.link(folder, &to)?,
@@ -230,8 +231,9 @@ struct Nodes {
     list: Vec<Node>,
     /// What there is already.
     made: Vec<PathBuf>,
-    /// What came as a whole, so that nothing can be made in it.
-    whole: Vec<PathBuf>,
+    /// What came as a whole, so that nothing can be made in it; and whether it may be
+    /// written.
+    whole: Vec<(PathBuf, bool)>,
 }
 
 impl Nodes {
@@ -261,7 +263,7 @@ impl Nodes {
         let at = relative(path)?;
         let to = c_string(to)?;
         self.list.push(Node::Link { at, to });
-        self.whole.push(path.to_owned());
+        self.whole.push((path.to_owned(), false));
         Ok(())
     }
 
@@ -274,15 +276,20 @@ impl Nodes {
     fn bind_at(&mut self, path: &Path, place: &Path, attributes: u64) -> io::Result<()> {
         let seen = place;
         let place = straight(seen);
-        if self.is_whole(&place) {
-            return Ok(());
-        }
+        let writable = attributes & RDONLY == 0;
+        let within = self.whole.iter().rev();
+        let mut within = within.filter(|(whole, _)| place.starts_with(whole));
+        // Something in it may be written even if the whole may not: it is there already.
+        let is_there = match within.next() {
+            Some((whole, in_whole)) if !writable || *in_whole || *whole == place => return Ok(()),
+            within => within.is_some(),
+        };
         let Ok(found) = fs::metadata(path) else {
             return Ok(());
         };
-        if found.is_dir() {
+        if !is_there && found.is_dir() {
             self.folder(seen)?;
-        } else {
+        } else if !is_there {
             self.folder(seen.parent().unwrap_or(Path::new("/")))?;
             self.list.push(Node::File(relative(&place)?));
         }
@@ -291,12 +298,12 @@ impl Nodes {
             at: relative(&place)?,
             attributes,
         });
-        self.whole.push(place);
+        self.whole.push((place, writable));
         Ok(())
     }
 
     fn is_whole(&self, path: &Path) -> bool {
-        self.whole.iter().any(|whole| path.starts_with(whole))
+        self.whole.iter().any(|(whole, _)| path.starts_with(whole))
     }
 }
 

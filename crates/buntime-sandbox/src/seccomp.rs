@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use libc::{c_long, sock_filter};
 
-use crate::calls::{FREE, FREE_HERE};
+use crate::calls::{FREE, FREE_HERE, SPAWN, SPAWN_HERE};
 use crate::notify::hand_over;
 use crate::system;
 
@@ -83,6 +83,17 @@ enum Test {
     Exec(usize),
 }
 
+/// Which children a process may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Children {
+    /// Threads alone.
+    None,
+    /// Programs of its choice, and no signals to anybody but itself.
+    Unsignalled,
+    /// Programs of its choice.
+    Free,
+}
+
 /// The filter.
 #[derive(Debug, Clone)]
 pub(crate) struct Filter {
@@ -100,8 +111,8 @@ pub(crate) enum Connect {
 }
 
 impl Filter {
-    /// The filter for apps.
-    pub(crate) fn new(connect: Connect) -> Self {
+    /// The filter for apps that connect like this and may have these children.
+    pub(crate) fn new(connect: Connect, children: Children) -> Self {
         let mut filter = Self {
             program: Vec::with_capacity(LONGEST),
             later: Vec::new(),
@@ -119,12 +130,13 @@ impl Filter {
         // The caller falls back to clone, whose flags can be looked at.
         filter.on(libc::SYS_clone3, UNKNOWN);
         filter.arguments();
+        filter.processes(children);
         filter.end(REFUSE);
         filter
     }
 
     fn arguments(&mut self) {
-        use Test::{Exec, Masked, Null, OneOf, Pid, PidOrNull, With, Without};
+        use Test::{Masked, Null, OneOf, PidOrNull, Without};
         const UNIX: u32 = libc::AF_UNIX.cast_unsigned();
         const INET: &[u32] = &[
             libc::AF_INET.cast_unsigned(),
@@ -169,19 +181,36 @@ impl Filter {
             libc::SYS_socketpair,
             &[(0, OneOf(&[UNIX])), (1, Masked(0xf, CONNECTED))],
         );
-        self.when(
-            libc::SYS_clone,
-            &[(0, With(THREAD)), (0, Without(NAMESPACES))],
-        );
-        self.when(libc::SYS_kill, &[(0, Pid)]);
-        self.when(libc::SYS_tgkill, &[(0, Pid)]);
         self.when(libc::SYS_prlimit64, &[(0, PidOrNull)]);
         self.when(libc::SYS_ioctl, &[(1, OneOf(IOCTLS))]);
         self.when(libc::SYS_prctl, &[(0, OneOf(PRCTLS))]);
-        self.when(
-            libc::SYS_execve,
-            &[(0, Exec(0)), (1, Exec(1)), (2, Exec(2))],
-        );
+    }
+
+    fn processes(&mut self, children: Children) {
+        use Test::{Exec, Pid, With, Without};
+        if children == Children::Free {
+            for number in [libc::SYS_kill, libc::SYS_tgkill, libc::SYS_pidfd_open] {
+                self.on(number, ALLOW);
+            }
+        } else {
+            self.when(libc::SYS_kill, &[(0, Pid)]);
+            self.when(libc::SYS_tgkill, &[(0, Pid)]);
+        }
+        if children == Children::None {
+            self.when(
+                libc::SYS_clone,
+                &[(0, With(THREAD)), (0, Without(NAMESPACES))],
+            );
+            self.when(
+                libc::SYS_execve,
+                &[(0, Exec(0)), (1, Exec(1)), (2, Exec(2))],
+            );
+            return;
+        }
+        for &number in SPAWN.iter().chain(SPAWN_HERE) {
+            self.on(number, ALLOW);
+        }
+        self.when(libc::SYS_clone, &[(0, Without(NAMESPACES))]);
     }
 
     /// Has the filter decide about this process from now on; `hand` is where to hand the
@@ -412,7 +441,12 @@ mod tests {
 
     /// What the kernel would make of a call.
     fn answer(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
-        answer_of(&Filter::new(Connect::Free), arch, number, arguments)
+        answer_of(
+            &Filter::new(Connect::Free, Children::None),
+            arch,
+            number,
+            arguments,
+        )
     }
 
     fn answer_of(filter: &Filter, arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
@@ -465,7 +499,14 @@ mod tests {
 
     #[test]
     fn the_filter_fits_and_its_jumps_reach() {
-        let filter = Filter::new(Connect::Free);
+        for children in [Children::None, Children::Unsignalled, Children::Free] {
+            for connect in [Connect::Free, Connect::Asked] {
+                assert_fits(&Filter::new(connect, children));
+            }
+        }
+    }
+
+    fn assert_fits(filter: &Filter) {
         assert!(filter.program.len() < LONGEST, "{}", filter.program.len());
         for (at, i) in filter.program.iter().enumerate() {
             let far = match u32::from(i.code) {
@@ -508,7 +549,8 @@ mod tests {
 
     #[test]
     fn only_connect_differs_where_the_server_is_asked() {
-        let [free, asked] = [Connect::Free, Connect::Asked].map(Filter::new);
+        let [free, asked] =
+            [Connect::Free, Connect::Asked].map(|connect| Filter::new(connect, Children::None));
         assert!(asked.program.len() < LONGEST, "{}", asked.program.len());
         for call in 0..600 {
             for arguments in [[0; 6], [1; 6], [u64::MAX; 6]] {
@@ -575,6 +617,43 @@ mod tests {
                 let mut exec = MOMENT.exec;
                 exec[wrong] ^= 1 << bit;
                 assert_eq!(of(libc::SYS_execve, &exec), REFUSE);
+            }
+        }
+    }
+
+    #[test]
+    fn with_children_programs_are_started_and_namespaces_are_not_made() {
+        for children in [Children::Unsignalled, Children::Free] {
+            let filter = Filter::new(Connect::Free, children);
+            let of = |call: c_long, arguments: [u64; 6]| {
+                answer_of(
+                    &filter,
+                    ARCHITECTURE,
+                    u32::try_from(call).unwrap(),
+                    arguments,
+                )
+            };
+            assert_eq!(of(libc::SYS_execve, [1; 6]), ALLOW);
+            assert_eq!(of(libc::SYS_clone, [0x11, 0, 0, 0, 0, 0]), ALLOW);
+            let signal = if children == Children::Free {
+                ALLOW
+            } else {
+                REFUSE
+            };
+            assert_eq!(of(libc::SYS_kill, [1; 6]), signal);
+            assert_eq!(of(libc::SYS_kill, [77, 9, 0, 0, 0, 0]), ALLOW);
+            for flags in [0x1000_0011_u64, 0x4000_0011, 0x0002_0011] {
+                assert_eq!(of(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]), REFUSE);
+            }
+            for call in [
+                libc::SYS_ptrace,
+                libc::SYS_memfd_create,
+                libc::SYS_execveat,
+                libc::SYS_unshare,
+                libc::SYS_setsid,
+                libc::SYS_pidfd_getfd,
+            ] {
+                assert_eq!(of(call, [0; 6]), REFUSE, "call {call}");
             }
         }
     }

@@ -9,6 +9,15 @@ use std::path::{Path, PathBuf};
 
 /// Where the system's libraries are. Each may be a link to another.
 pub(crate) const LIBRARIES: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+/// Where the system's programs are. Each may be a link to another.
+pub(crate) const PROGRAMS: [&str; 6] = [
+    "/bin",
+    "/sbin",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/libexec",
+];
 /// Files that programs look into to resolve names.
 pub(crate) const COMMON_FILES: [&str; 4] = [
     "/etc/ld.so.cache",

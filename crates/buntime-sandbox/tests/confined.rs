@@ -56,6 +56,7 @@ impl World {
             read: Vec::new(),
             write: vec![self.path("slot")],
             write_later: vec![self.path("data")],
+            spawn: false,
             stage: self.path("stage"),
         }
     }

@@ -7,6 +7,8 @@
 mod attacks;
 #[path = "sandbox/closed.rs"]
 mod closed;
+#[path = "sandbox/granted.rs"]
+mod granted;
 #[path = "sandbox/levels.rs"]
 mod levels;
 #[path = "sandbox/tools.rs"]

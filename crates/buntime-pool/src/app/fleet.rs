@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{App, QUEUE_RETRY};
 use crate::breaker::Breaker;
 use crate::config::CrashLoop;
-use crate::confine::{Wanted, has_blanks};
+use crate::confine::{Wanted, check_granted, starts_for_app};
 use crate::entry::entry_to_run;
 use crate::error::{ExchangeError, ExitReason, StartFailure};
 use crate::instance::{
@@ -411,10 +411,12 @@ impl App {
         deadline: Instant,
     ) -> Result<Option<(Lease, Answer)>, Verdict> {
         let manifest = &self.spec.manifest;
+        check_granted(&self.shared, &self.spec).map_err(Verdict::Failed)?;
         if manifest.is_ephemeral() {
             // While requests come faster than blanks can be started, a worker that
             // is started for its app costs less.
-            let ready = (!manifest.low_memory)
+            let takes_blank = !manifest.low_memory && !starts_for_app(&self.shared, &self.spec);
+            let ready = takes_blank
                 .then(|| self.shared.blanks.take_ready(&self.shared))
                 .flatten();
             if let Some(blank) = ready {
@@ -483,7 +485,7 @@ impl App {
 
     async fn blank(self: &Arc<Self>, entry: &Path) -> Result<Blank, StartFailure> {
         let low_memory = self.spec.manifest.low_memory;
-        let for_app = !has_blanks(self.shared.config.sandbox.layers);
+        let for_app = starts_for_app(&self.shared, &self.spec);
         if !low_memory && !for_app {
             return self.shared.blanks.take(&self.shared).await;
         }

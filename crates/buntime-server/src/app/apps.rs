@@ -100,6 +100,7 @@ fn pool_config(config: &Config, runner: Runner, api_url: String, events: PoolLog
         sandbox: Confinement {
             layers: runner.layers,
             net: Net::Host,
+            out_of_reach: out_of_reach(config),
         },
         launcher: runner.launcher,
         control: tokio::runtime::Handle::current(),
@@ -108,6 +109,17 @@ fn pool_config(config: &Config, runner: Runner, api_url: String, events: PoolLog
         crash_loop: CrashLoop::default(),
         events: Arc::new(events),
     }
+}
+
+/// What no app is shown, whatever it was granted: links may have come since that was
+/// looked at.
+fn out_of_reach(config: &Config) -> Vec<PathBuf> {
+    let roots = config.workers.iter().map(|root| &root.path);
+    let places = roots
+        .chain(&config.plugins.roots)
+        .chain([&config.state.dir]);
+    let real = places.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+    real.chain([PathBuf::from("/proc")]).collect()
 }
 
 /// What every app finds in its environment.

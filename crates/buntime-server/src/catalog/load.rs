@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use buntime_core::{
     DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, Granted, Grants, InstallPlan,
-    InstallPlanError, MANIFEST_MAX_BYTES, Manifest, ManifestErrors, PackageJson, PackageName,
-    Parsed, Permissions, Version, dotenv, worker_env,
+    InstallPlanError, MANIFEST_MAX_BYTES, Manifest, ManifestErrors, NetPermission, PackageJson,
+    PackageName, Parsed, Version, dotenv, worker_env,
 };
 use buntime_fs::{FileInfo, OpenError, RelPath, Root};
 
@@ -206,8 +206,8 @@ impl Loading<'_> {
     fn name_what_is_not_built(&mut self, manifest: &Manifest) {
         let keys = [
             (
-                "permissions",
-                manifest.permissions != Permissions::default(),
+                "permissions.net",
+                manifest.permissions.net != NetPermission::default(),
             ),
             ("limits.memory", manifest.limits.memory.is_some()),
             ("limits.cpu", manifest.limits.cpu.is_some()),

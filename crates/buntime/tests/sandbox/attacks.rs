@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
 use buntime_testkit::TestServer;
 use buntime_testkit::log::LogLine;
 
-use crate::levels::{BUNTIME, Level, give, skip};
+use crate::levels::{BUNTIME, Level, give, place, skip};
 
 const ATTACKER: &str = include_str!("attacker.ts");
 const CANARY: &str = "canary-canary-canary-canary";
@@ -25,8 +24,7 @@ struct World {
 
 impl World {
     fn new(level: Level, mode: &str) -> Result<Self, String> {
-        let bin = tempfile::tempdir().unwrap();
-        fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let bin = place();
         let program = level.program(bin.path())?;
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("secret"), CANARY).unwrap();

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use buntime_testkit::TestServer;
 
-use crate::levels::{Level, is_root, skip};
+use crate::levels::{Level, is_root, place, skip};
 
 const PLAIN: Level = Level {
     plain_user: true,
@@ -40,12 +40,7 @@ fn looks(pid: u32) -> Vec<bool> {
 
 #[test]
 fn t1_a_process_of_the_same_user_cannot_look_into_the_server() {
-    let bin = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(
-        bin.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    let bin = place();
     let program = match PLAIN.program(bin.path()) {
         Ok(program) => program,
         Err(why) => return skip(&why),

@@ -117,3 +117,10 @@ pub(crate) fn give(path: &Path, user: u32) {
 pub(crate) fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }
+
+/// A folder that other users may look into.
+pub(crate) fn place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    place
+}

@@ -1,20 +1,12 @@
 //! Installs and builds, which run Bun on what a stranger sent.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use buntime_testkit::npm::locked;
 use buntime_testkit::{NpmRegistry, TestServer, fake_bun};
 
-use crate::levels::{Level, skip};
-
-/// A place for a program that other users may run.
-fn bin() -> tempfile::TempDir {
-    let bin = tempfile::tempdir().unwrap();
-    fs::set_permissions(bin.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    bin
-}
+use crate::levels::{Level, place, skip};
 
 /// The levels at which the tools must work and be kept back.
 fn levels() -> Vec<Level> {
@@ -79,7 +71,7 @@ fn t39_hostile_settings_and_macros_do_nothing_and_the_app_is_installed_and_bundl
         let registry = NpmRegistry::start();
         let files = [("index.js", "module.exports = \"installed\";")];
         registry.publish("plain", "1.0.0", "", &files);
-        let bin = bin();
+        let bin = place();
         let program = match level.program(bin.path()) {
             Ok(program) => program,
             Err(why) => {
@@ -115,7 +107,7 @@ fn t39_hostile_settings_and_macros_do_nothing_and_the_app_is_installed_and_bundl
 #[test]
 fn code_that_ran_in_an_install_or_a_build_would_find_nothing() {
     for level in levels() {
-        let bin = bin();
+        let bin = place();
         let spy = bin.path().join("spy-bun");
         fs::copy(fake_bun(), &spy).unwrap();
         let program = match level.program(bin.path()) {

@@ -215,7 +215,7 @@ fn keys_that_do_nothing_yet_are_named() {
     assert!(matches!(fixture.state("app"), State::Ready(_)));
     let messages = fixture.messages().join("\n");
     for (key, named) in [
-        ("permissions", true),
+        ("permissions.net", true),
         ("limits.memory", true),
         ("visibility", false),
         ("limits.cpu", false),

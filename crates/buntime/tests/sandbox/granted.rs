@@ -1,0 +1,215 @@
+//! What an app may do once it was granted more (contract section 3).
+
+use std::fs;
+use std::path::Path;
+
+use buntime_testkit::TestServer;
+
+use crate::levels::{Level, give, place, skip};
+
+/// Does what the path says, and answers what came of it.
+const APP: &str = r#"
+import { readFileSync, writeFileSync, readdirSync } from "node:fs";
+const actions: Record<string, (path: string) => unknown> = {
+  read: (path) => readFileSync(path, "utf8"),
+  list: (path) => readdirSync(path).join(),
+  write: (path) => { writeFileSync(path, "written"); return "written"; },
+  sh: (script) => {
+    const { stdout, stderr, exitCode } = Bun.spawnSync(["/bin/sh", "-c", script], { env: { PATH: "/usr/bin:/bin" } });
+    return `${exitCode} ${stdout}${stderr}`;
+  },
+  spawn: async (script) => {
+    const child = Bun.spawn(["/bin/sh", "-c", script]);
+    const said = await new Response(child.stdout).text();
+    return `${await child.exited} ${said}`;
+  },
+  own: async () => {
+    const child = Bun.spawn([process.execPath, "-e", "console.log(6 * 7)"], { env: { ...process.env, BUN_BE_BUN: "1" } });
+    return (await new Response(child.stdout).text()).trim();
+  },
+};
+export default {
+  async fetch(request: Request) {
+    const { pathname, searchParams } = new URL(request.url);
+    try {
+      return new Response(String(await actions[pathname.slice(1)](searchParams.get("of") ?? "")));
+    } catch (error) {
+      return new Response(`refused ${(error as { code?: string }).code ?? error}`);
+    }
+  },
+};
+"#;
+
+/// A server with an app, `outside` to ask for, and the level's program.
+struct World {
+    server: TestServer,
+    outside: tempfile::TempDir,
+    _bin: tempfile::TempDir,
+}
+
+impl World {
+    /// `asks` and `grants` may say `OUTSIDE`.
+    fn new(level: Level, manifest: &str, asks: &str, granted: &str) -> Result<Self, String> {
+        let bin = place();
+        let program = level.program(bin.path())?;
+        let outside = place();
+        for name in ["maps", "out"] {
+            fs::create_dir(outside.path().join(name)).unwrap();
+        }
+        fs::write(outside.path().join("maps/a"), "a map").unwrap();
+        fs::write(outside.path().join("secret"), "secret").unwrap();
+        give(outside.path(), level.uid());
+        let here = |text: &str| text.replace("OUTSIDE", outside.path().to_str().unwrap());
+        let grants = bin.path().join("grants.yaml");
+        fs::write(&grants, here(&format!("app:\n  permissions: {granted}\n"))).unwrap();
+        let manifest = here(&format!("{manifest}permissions: {asks}\n"));
+        let builder = TestServer::builder(program)
+            .neighbour()
+            .module("app@1.0.0", &manifest, APP)
+            .env("RUNTIME_GRANTS", grants.to_str().unwrap());
+        Ok(Self {
+            server: level.hand_over(builder).start(),
+            outside,
+            _bin: bin,
+        })
+    }
+
+    fn ask(&self, action: &str, of: &str) -> String {
+        let of: String = of.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        self.server.get(&format!("/app/{action}?of={of}")).text()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.outside.path().join(name).display().to_string()
+    }
+}
+
+/// The levels at which what is not granted must stay closed.
+fn levels() -> [Level; 3] {
+    let with = |lacks| Level {
+        lacks,
+        ..Level::default()
+    };
+    [with(&[]), with(&["userns"]), with(&["landlock"])]
+}
+
+#[test]
+fn paths_that_were_granted_are_read_and_written_and_no_others() {
+    let asks = "{read: [OUTSIDE/maps], write: [OUTSIDE/out]}";
+    // Persistent and ephemeral workers start in different ways.
+    for (level, manifest) in levels()
+        .into_iter()
+        .flat_map(|level| ["ttl: 1h\n", "ttl: 0\n"].map(|manifest| (level, manifest)))
+    {
+        let world = match World::new(level, manifest, asks, asks) {
+            Ok(world) => world,
+            Err(why) => return skip(&why),
+        };
+        let place = format!("{level:?}, {manifest}");
+        assert_eq!(world.ask("read", &world.path("maps/a")), "a map", "{place}");
+        assert_eq!(
+            world.ask("write", &world.path("out/new")),
+            "written",
+            "{place}"
+        );
+        assert_eq!(
+            world.ask("read", &world.path("out/new")),
+            "written",
+            "{place}"
+        );
+        let written = fs::read_to_string(world.outside.path().join("out/new"));
+        assert_eq!(written.unwrap(), "written");
+        for (action, name) in [("write", "maps/a"), ("read", "secret"), ("write", "new")] {
+            let answer = world.ask(action, &world.path(name));
+            assert!(
+                answer.starts_with("refused"),
+                "{action} {name}, {place}: {answer}"
+            );
+        }
+        let answer = world.ask("sh", "true");
+        assert_eq!(answer, "refused EPERM", "{place}");
+    }
+}
+
+#[test]
+fn something_in_a_folder_that_may_be_read_may_be_written() {
+    let asks = "{read: [OUTSIDE], write: [OUTSIDE/out]}";
+    for level in levels() {
+        let world = match World::new(level, "ttl: 1h\n", asks, asks) {
+            Ok(world) => world,
+            Err(why) => return skip(&why),
+        };
+        assert_eq!(
+            world.ask("read", &world.path("secret")),
+            "secret",
+            "{level:?}"
+        );
+        assert_eq!(
+            world.ask("write", &world.path("out/new")),
+            "written",
+            "{level:?}"
+        );
+        let answer = world.ask("write", &world.path("secret"));
+        assert!(answer.starts_with("refused"), "{level:?}: {answer}");
+    }
+}
+
+#[test]
+fn a_granted_path_that_became_a_way_to_the_state_starts_nothing() {
+    let asks = "{read: [OUTSIDE/maps]}";
+    let world = World::new(Level::default(), "ttl: 0\n", asks, asks).unwrap();
+    assert_eq!(world.ask("read", &world.path("maps/a")), "a map");
+    let maps = world.outside.path().join("maps");
+    fs::remove_dir_all(&maps).unwrap();
+    std::os::unix::fs::symlink(world.server.dir().join("state"), &maps).unwrap();
+    assert_eq!(world.server.get("/app/list").status, 502);
+    let failed = world
+        .server
+        .wait_for_log(|line| line.message() == "Request failed");
+    assert!(failed.text("reason").contains("nobody is granted"));
+}
+
+#[test]
+fn programs_are_started_by_who_was_granted_it_and_are_confined_as_it_is() {
+    for level in levels() {
+        let world = match World::new(level, "ttl: 1h\n", "{spawn: true}", "{spawn: true}") {
+            Ok(world) => world,
+            Err(why) => return skip(&why),
+        };
+        let place = format!("{level:?}");
+        let neighbour = world.server.probe();
+        assert_eq!(world.ask("sh", "echo hi; exit 3"), "3 hi\n", "{place}");
+        assert_eq!(world.ask("spawn", "echo a | grep -c a"), "0 1\n", "{place}");
+        // Landlock alone cannot tell a child what `/proc` says of it, which Bun wants.
+        let own = if level.lacks.contains(&"userns") {
+            ""
+        } else {
+            "42"
+        };
+        assert_eq!(world.ask("own", ""), own, "{place}");
+        let pid = world.server.pid();
+        for attack in [
+            format!("cat {}", world.path("secret")),
+            format!(
+                "cat {}/root-key",
+                world.server.dir().join("state").display()
+            ),
+            "cat /etc/passwd".to_owned(),
+            format!("echo x > {}", world.path("new")),
+            format!("cat /proc/{pid}/environ"),
+            format!("kill -9 {pid}"),
+            "unshare -Ur true".to_owned(),
+            // What it wrote is no program.
+            "cp /bin/true \"$HOME\"/t && chmod 700 \"$HOME\"/t && \"$HOME\"/t".to_owned(),
+            "mount -t tmpfs x /tmp".to_owned(),
+        ] {
+            let answer = world.ask("sh", &format!("HOME=$PWD; {attack}"));
+            assert!(!answer.starts_with("0 "), "{attack}, {place}: {answer}");
+        }
+        assert!(!Path::new(&world.path("new")).exists());
+        // What it leaves running ends with it.
+        let left = world.ask("sh", "sleep 1000 >/dev/null 2>&1 & echo $!");
+        assert!(left.starts_with("0 "), "{place}: {left}");
+        neighbour.finish();
+    }
+}
