@@ -6,8 +6,8 @@
 //! the server decides about an address that it copied: what the process writes there
 //! afterwards changes nothing, for it is the server that connects.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
@@ -145,7 +145,10 @@ async fn completed(socket: OwnedFd) -> Result<OwnedFd, Errno> {
 
 /// The flags of a descriptor of another process; none if it has no such descriptor.
 fn flags_of(thread: u32, number: u32) -> Option<OFlags> {
-    let text = fs::read_to_string(format!("/proc/{thread}/fdinfo/{number}")).ok()?;
+    // They stand in the first lines. What follows may be long.
+    let file = File::open(format!("/proc/{thread}/fdinfo/{number}")).ok()?;
+    let mut text = String::new();
+    file.take(256).read_to_string(&mut text).ok()?;
     let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
     let flags = u32::from_str_radix(flags.trim(), 8).ok()?;
     Some(OFlags::from_bits_retain(flags))

@@ -1,7 +1,8 @@
 //! `lesser WHAT… -- PROGRAM ARGUMENT…`: runs a program as on a machine that lacks things.
 //!
 //! The program, and all that it starts, gets the answers of a kernel or container without
-//! them: `userns` (user namespaces), `landlock`, `seccomp` (filters).
+//! them: `userns` and `netns` (user and network namespaces), `landlock`, `seccomp`
+//! (filters), `notify` (filters that ask).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,6 +16,7 @@ use seccompiler::{
 };
 
 const NEW_USER: u64 = libc::CLONE_NEWUSER.unsigned_abs() as u64;
+const NEW_NET: u64 = libc::CLONE_NEWNET.unsigned_abs() as u64;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
@@ -30,26 +32,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// What takes something away.
 fn refusals(what: &str) -> Result<Vec<BpfProgram>, Box<dyn Error>> {
-    let has_new_user = || {
-        let operator = SeccompCmpOp::MaskedEq(NEW_USER);
-        SeccompRule::new(vec![SeccompCondition::new(
-            0,
-            SeccompCmpArgLen::Qword,
-            operator,
-            NEW_USER,
-        )?])
+    let namespace = |flag: u64| {
+        let calls = [libc::SYS_clone, libc::SYS_unshare];
+        let calls = calls.map(|call| Ok((call, vec![has(0, flag)?])));
+        let calls: Result<Vec<_>, Box<dyn Error>> = calls.into_iter().collect();
+        Ok(vec![
+            refusal(libc::EPERM, &calls?)?,
+            refusal(libc::ENOSYS, &[(libc::SYS_clone3, Vec::new())])?,
+        ])
     };
     match what {
-        "userns" => Ok(vec![
-            refusal(
-                libc::EPERM,
-                &[
-                    (libc::SYS_clone, vec![has_new_user()?]),
-                    (libc::SYS_unshare, vec![has_new_user()?]),
-                ],
-            )?,
-            refusal(libc::ENOSYS, &[(libc::SYS_clone3, Vec::new())])?,
-        ]),
+        "userns" => namespace(NEW_USER),
+        "netns" => namespace(NEW_NET),
         "landlock" => Ok(vec![refusal(
             libc::ENOSYS,
             &[(libc::SYS_landlock_create_ruleset, Vec::new())],
@@ -58,8 +52,22 @@ fn refusals(what: &str) -> Result<Vec<BpfProgram>, Box<dyn Error>> {
             libc::ENOSYS,
             &[(libc::SYS_seccomp, Vec::new())],
         )?]),
+        "notify" => Ok(vec![refusal(
+            libc::EINVAL,
+            &[(
+                libc::SYS_seccomp,
+                vec![has(1, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?],
+            )],
+        )?]),
         other => Err(format!("{other:?} cannot be taken away").into()),
     }
+}
+
+/// That an argument has this bit.
+fn has(argument: u8, bit: u64) -> Result<SeccompRule, Box<dyn Error>> {
+    let operator = SeccompCmpOp::MaskedEq(bit);
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, bit)?;
+    Ok(SeccompRule::new(vec![condition])?)
 }
 
 /// Answers these calls with an error, under these conditions.

@@ -302,7 +302,7 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
 
 #[test]
 fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing() {
-    let lesser: [(Level, &str); 4] = [
+    let lesser: [(Level, &str); 6] = [
         (
             Level {
                 lacks: &["userns"],
@@ -330,6 +330,20 @@ fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing(
                 ..Level::default()
             },
             "a /proc of its own (",
+        ),
+        (
+            Level {
+                lacks: &["netns"],
+                ..Level::default()
+            },
+            "networks of their own (",
+        ),
+        (
+            Level {
+                lacks: &["userns", "notify"],
+                ..Level::default()
+            },
+            "the connect broker (",
         ),
     ];
     for (level, missing) in lesser {
