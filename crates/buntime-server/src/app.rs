@@ -278,7 +278,9 @@ fn install_plugins(
     catalog: &Catalog<Served>,
     log: &Logger,
 ) -> InstalledPlugins {
-    plugins.refuse_shadows(|name| catalog.snapshot().versions(name).is_some());
+    plugins.refuse_shadows(&Plugins::default(), |name| {
+        catalog.snapshot().versions(name).is_some()
+    });
     plugins::tell_of(&plugins, log);
     let (roots, prefix) = (config.plugins.roots.clone(), config.api.prefix.clone());
     let grants = Arc::clone(&config.grants);

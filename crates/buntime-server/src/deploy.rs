@@ -36,10 +36,11 @@ use buntime_fs::archive::{self, ArchiveKind};
 use buntime_fs::{Staging, Tree};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::error::DeployError;
 use self::history::History;
+pub(crate) use self::plugin::UnpackedPlugin;
 pub(crate) use self::recover::recover;
 pub(crate) use self::releases::KeptRelease;
 use self::spool::{OffThread, Spooled, on};
@@ -123,23 +124,45 @@ pub(crate) enum Stage {
     Installing,
 }
 
-/// Who is told how far it is. It must be quick.
+/// Who is told how far it is, and whether anybody still waits for it.
 #[derive(Clone)]
-pub(crate) struct Progress(Option<Arc<dyn Fn(Stage) + Send + Sync>>);
+pub(crate) struct Progress {
+    tell: Option<Arc<dyn Fn(Stage) + Send + Sync>>,
+    given_up: CancellationToken,
+}
 
 impl Progress {
     /// Nobody is told.
     pub(crate) fn untold() -> Self {
-        Self(None)
+        Self {
+            tell: None,
+            given_up: CancellationToken::new(),
+        }
     }
 
-    /// `tell` is told, often.
+    /// `tell` is told, often. It must be quick.
     pub(crate) fn to(tell: impl Fn(Stage) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(tell)))
+        Self {
+            tell: Some(Arc::new(tell)),
+            ..Self::untold()
+        }
+    }
+
+    /// The same for work on another thread, which is given up when the guard is dropped.
+    fn guarded(&self) -> (Self, DropGuard) {
+        let given_up = self.given_up.child_token();
+        let guard = given_up.clone().drop_guard();
+        let tell = self.tell.clone();
+        (Self { tell, given_up }, guard)
+    }
+
+    /// Whether nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        self.given_up.is_cancelled()
     }
 
     pub(crate) fn tell(&self, stage: Stage) {
-        if let Some(tell) = &self.0 {
+        if let Some(tell) = &self.tell {
             tell(stage);
         }
     }
@@ -294,7 +317,7 @@ impl Deployments {
         let spooled = spool.finish().await?;
         let root = Arc::clone(self.0.roots.first().ok_or(DeployError::NoRoot)?);
         let place = self.turn_to_unpack().await?;
-        let progress = progress.clone();
+        let (progress, _guard) = progress.guarded();
         let fresh = on(&self.0.control, move || {
             let _place = place;
             let (staged, package) = Staged::unpack(&root, &spooled.file, spooled.kind, &progress)?;

@@ -151,7 +151,7 @@ impl Plugins {
         is_worker: impl Fn(&str) -> bool,
     ) -> CheckedPlugins {
         let mut found = scan::scan(roots, prefix, &Overrides::new(), grants);
-        found.plugins.refuse_shadows(is_worker);
+        found.plugins.refuse_shadows(&Self::default(), is_worker);
         let bases = found.bad_bases.iter().map(|bad| {
             let message = format!("{}: {bad}", bad.dir.display());
             Problem::error(Topic::Base, &bad.dir, message)
@@ -164,8 +164,10 @@ impl Plugins {
         }
     }
 
-    /// Takes out the plugins whose base is the path of a worker, or of the panel.
-    pub fn refuse_shadows(&mut self, is_worker: impl Fn(&str) -> bool) {
+    /// Takes out the plugins whose base is the path of a worker, or of the panel. One that
+    /// had its base in `before` keeps it, with a warning: the worker came later, by hand,
+    /// and must not take away what may keep strangers out.
+    pub fn refuse_shadows(&mut self, before: &Self, is_worker: impl Fn(&str) -> bool) {
         let problems = &mut self.problems;
         self.accepted.retain(|plugin| {
             let Some(base) = plugin.enabled_base() else {
@@ -173,12 +175,25 @@ impl Plugins {
             };
             let owner = match base.segment() {
                 PANEL => "the server's panel".to_owned(),
-                name if is_worker(name) => format!("the worker \"{name}\""),
+                name if is_worker(name) => {
+                    if before.has_base(plugin) {
+                        problems.push(plugin.keeps_base(name));
+                        return true;
+                    }
+                    format!("the worker \"{name}\"")
+                }
                 _ => return true,
             };
             problems.push(plugin.refused(&format!("base \"{base}\" already belongs to {owner}")));
             false
         });
+    }
+
+    /// Whether this plugin is among those that count, with the same base.
+    fn has_base(&self, plugin: &Plugin) -> bool {
+        let mut known = self.accepted.iter();
+        known
+            .any(|known| known.name == plugin.name && known.enabled_base() == plugin.enabled_base())
     }
 
     /// Why a plugin of this name may not have this base, if it may not. It does not say
@@ -263,6 +278,15 @@ impl Plugin {
     fn enabled_base(&self) -> Option<&PluginBase> {
         let base = self.manifest.base.as_ref();
         base.filter(|_| self.manifest.enabled)
+    }
+
+    fn keeps_base(&self, worker: &str) -> Problem {
+        let message = format!(
+            "Plugin collision: the worker \"{worker}\" has the path of plugin \"{}\" in {}, which was there first; remove one of them, or the next start disables the plugin",
+            self.name,
+            self.dir.display()
+        );
+        Problem::warning(Topic::Collision, &self.dir, message)
     }
 
     fn refused(&self, why: &str) -> Problem {

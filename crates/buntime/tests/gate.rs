@@ -11,6 +11,7 @@ mod gate {
     mod json;
     mod own;
     mod plugins;
+    mod scopes;
     mod sessions;
     mod support;
 }

@@ -78,6 +78,17 @@ impl Namespaces {
         }
     }
 
+    /// Whether both are limited to some, and have one in common.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Some(some), Self::Some(_)) => {
+                some.0.iter().any(|scope| other.contain(Some(scope)))
+            }
+            (Self::All, _) | (_, Self::All) => false,
+        }
+    }
+
     /// Whether `other` reaches all that these do.
     #[must_use]
     pub fn are_within(&self, other: &Self) -> bool {

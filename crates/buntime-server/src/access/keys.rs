@@ -14,6 +14,10 @@ use crate::store::{Database, Digest, LastUse, OldSecret, StoreError, StoredKey};
 
 /// Most keys of a server.
 const MOST: usize = 10_000;
+/// Most keys that reach any of the namespaces of a key which makes one more, unless that
+/// reaches everything: by whomever they were made, and whoever of those is gone. So no
+/// holder of a key of some namespaces can use up the server's.
+pub(super) const MOST_IN_NAMESPACES: usize = 1000;
 
 /// What a new key is to be.
 #[derive(Clone, Debug)]
@@ -67,6 +71,9 @@ pub(crate) enum KeyError {
     /// There are too many.
     #[error("a server has at most {MOST} keys")]
     TooMany,
+    /// There are too many where the key that asks may make some.
+    #[error("there are at most {MOST_IN_NAMESPACES} keys in the namespaces of this one")]
+    TooManyInNamespaces,
     /// The system has no random numbers.
     #[error("the system has no random numbers")]
     Random(#[from] getrandom::Error),
@@ -140,9 +147,7 @@ impl Access {
         let principal = self
             .decide(move |inner, database| {
                 inner.still_there(&maker, now)?;
-                if inner.keys.load().len() >= MOST {
-                    return Err(KeyError::TooMany);
-                }
+                inner.has_room_for(&maker)?;
                 database.insert_key(&stored)?;
                 let key = Arc::new(Key::new(stored));
                 let principal = Arc::clone(&key.principal);
@@ -252,6 +257,20 @@ impl Access {
 }
 
 impl Inner {
+    /// Whether `maker` may make one more.
+    fn has_room_for(&self, maker: &Principal) -> Result<(), KeyError> {
+        let keys = self.keys.load();
+        if keys.len() >= MOST {
+            return Err(KeyError::TooMany);
+        }
+        let reach = &maker.rights.namespaces;
+        let beside = keys.iter().map(|key| &key.principal.rights.namespaces);
+        match beside.filter(|other| other.meet(reach)).count() {
+            MOST_IN_NAMESPACES.. => Err(KeyError::TooManyInNamespaces),
+            _ => Ok(()),
+        }
+    }
+
     /// A key that was revoked while its request waited changes nothing any more.
     fn still_there(&self, caller: &Principal, now: SystemTime) -> Result<(), KeyError> {
         let key = self.key(&caller.id).ok_or(KeyError::Gone)?;

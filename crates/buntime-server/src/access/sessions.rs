@@ -15,7 +15,10 @@ use crate::store::{Digest, StoreError, StoredSession};
 pub(super) const IDLE: Duration = Duration::from_secs(8 * 60 * 60);
 /// Most sessions of one key; one more ends the oldest.
 pub(super) const MOST_OF_A_KEY: usize = 16;
-/// Most sessions in all.
+/// Most sessions of keys that reach any of the namespaces of a key with which one more
+/// begins, unless that reaches everything; the oldest of them ends.
+pub(super) const MOST_IN_NAMESPACES: usize = 512;
+/// Most sessions in all; the oldest of a key of some namespaces ends, else the oldest.
 pub(super) const MOST: usize = 4096;
 
 /// A session that has begun.
@@ -85,7 +88,7 @@ impl Access {
                 seen_at: now.wall,
             };
             let sessions = inner.sessions.load();
-            let instead_of = sessions.in_the_way(&key.principal.id);
+            let instead_of = sessions.in_the_way(&key.principal);
             database.insert_session(&stored, &instead_of)?;
             let session = Arc::new(Session::new(key, lasts, now));
             let sessions = sessions.without(&instead_of).with(digest, session);

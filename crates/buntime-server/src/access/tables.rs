@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use buntime_core::access::{KeyId, Principal};
+use buntime_core::access::{KeyId, Namespaces, Principal};
 
 use super::usage::Usage;
 use super::{Now, sessions};
@@ -224,19 +224,30 @@ impl Sessions {
         sessions
     }
 
-    /// Those that must end before one more of `key` fits: the oldest of this key, or
-    /// of all.
-    pub(super) fn in_the_way(&self, key: &KeyId) -> Vec<Digest> {
-        let oldest = |mine: bool, most: usize| {
-            let candidates = self
-                .0
-                .iter()
-                .filter(|(_, session)| !mine || session.key.principal.id == *key);
-            let count = candidates.clone().count();
-            let oldest = candidates.min_by_key(|(_, session)| session.created_at);
+    /// Those that must end before one more of `key` fits. Who has keys of some namespaces
+    /// ends sessions of these namespaces before anybody else's.
+    pub(super) fn in_the_way(&self, key: &Principal) -> Vec<Digest> {
+        let reach = &key.rights.namespaces;
+        let oldest = |most: usize, counts: &dyn Fn(&Principal) -> bool| {
+            let counted = self.0.iter();
+            let counted = counted.filter(|(_, session)| counts(&session.key.principal));
+            let count = counted.clone().count();
+            let oldest = counted.min_by_key(|(_, session)| session.created_at);
             oldest.filter(|_| count >= most).map(|(digest, _)| *digest)
         };
-        let one = oldest(true, sessions::MOST_OF_A_KEY).or_else(|| oldest(false, sessions::MOST));
+        let is_full = self.0.len() >= sessions::MOST;
+        let most_if_full = if is_full { 1 } else { usize::MAX };
+        let one = oldest(sessions::MOST_OF_A_KEY, &|other| other.id == key.id)
+            .or_else(|| {
+                let meets = |other: &Principal| other.rights.namespaces.meet(reach);
+                oldest(sessions::MOST_IN_NAMESPACES, &meets)
+            })
+            .or_else(|| {
+                let is_of_some =
+                    |other: &Principal| matches!(other.rights.namespaces, Namespaces::Some(_));
+                oldest(most_if_full, &is_of_some)
+            })
+            .or_else(|| oldest(most_if_full, &|_| true));
         one.into_iter().collect()
     }
 

@@ -171,6 +171,83 @@ async fn many_sessions_of_one_key_end_its_oldest() {
     assert!(tokens[1..].iter().all(|token| alive(token.as_bytes())));
 }
 
+/// T8: keys that make keys, and keys that are gone, do not get round it.
+#[tokio::test]
+async fn a_key_of_some_namespaces_cannot_use_up_the_keys_of_the_server() {
+    let access = access();
+    let (now, most) = (SystemTime::now(), keys::MOST_IN_NAMESPACES);
+    let maker = |namespaces: &[&str]| new_key(Role::Admin, Permissions::NONE, namespaces, None);
+    let first = made(&access, maker(&["@a", "@b"])).await;
+    let by_first = grant(&access, &first, Permission::KeysCreate);
+    let second = access.create(&by_first, maker(&["@a"]), now).await.unwrap();
+    let by_second = grant(&access, &second, Permission::KeysCreate);
+    for made in 2..most {
+        let by = if made % 2 == 0 { &by_first } else { &by_second };
+        let new = access.create(by, viewer(&["@a"], None), now).await;
+        new.unwrap_or_else(|error| panic!("{made}: {error}"));
+    }
+    for by in [&by_first, &by_second] {
+        let refused = access.create(by, viewer(&["@a"], None), now).await;
+        assert!(matches!(refused, Err(KeyError::TooManyInNamespaces)));
+    }
+    // A maker that is gone frees its own place only.
+    let revoking = grant(&access, &first, Permission::KeysRevoke);
+    access
+        .revoke(&revoking, &second.principal.id, now)
+        .await
+        .unwrap();
+    let third = access.create(&by_first, maker(&["@a"]), now).await.unwrap();
+    let by_third = grant(&access, &third, Permission::KeysCreate);
+    let refused = access.create(&by_third, viewer(&["@a"], None), now).await;
+    assert!(matches!(refused, Err(KeyError::TooManyInNamespaces)));
+    // Others make theirs, and whoever reaches everything makes any.
+    let other = made(&access, maker(&["@c"])).await;
+    let by_other = grant(&access, &other, Permission::KeysCreate);
+    access
+        .create(&by_other, viewer(&["@c"], None), now)
+        .await
+        .unwrap();
+    made(&access, viewer(&["@a"], None)).await;
+}
+
+#[tokio::test]
+async fn sessions_of_some_namespaces_end_before_those_of_others() {
+    let access = access();
+    let start = Now::read();
+    let at = |second: u64| Now {
+        wall: start.wall + Duration::from_secs(second),
+        steady: start.steady + Duration::from_secs(second),
+    };
+    let mine = access.log_in(ROOT.as_bytes(), HERE, at(0)).await.unwrap();
+    let other = made(&access, viewer(&["@b"], None)).await;
+    let secret = other.secret.expose().as_bytes();
+    let others = access.log_in(secret, HERE, at(0)).await.unwrap();
+    let most = sessions::MOST_IN_NAMESPACES;
+    let mut tokens = Vec::new();
+    for number in 0..most / sessions::MOST_OF_A_KEY + 1 {
+        let key = made(&access, viewer(&["@a"], None)).await;
+        for _ in 0..sessions::MOST_OF_A_KEY {
+            let second = 1 + u64::try_from(tokens.len()).unwrap();
+            let secret = key.secret.expose().as_bytes();
+            let login = access.log_in(secret, HERE, at(second)).await;
+            tokens.push(
+                login
+                    .unwrap_or_else(|error| panic!("{number}: {error}"))
+                    .token,
+            );
+        }
+    }
+    let later = at(3600);
+    let alive = |token: &[u8]| access.0.by_token(token, later).is_some();
+    let left = tokens
+        .iter()
+        .filter(|token| alive(token.as_bytes()))
+        .count();
+    assert_eq!(left, most);
+    assert!(!alive(tokens[0].as_bytes()));
+    assert!(alive(mine.token.as_bytes()) && alive(others.token.as_bytes()));
+}
+
 #[tokio::test]
 async fn k6_who_may_revoke_and_rotate_what() {
     let access = access();

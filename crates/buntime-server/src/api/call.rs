@@ -4,9 +4,8 @@ use std::net::IpAddr;
 
 use buntime_http::{BodyError, Frame};
 use bytes::{Bytes, BytesMut};
-use serde::de::DeserializeOwned;
 
-use super::json::{self, Fields};
+use super::json::{self, Body, Fields};
 use super::note::Note;
 use super::query::Query;
 use super::route::Params;
@@ -49,20 +48,23 @@ impl Call {
     /// The body as `T`.
     ///
     /// # Errors
-    /// 413 over 1 MB, 415 for what a form of another site could send, 400 for what
-    /// is no JSON or not this JSON, naming the field.
-    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Answer> {
-        json::check_type(&self.request.headers)?;
-        let bytes = self.bytes(JSON_MAX).await?;
-        Ok(json::parse(&bytes)?)
+    /// As [`Call::fields`], and 400 for what is not this JSON, naming the field.
+    pub(crate) async fn json<T: Body>(&mut self) -> Result<T, Answer> {
+        let mut fields = self.fields().await?;
+        let body = T::read(&mut fields)?;
+        fields.nothing_else()?;
+        Ok(body)
     }
 
     /// The body's fields, for a route that gives each its own code.
     ///
     /// # Errors
-    /// As [`Call::json`].
+    /// 413 over 1 MB, 415 for what a form of another site could send, 400 for what is no
+    /// JSON object.
     pub(crate) async fn fields(&mut self) -> Result<Fields, Answer> {
-        Ok(Fields::new(self.json().await?))
+        json::check_type(&self.request.headers)?;
+        let bytes = self.bytes(JSON_MAX).await?;
+        Ok(json::parse(&bytes)?)
     }
 
     /// The whole body.

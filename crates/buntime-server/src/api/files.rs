@@ -9,13 +9,13 @@ use std::sync::Arc;
 use buntime_core::access::{Grant, Permission};
 use buntime_http::Method;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use self::failures::{Asked, failure};
 use super::Api;
 use super::call::Call;
 use super::errors::blocking;
-use super::json::{Done, Success, done, success};
+use super::json::{Body, Done, Fields, Success, done, success};
 use super::note::Note;
 use super::openapi::Param;
 use super::route::{Access, Route};
@@ -45,7 +45,7 @@ macro_rules! routes {
                 }),
                 "A file, or a folder as a zip.",
             )
-            .reads(PATH)
+            .reads(ONE_PATH)
             .gives_files(&["application/octet-stream", "application/zip"])
             .fails(READING),
             Route::get(
@@ -60,14 +60,14 @@ macro_rules! routes {
             .fails(READING),
             Route::get(
                 concat!($base, "/refresh"),
-                Access::Granted($read, |api, _, _| Box::pin(refresh($kind, api))),
+                Access::Granted($read, |api, call, _| Box::pin(refresh($kind, api, call))),
                 "Looks at the files again.",
             )
             .gives::<Done>(200),
             Route::change(
                 Method::Post,
                 concat!($base, "/refresh"),
-                Access::Granted($install, |api, _, _| Box::pin(refresh($kind, api))),
+                Access::Granted($install, |api, call, _| Box::pin(refresh($kind, api, call))),
                 concat!($audit, ".files.refresh"),
                 "Looks at the files again.",
             )
@@ -182,6 +182,7 @@ const PATH: &[Param] = &[Param::new(
     "path",
     "The folder or file; none is the list of roots.",
 )];
+const ONE_PATH: &[Param] = &[Param::new("path", "The folder or file.").required()];
 const PATHS: &[Param] = &[Param::new(
     "paths",
     "Files and folders, one by one, or all in one with commas between.",
@@ -263,43 +264,49 @@ struct FilesUploaded {
     files: usize,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct FilePath {
-    path: String,
+/// Shapes of bodies, and how each is read.
+macro_rules! bodies {
+    ($($name:ident { $($field:ident: $type:ty = $read:ident $written:literal),* })*) => {$(
+        #[derive(JsonSchema)]
+        #[schemars(deny_unknown_fields, rename_all = "camelCase")]
+        struct $name {
+            $($field: $type,)*
+        }
+
+        impl Body for $name {
+            fn read(fields: &mut Fields) -> Result<Self, Failure> {
+                Ok(Self {
+                    $($field: fields.$read($written)?,)*
+                })
+            }
+        }
+    )*};
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct FilePaths {
-    paths: Vec<String>,
+bodies! {
+    FilePath { path: String = text "path" }
+    FilePaths { paths: Vec<String> = texts "paths" }
+    FileRename { path: String = text "path", new_name: String = text "newName" }
+    FileMove { path: String = text "path", dest_path: String = text "destPath" }
+    FilesMove { paths: Vec<String> = texts "paths", dest_path: String = text "destPath" }
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct FileRename {
-    path: String,
-    new_name: String,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct FileMove {
-    path: String,
-    dest_path: String,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct FilesMove {
-    paths: Vec<String>,
-    dest_path: String,
+/// One call: of which kind of unit, and what it asks for.
+#[derive(Clone)]
+struct Browsing {
+    kind: UnitKind,
+    api: Arc<Api>,
+    note: Note,
+    asked: Asked,
 }
 
 async fn list(kind: UnitKind, api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answer> {
     let path = call.query()?.get("path")?.unwrap_or_default().to_owned();
-    let work = move |files: &FileBrowser| files.list(&grant, &path);
-    Ok(success(200, look(kind, &api, Asked::Folder, work).await?))
+    let browsing = Browsing::new(kind, api, &call, Asked::Folder);
+    let listing = browsing
+        .look(move |files| files.list(&grant, &path))
+        .await?;
+    Ok(success(200, listing))
 }
 
 async fn download(
@@ -309,10 +316,9 @@ async fn download(
     grant: Grant,
 ) -> Result<Response, Answer> {
     let path = call.query()?.get("path")?.unwrap_or_default().to_owned();
-    let work = move |files: &FileBrowser| files.download(&grant, &path);
-    Ok(attachment::respond(
-        look(kind, &api, Asked::File, work).await?,
-    ))
+    let browsing = Browsing::new(kind, api, &call, Asked::File);
+    let found = browsing.look(move |files| files.download(&grant, &path));
+    Ok(attachment::respond(found.await?))
 }
 
 /// `paths` stands several times, once for each; or once, with commas between.
@@ -327,17 +333,17 @@ async fn download_batch(
     if let [one] = &*paths {
         paths = one.split(',').map(str::to_owned).collect();
     }
-    let work = move |files: &FileBrowser| {
+    let browsing = Browsing::new(kind, api, &call, Asked::File);
+    let found = browsing.look(move |files| {
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         files.download_all(&grant, &paths)
-    };
-    Ok(attachment::respond(
-        look(kind, &api, Asked::File, work).await?,
-    ))
+    });
+    Ok(attachment::respond(found.await?))
 }
 
-async fn refresh(kind: UnitKind, api: Arc<Api>) -> Result<Response, Answer> {
-    change(kind, &api, Asked::Folder, |_| Ok(())).await?;
+async fn refresh(kind: UnitKind, api: Arc<Api>, call: Call) -> Result<Response, Answer> {
+    let browsing = Browsing::new(kind, api, &call, Asked::Folder);
+    browsing.change(|_| Ok(())).await?;
     Ok(done())
 }
 
@@ -348,11 +354,11 @@ async fn mkdir(
     grant: Grant,
 ) -> Result<Response, Answer> {
     let body: FilePath = call.json().await?;
-    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Mkdir)?;
-    change(kind, &api, Asked::Mkdir, move |files| {
-        files.make_folder(&place)
-    })
-    .await?;
+    let browsing = Browsing::new(kind, api, &call, Asked::Mkdir);
+    let place = browsing.permit(&grant, &body.path)?;
+    browsing
+        .change(move |files| files.make_folder(&place))
+        .await?;
     Ok(done())
 }
 
@@ -363,11 +369,9 @@ async fn delete(
     grant: Grant,
 ) -> Result<Response, Answer> {
     let body: FilePath = call.json().await?;
-    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Delete)?;
-    change(kind, &api, Asked::Delete, move |files| {
-        files.remove(&[place])
-    })
-    .await?;
+    let browsing = Browsing::new(kind, api, &call, Asked::Delete);
+    let place = browsing.permit(&grant, &body.path)?;
+    browsing.change(move |files| files.remove(&[place])).await?;
     Ok(done())
 }
 
@@ -378,12 +382,10 @@ async fn delete_batch(
     grant: Grant,
 ) -> Result<Response, Answer> {
     let body: FilePaths = call.json().await?;
-    let places = permit_all(kind, &api, &call.note, &grant, &body.paths, Asked::Delete)?;
+    let browsing = Browsing::new(kind, api, &call, Asked::Delete);
+    let places = browsing.permit_all(&grant, &body.paths)?;
     let deleted = places.len();
-    change(kind, &api, Asked::Delete, move |files| {
-        files.remove(&places)
-    })
-    .await?;
+    browsing.change(move |files| files.remove(&places)).await?;
     Ok(success(200, FilesDeleted { deleted }))
 }
 
@@ -394,9 +396,10 @@ async fn rename(
     grant: Grant,
 ) -> Result<Response, Answer> {
     let body: FileRename = call.json().await?;
-    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Rename)?;
-    let work = move |files: &FileBrowser| files.rename(&grant, &place, &body.new_name);
-    change(kind, &api, Asked::Rename, work).await?;
+    let browsing = Browsing::new(kind, api, &call, Asked::Rename);
+    let place = browsing.permit(&grant, &body.path)?;
+    let renamed = browsing.change(move |files| files.rename(&grant, &place, &body.new_name));
+    renamed.await?;
     Ok(done())
 }
 
@@ -407,9 +410,10 @@ async fn move_one(
     grant: Grant,
 ) -> Result<Response, Answer> {
     let body: FileMove = call.json().await?;
-    let place = permit(kind, &api, &call.note, &grant, &body.path, Asked::Move)?;
-    let work = move |files: &FileBrowser| files.move_into(&grant, &[place], &body.dest_path);
-    change(kind, &api, Asked::Move, work).await?;
+    let browsing = Browsing::new(kind, api, &call, Asked::Move);
+    let place = browsing.permit(&grant, &body.path)?;
+    let moved = browsing.change(move |files| files.move_into(&grant, &[place], &body.dest_path));
+    moved.await?;
     Ok(done())
 }
 
@@ -420,87 +424,86 @@ async fn move_batch(
     grant: Grant,
 ) -> Result<Response, Answer> {
     let body: FilesMove = call.json().await?;
-    let places = permit_all(kind, &api, &call.note, &grant, &body.paths, Asked::Move)?;
+    let browsing = Browsing::new(kind, api, &call, Asked::Move);
+    let places = browsing.permit_all(&grant, &body.paths)?;
     let moved = places.len();
-    let work = move |files: &FileBrowser| files.move_into(&grant, &places, &body.dest_path);
-    change(kind, &api, Asked::Move, work).await?;
+    let work = browsing.change(move |files| files.move_into(&grant, &places, &body.dest_path));
+    work.await?;
     Ok(success(200, FilesMoved { moved }))
 }
 
-/// A place to be changed, noted for the audit log before it is asked whether the
-/// caller may.
-fn permit(
-    kind: UnitKind,
-    api: &Api,
-    note: &Note,
-    grant: &Grant,
-    path: &str,
-    asked: Asked,
-) -> Result<Permitted, Failure> {
-    note.target(path);
-    note_scope(kind, api, note, path);
-    let permitted = browser(kind, api).permit(grant, path);
-    permitted.map_err(|error| failure(error, asked, kind, api))
-}
-
-fn permit_all(
-    kind: UnitKind,
-    api: &Api,
-    note: &Note,
-    grant: &Grant,
-    paths: &[String],
-    asked: Asked,
-) -> Result<Vec<Permitted>, Failure> {
-    note.target(paths.join(", "));
-    let failed = |error| failure(error, asked, kind, api);
-    // A body holds more paths than a batch, and each costs.
-    check_batch(paths.len()).map_err(failed)?;
-    for path in paths {
-        note_scope(kind, api, note, path);
-    }
-    let permitted = browser(kind, api).permit_all(grant, paths);
-    permitted.map_err(failed)
-}
-
-fn note_scope(kind: UnitKind, api: &Api, note: &Note, path: &str) {
-    if let Ok(Named::Place(place)) = browser(kind, api).name(path) {
-        note.scope(place.scope());
-    }
-}
-
-fn browser(kind: UnitKind, api: &Api) -> &FileBrowser {
-    match kind {
-        UnitKind::Worker => &api.files.workers,
-        UnitKind::Plugin => &api.files.plugins,
-    }
-}
-
-/// Does what reads the disk, where blocking is allowed.
-async fn look<T: Send + 'static>(
-    kind: UnitKind,
-    api: &Arc<Api>,
-    asked: Asked,
-    work: impl FnOnce(&FileBrowser) -> Result<T, FilesError> + Send + 'static,
-) -> Result<T, Failure> {
-    let at_work = Arc::clone(api);
-    let done = blocking(move || work(browser(kind, &at_work))).await?;
-    done.map_err(|error| failure(error, asked, kind, api))
-}
-
-/// Does what changes files. Whatever it comes to, the next request sees it.
-async fn change<T: Send + 'static>(
-    kind: UnitKind,
-    api: &Arc<Api>,
-    asked: Asked,
-    work: impl FnOnce(&FileBrowser) -> Result<T, FilesError> + Send + 'static,
-) -> Result<T, Failure> {
-    let at_work = Arc::clone(api);
-    look(kind, api, asked, move |files| {
-        let done = work(files);
-        if kind == UnitKind::Worker {
-            at_work.catalog.rescan();
+impl Browsing {
+    fn new(kind: UnitKind, api: Arc<Api>, call: &Call, asked: Asked) -> Self {
+        Self {
+            kind,
+            api,
+            note: call.note.clone(),
+            asked,
         }
-        done
-    })
-    .await
+    }
+
+    /// A place to be changed, noted for the audit log before it is asked whether the
+    /// caller may.
+    fn permit(&self, grant: &Grant, path: &str) -> Result<Permitted, Failure> {
+        self.note.target(path);
+        self.note_scope(path);
+        let permitted = self.files().permit(grant, path);
+        permitted.map_err(|error| self.failure(error))
+    }
+
+    fn permit_all(&self, grant: &Grant, paths: &[String]) -> Result<Vec<Permitted>, Failure> {
+        self.note.targets(paths);
+        let failed = |error| self.failure(error);
+        // A body holds more paths than a batch, and each costs.
+        check_batch(paths.len()).map_err(failed)?;
+        for path in paths {
+            self.note_scope(path);
+        }
+        let permitted = self.files().permit_all(grant, paths);
+        permitted.map_err(failed)
+    }
+
+    fn note_scope(&self, path: &str) {
+        if let Ok(Named::Place(place)) = self.files().name(path) {
+            self.note.scope(place.scope());
+        }
+    }
+
+    fn files(&self) -> &FileBrowser {
+        match self.kind {
+            UnitKind::Worker => &self.api.files.workers,
+            UnitKind::Plugin => &self.api.files.plugins,
+        }
+    }
+
+    /// What a client is told.
+    fn failure(&self, error: FilesError) -> Failure {
+        failure(error, self.asked, self.kind, &self.api)
+    }
+
+    /// Does what reads the disk, where blocking is allowed.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&FileBrowser) -> Result<T, FilesError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let at_work = self.clone();
+        let done = blocking(move || work(at_work.files())).await?;
+        done.map_err(|error| self.failure(error))
+    }
+
+    /// Does what changes files. Whatever it comes to, the next request sees it.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&FileBrowser) -> Result<T, FilesError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (kind, api) = (self.kind, Arc::clone(&self.api));
+        self.look(move |files| {
+            let done = work(files);
+            if kind == UnitKind::Worker {
+                api.catalog.rescan();
+            }
+            done
+        })
+        .await
+    }
 }

@@ -256,7 +256,9 @@ fn failed(api: &Api, call: &Call, error: KeyError) -> Answer {
         KeyError::IsSelf => Failure::new(400, "CANNOT_REVOKE_SELF", "A key cannot revoke itself."),
         KeyError::NotFound => NO_SUCH_KEY,
         KeyError::Gone => Failure::AUTH_REQUIRED,
-        KeyError::TooMany => Failure::new(409, "TOO_MANY_KEYS", "").saying(sentence(&error)),
+        KeyError::TooMany | KeyError::TooManyInNamespaces => {
+            Failure::new(409, "TOO_MANY_KEYS", "").saying(sentence(&error))
+        }
         KeyError::Random(_) => NO_RANDOM,
         KeyError::Store(error) => store_failed(&error, &api.log, &call.request.id),
     };

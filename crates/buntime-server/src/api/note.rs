@@ -92,6 +92,12 @@ impl Note {
         self.0.learned.lock().target.rename(target.as_ref());
     }
 
+    /// Says which paths the call is about: all of them, or as many as fit with the hash of
+    /// all.
+    pub(crate) fn targets(&self, paths: &[String]) {
+        self.0.learned.lock().target.rename_all(paths);
+    }
+
     /// Says which unit the call is about, before it is asked whether the caller may
     /// touch it. Of several units each is said.
     pub(crate) fn unit(&self, unit: &PackageName) {

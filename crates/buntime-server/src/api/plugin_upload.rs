@@ -2,28 +2,29 @@
 
 use std::sync::Arc;
 
-use buntime_core::access::{Grant, Permission};
-use buntime_http::Method;
+use buntime_core::access::{Grant, Permission, Permit};
+use buntime_http::{Method, RequestId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Api;
 use super::call::Call;
-use super::json::{Success, success};
+use super::json::Success;
 use super::openapi::Param;
+use super::progress;
 use super::route::{Access, Route};
-use super::upload::{deploy_failed, receive};
+use super::upload::{Become, archives_fail, failure_of, receive, upload};
 use super::view;
-use crate::deploy::{Progress, Target};
+use crate::deploy::{Progress, Target, UnpackedPlugin};
 use crate::failure::Failure;
-use crate::message::Response;
+use crate::plugins::PluginPackage;
 use crate::service::Answer;
 
 pub(super) const ROUTES: &[Route] = &[Route::change(
     Method::Post,
     "/plugins/upload",
     Access::Granted(Permission::PluginsInstall, |api, call, grant| {
-        Box::pin(upload(api, call, grant))
+        Box::pin(upload::<Plugins>(api, call, grant))
     }),
     "plugin.upload",
     "Installs the plugin in an archive, or replaces it, and swaps the whole set.",
@@ -34,32 +35,13 @@ pub(super) const ROUTES: &[Route] = &[Route::change(
 )
 .required()])
 .gives::<Success<Deployed>>(200)
-.fails(&[
-    (400, "NO_FILE_PROVIDED"),
-    (400, "INVALID_FILE_TYPE"),
-    (400, "INVALID_MULTIPART_FORM"),
-    (400, "INVALID_ARCHIVE"),
-    (400, "ARCHIVE_UNSAFE_ENTRY"),
-    (400, "ARCHIVE_DUPLICATE_ENTRY"),
-    (413, "ARCHIVE_TOO_LARGE"),
-    (400, "INVALID_MANIFEST"),
-    (400, "INVALID_PACKAGE_NAME"),
-    (400, "INVALID_PACKAGE_VERSION"),
+.gives_also(&[progress::TYPE])
+.fails(archives_fail!(
     (400, "INVALID_PLUGIN_BASE"),
-    (400, "RESERVED_NAME"),
-    (400, "NAME_MISMATCH"),
-    (400, "ENTRYPOINT_ESCAPES"),
     (400, "NO_PLUGIN_DIRS"),
-    (403, "NAMESPACE_DENIED"),
-    (403, "PERMISSION_NOT_GRANTED"),
-    (408, "REQUEST_TIMEOUT"),
     (409, "PLUGIN_COLLISION"),
     (409, "PLUGIN_RELOAD_FAILED"),
-    (500, "INTERNAL_ERROR"),
-    (503, "STORAGE_UNAVAILABLE"),
-    (503, "TOO_MANY_UPLOADS"),
-    (507, "STORAGE_FULL"),
-])];
+))];
 
 /// What a deployment is answered with.
 #[derive(Serialize, JsonSchema)]
@@ -79,33 +61,74 @@ struct DeployedPlugin {
     installed_at: String,
 }
 
-async fn upload(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response, Answer> {
-    let (spool, _) = receive(&api, &mut call, Target::Plugin, &grant, &Progress::untold()).await?;
-    let unpacked = api.deployments.unpack_plugin(spool, &api.plugins).await;
-    let unpacked = unpacked.map_err(|error| deploy_failed(&error, &api, &call))?;
-    let package = unpacked.package().cloned().ok_or(Failure::INTERNAL)?;
-    call.note.target(&package.name);
-    call.note.unit(&package.name);
-    // Whether there is such a plugin is not looked at before.
-    let permit = match grant.over(package.name.scope()) {
-        Ok(permit) => permit,
-        Err(denied) => {
-            unpacked.discard().await;
-            return Err(denied.into());
+/// Archives that become plugins.
+struct Plugins;
+
+/// A plugin that may be installed.
+struct Ready {
+    unpacked: UnpackedPlugin,
+    package: PluginPackage,
+    permit: Permit,
+}
+
+impl Become for Plugins {
+    type Ready = Ready;
+    type Done = Deployed;
+
+    async fn prepare(
+        api: &Api,
+        mut call: Call,
+        grant: &Grant,
+        progress: &Progress,
+    ) -> Result<Ready, Answer> {
+        let (spool, _) = receive(api, &mut call, Target::Plugin, grant, progress).await?;
+        let Call { request, note, .. } = call;
+        let id = request.id.clone();
+        // From here on the connection looks whether its client is still there.
+        drop(request);
+        let unpacked = api.deployments.unpack_plugin(spool, &api.plugins, progress);
+        let unpacked = unpacked.await;
+        let unpacked = unpacked.map_err(|error| failure_of(&error, api, &id))?;
+        let package = unpacked.package().cloned().ok_or(Failure::INTERNAL)?;
+        note.target(&package.name);
+        note.unit(&package.name);
+        // Whether there is such a plugin is not looked at before.
+        match grant.over(package.name.scope()) {
+            Ok(permit) => Ok(Ready {
+                unpacked,
+                package,
+                permit,
+            }),
+            Err(denied) => {
+                unpacked.discard().await;
+                Err(denied.into())
+            }
         }
-    };
-    let plugins = Arc::clone(&api.plugins);
-    let installed = api.deployments.install_plugin(permit, plugins, unpacked);
-    match installed.await {
-        Ok(installed_at) => {
-            let plugin = DeployedPlugin {
-                name: package.name.to_string(),
-                version: package.version.map(|version| version.to_string()),
-                base: package.base.map(|base| base.as_str().to_owned()),
-                installed_at: view::time(installed_at),
-            };
-            Ok(success(200, Deployed { plugin }))
-        }
-        Err(error) => Err(deploy_failed(&error, &api, &call).into()),
+    }
+
+    async fn install(
+        api: &Api,
+        request_id: &RequestId,
+        ready: Ready,
+        progress: &Progress,
+    ) -> Result<Deployed, Answer> {
+        let Ready {
+            unpacked,
+            package,
+            permit,
+        } = ready;
+        let plugins = Arc::clone(&api.plugins);
+        let installed = api
+            .deployments
+            .install_plugin(permit, plugins, unpacked, progress);
+        let failed = |error| failure_of(&error, api, request_id);
+        let installed_at = installed.await.map_err(failed)?;
+        let plugin = DeployedPlugin {
+            name: package.name.to_string(),
+            version: package.version.map(|version| version.to_string()),
+            base: package.base.map(|base| base.as_str().to_owned()),
+            installed_at: view::time(installed_at),
+        };
+        Ok(Deployed { plugin })
     }
 }

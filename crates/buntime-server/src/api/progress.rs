@@ -3,7 +3,7 @@
 //!
 //! What can be refused by the head of the request alone is refused by a status. After
 //! that the answer has begun, and everything else stands in the last line. A client that
-//! goes away before the worker is being put in its place gives the upload up; after that
+//! goes away before what it sent is being put in its place gives the upload up; after that
 //! it is brought to its end.
 
 use std::mem::{Discriminant, discriminant};
@@ -21,12 +21,11 @@ use super::Api;
 use super::call::Call;
 use super::multipart::Form;
 use super::note::Later;
-use super::upload::{Deployed, LIMITS, install, prepare};
+use super::upload::{Become, LIMITS};
 use crate::deploy::{Progress, Stage};
 use crate::failure::Failure;
 use crate::message::{BodyLength, ByteSender, Response};
 use crate::service::Answer;
-use crate::store::Release;
 
 /// The type of such an answer.
 pub(super) const TYPE: &str = "application/x-ndjson";
@@ -39,7 +38,7 @@ const AHEAD: usize = 8;
 /// A line.
 #[derive(Serialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
-enum Line<'a> {
+enum Line<'a, D> {
     /// So many bytes of the archive have come. `total` is the length of the whole form.
     Receiving {
         bytes: u64,
@@ -53,7 +52,7 @@ enum Line<'a> {
     Checking,
     Installing,
     Done {
-        data: Deployed,
+        data: D,
     },
     Failed {
         status: u16,
@@ -69,12 +68,10 @@ struct Refusal<'a> {
     request_id: &'a str,
 }
 
-impl Line<'_> {
-    fn of_end<'a>(result: &'a Result<Release, Failure>, id: &'a RequestId) -> Line<'a> {
+impl<D: Serialize> Line<'_, D> {
+    fn of_end<'a>(result: &'a Result<D, Failure>, id: &'a RequestId) -> Line<'a, &'a D> {
         match result {
-            Ok(release) => Line::Done {
-                data: Deployed::of(release),
-            },
+            Ok(data) => Line::Done { data },
             Err(failure) => Line::Failed {
                 status: failure.status,
                 error: Refusal {
@@ -109,7 +106,7 @@ pub(super) fn is_wanted(headers: &HeaderList) -> bool {
 }
 
 /// The upload, with such an answer.
-pub(super) async fn upload(
+pub(super) async fn upload<B: Become>(
     api: Arc<Api>,
     mut call: Call,
     grant: Grant,
@@ -124,7 +121,7 @@ pub(super) async fn upload(
     }
     let (sender, body) = ByteSender::body(AHEAD);
     let later = call.note.later();
-    tokio::spawn(run(api, call, grant, sender, total, later));
+    tokio::spawn(run::<B>(api, call, grant, sender, total, later));
     let mut response = Response {
         length: BodyLength::Unknown,
         body,
@@ -138,7 +135,7 @@ pub(super) async fn upload(
 }
 
 /// Does the work and says how it ended, once that stands in the audit log.
-async fn run(
+async fn run<B: Become>(
     api: Arc<Api>,
     call: Call,
     grant: Grant,
@@ -147,9 +144,9 @@ async fn run(
     later: Later,
 ) {
     let id = call.request.id.clone();
-    let result = work(&api, call, &grant, &sender, total).await;
+    let result = work::<B>(&api, call, &grant, &sender, total).await;
     let result = match later.end(&api, result).await {
-        Ok(release) => Ok(release),
+        Ok(done) => Ok(done),
         Err(Answer::Failure(failure)) => Err(failure),
         Err(Answer::Aborted) => return,
     };
@@ -160,22 +157,22 @@ async fn run(
     }
 }
 
-async fn work(
+async fn work<B: Become>(
     api: &Api,
     call: Call,
     grant: &Grant,
     sender: &ByteSender,
     total: Option<u64>,
-) -> Result<Release, Answer> {
+) -> Result<B::Done, Answer> {
     let id = call.request.id.clone();
     let lines = Lines::new(sender.clone(), total);
     lines.tell(Stage::Receiving(0));
     let progress = Progress::to(move |stage| lines.tell(stage));
     let ready = tokio::select! {
-        ready = prepare(api, call, grant, &progress) => ready?,
+        ready = B::prepare(api, call, grant, &progress) => ready?,
         () = sender.reader_gone() => return Err(Answer::Aborted),
     };
-    install(api, &id, ready, &progress).await
+    B::install(api, &id, ready, &progress).await
 }
 
 /// The lines that are not the last.
@@ -203,7 +200,7 @@ impl Lines {
             return;
         }
         *latest = Some((kind, now));
-        let line = match stage {
+        let line: Line<'_, ()> = match stage {
             Stage::Receiving(bytes) => Line::Receiving {
                 bytes,
                 total: self.total,

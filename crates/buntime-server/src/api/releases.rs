@@ -6,13 +6,13 @@ use buntime_core::access::{Permission, Permit};
 use buntime_core::{PackageName, hex};
 use buntime_http::Method;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Api;
 use super::call::Call;
-use super::json::{Success, reply};
+use super::json::{Body, Fields, Success, reply, success};
 use super::route::{Access, Route};
-use super::upload::{Deployed, MESSAGE_MAX, PLUGIN_HAS_PATH, deploy_failed, deployed};
+use super::upload::{Deployed, MESSAGE_MAX, PLUGIN_HAS_PATH, deploy_failed};
 use super::view;
 use super::workers::WORKER_NOT_FOUND;
 use crate::deploy::KeptRelease;
@@ -86,13 +86,22 @@ struct By<'a> {
 }
 
 /// What a rollback is told.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 struct RollbackBody {
     /// The number of the release to go back to.
     release: u64,
     /// Why, at most 1000 bytes.
     message: Option<String>,
+}
+
+impl Body for RollbackBody {
+    fn read(fields: &mut Fields) -> Result<Self, Failure> {
+        Ok(Self {
+            release: fields.number("release")?,
+            message: fields.text_if_any("message")?,
+        })
+    }
 }
 
 async fn list(api: Arc<Api>, call: Call, name: PackageName) -> Result<Response, Answer> {
@@ -145,7 +154,7 @@ async fn roll_back(
     let message = message.map(Into::into);
     let back = api.deployments.roll_back(&permit, &name, release, message);
     match back.await {
-        Ok(release) => Ok(deployed(&release)),
+        Ok(release) => Ok(success(200, Deployed::of(&release))),
         Err(error) => Err(deploy_failed(&error, &api, &call).into()),
     }
 }

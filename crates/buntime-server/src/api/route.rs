@@ -9,7 +9,7 @@ use buntime_core::access::{Grant, Permission, Permit, Principal};
 use buntime_http::{CanonicalPath, Method};
 
 use super::Api;
-use super::call::Call;
+use super::call::{Call, UNSCOPED};
 use super::openapi::Shape;
 use crate::failure::Failure;
 use crate::message::Response;
@@ -123,6 +123,9 @@ impl Route {
             let part = rest.next()?;
             match pattern.strip_prefix(':') {
                 Some(_) if part.text.is_empty() => return None,
+                // What is no scope names no unit: `/workers/shop/releases` is not the
+                // unit `releases` of a scope `shop`.
+                Some("scope") if !is_scope(&part.text) => return None,
                 Some(name) => params.0.push((name, part.clone())),
                 None if &*part.text == pattern => {}
                 None => return None,
@@ -130,6 +133,10 @@ impl Route {
         }
         rest.next().is_none().then_some(params)
     }
+}
+
+fn is_scope(text: &str) -> bool {
+    text == UNSCOPED || text.starts_with('@')
 }
 
 /// What the path says where the pattern has parameters.

@@ -1,5 +1,6 @@
 //! Archives that become workers.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use buntime_core::access::{Grant, Permission, Permit};
@@ -25,11 +26,42 @@ use crate::message::Response;
 use crate::service::Answer;
 use crate::store::Release;
 
+/// What the upload of an archive may be refused for, and what one kind of archive may be
+/// besides.
+macro_rules! archives_fail {
+    ($($own:expr),* $(,)?) => {
+        &[
+            (400, "NO_FILE_PROVIDED"),
+            (400, "INVALID_FILE_TYPE"),
+            (400, "INVALID_MULTIPART_FORM"),
+            (400, "INVALID_ARCHIVE"),
+            (400, "ARCHIVE_UNSAFE_ENTRY"),
+            (400, "ARCHIVE_DUPLICATE_ENTRY"),
+            (413, "ARCHIVE_TOO_LARGE"),
+            (400, "INVALID_MANIFEST"),
+            (400, "INVALID_PACKAGE_NAME"),
+            (400, "INVALID_PACKAGE_VERSION"),
+            (400, "RESERVED_NAME"),
+            (400, "NAME_MISMATCH"),
+            (400, "ENTRYPOINT_ESCAPES"),
+            (403, "NAMESPACE_DENIED"),
+            (403, "PERMISSION_NOT_GRANTED"),
+            (408, "REQUEST_TIMEOUT"),
+            (500, "INTERNAL_ERROR"),
+            (503, "STORAGE_UNAVAILABLE"),
+            (503, "TOO_MANY_UPLOADS"),
+            (507, "STORAGE_FULL"),
+            $($own,)*
+        ]
+    };
+}
+pub(super) use archives_fail;
+
 pub(super) const ROUTES: &[Route] = &[Route::change(
     Method::Post,
     "/workers/upload",
     Access::Granted(Permission::WorkersInstall, |api, call, grant| {
-        Box::pin(upload(api, call, grant))
+        Box::pin(upload::<Workers>(api, call, grant))
     }),
     "worker.upload",
     "Installs the worker in an archive, or a new release of it.",
@@ -47,32 +79,12 @@ pub(super) const ROUTES: &[Route] = &[Route::change(
 ])
 .gives::<Success<Deployed>>(200)
 .gives_also(&[progress::TYPE])
-.fails(&[
-    (400, "NO_FILE_PROVIDED"),
-    (400, "INVALID_FILE_TYPE"),
-    (400, "INVALID_MULTIPART_FORM"),
-    (400, "INVALID_ARCHIVE"),
-    (400, "ARCHIVE_UNSAFE_ENTRY"),
-    (400, "ARCHIVE_DUPLICATE_ENTRY"),
-    (413, "ARCHIVE_TOO_LARGE"),
-    (400, "INVALID_MANIFEST"),
-    (400, "INVALID_PACKAGE_NAME"),
-    (400, "INVALID_PACKAGE_VERSION"),
-    (400, "RESERVED_NAME"),
-    (400, "NAME_MISMATCH"),
-    (400, "ENTRYPOINT_ESCAPES"),
+.fails(archives_fail!(
     (400, "NO_WORKER_DIRS"),
-    (403, "NAMESPACE_DENIED"),
-    (403, "PERMISSION_NOT_GRANTED"),
-    (408, "REQUEST_TIMEOUT"),
     (409, "WORKER_COLLISION"),
-    (500, "INTERNAL_ERROR"),
     (500, "STORE_FAILED"),
-    (503, "STORAGE_UNAVAILABLE"),
     (503, "STORE_UNAVAILABLE"),
-    (503, "TOO_MANY_UPLOADS"),
-    (507, "STORAGE_FULL"),
-])];
+))];
 
 /// What a form with an archive may bring: the archive, and room for the rest.
 pub(super) static LIMITS: FormLimits = FormLimits {
@@ -123,78 +135,108 @@ struct DeployedWorker {
     release: u64,
 }
 
-async fn upload(api: Arc<Api>, call: Call, grant: Grant) -> Result<Response, Answer> {
+/// What archives become.
+pub(super) trait Become: 'static {
+    /// What may be installed. Dropped, it leaves nothing.
+    type Ready: Send;
+    /// What is told of what was installed.
+    type Done: Serialize + Send;
+
+    /// All that comes before the deployment itself.
+    fn prepare(
+        api: &Api,
+        call: Call,
+        grant: &Grant,
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Self::Ready, Answer>> + Send;
+
+    /// The deployment. It goes on if nobody waits for it.
+    fn install(
+        api: &Api,
+        request_id: &RequestId,
+        ready: Self::Ready,
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Self::Done, Answer>> + Send;
+}
+
+/// Takes an archive, and tells how far it is if the client asks for that.
+pub(super) async fn upload<B: Become>(
+    api: Arc<Api>,
+    call: Call,
+    grant: Grant,
+) -> Result<Response, Answer> {
     if progress::is_wanted(&call.request.headers) {
-        return progress::upload(api, call, grant).await;
+        return progress::upload::<B>(api, call, grant).await;
     }
     let progress = Progress::untold();
     let id = call.request.id.clone();
-    let ready = prepare(&api, call, &grant, &progress).await?;
-    let release = install(&api, &id, ready, &progress).await?;
-    Ok(deployed(&release))
+    let ready = B::prepare(&api, call, &grant, &progress).await?;
+    let done = B::install(&api, &id, ready, &progress).await?;
+    Ok(success(200, done))
 }
 
+/// Archives that become workers.
+struct Workers;
+
 /// A worker that may be installed.
-pub(super) struct Ready {
+struct Ready {
     unpacked: Unpacked,
     permit: Permit,
     message: Option<Box<str>>,
 }
 
-/// All that comes before the deployment itself. Dropped, it leaves nothing.
-pub(super) async fn prepare(
-    api: &Api,
-    mut call: Call,
-    grant: &Grant,
-    progress: &Progress,
-) -> Result<Ready, Answer> {
-    let (spool, message) = receive(api, &mut call, Target::Worker, grant, progress).await?;
-    let Call { request, note, .. } = call;
-    let id = request.id.clone();
-    // From here on the connection looks whether its client is still there.
-    drop(request);
-    let unpacked = api.deployments.unpack(spool, progress).await;
-    let unpacked = unpacked.map_err(|error| failure_of(&error, api, &id))?;
-    let package = unpacked.package().cloned().ok_or(Failure::INTERNAL)?;
-    note.target(unit_id(&package.name, &package.version));
-    note.unit(&package.name);
-    // Whether there is such a worker is not looked at before.
-    let permit = grant.over(package.name.scope());
-    // Else the plugin would not come back with the next reload or start.
-    if permit.is_ok() && api.plugins.current().have_path(&package.name) {
-        unpacked.discard().await;
-        return Err(PLUGIN_HAS_PATH.into());
-    }
-    match permit {
-        Ok(permit) => Ok(Ready {
-            unpacked,
-            permit,
-            message,
-        }),
-        Err(denied) => {
+impl Become for Workers {
+    type Ready = Ready;
+    type Done = Deployed;
+
+    async fn prepare(
+        api: &Api,
+        mut call: Call,
+        grant: &Grant,
+        progress: &Progress,
+    ) -> Result<Ready, Answer> {
+        let (spool, message) = receive(api, &mut call, Target::Worker, grant, progress).await?;
+        let Call { request, note, .. } = call;
+        let id = request.id.clone();
+        // From here on the connection looks whether its client is still there.
+        drop(request);
+        let unpacked = api.deployments.unpack(spool, progress).await;
+        let unpacked = unpacked.map_err(|error| failure_of(&error, api, &id))?;
+        let package = unpacked.package().cloned().ok_or(Failure::INTERNAL)?;
+        note.target(unit_id(&package.name, &package.version));
+        note.unit(&package.name);
+        // Whether there is such a worker is not looked at before.
+        let permit = grant.over(package.name.scope());
+        // Else the plugin would not come back with the next start.
+        if permit.is_ok() && api.plugins.current().have_path(&package.name) {
             unpacked.discard().await;
-            Err(denied.into())
+            return Err(PLUGIN_HAS_PATH.into());
+        }
+        match permit {
+            Ok(permit) => Ok(Ready {
+                unpacked,
+                permit,
+                message,
+            }),
+            Err(denied) => {
+                unpacked.discard().await;
+                Err(denied.into())
+            }
         }
     }
-}
 
-/// The deployment. It goes on if nobody waits for it.
-pub(super) async fn install(
-    api: &Api,
-    request_id: &RequestId,
-    ready: Ready,
-    progress: &Progress,
-) -> Result<Release, Answer> {
-    let installed = api
-        .deployments
-        .install(&ready.permit, ready.unpacked, ready.message, progress);
-    let failed = |error| failure_of(&error, api, request_id).into();
-    installed.await.map_err(failed)
-}
-
-/// The answer to whoever has deployed.
-pub(super) fn deployed(release: &Release) -> Response {
-    success(200, Deployed::of(release))
+    async fn install(
+        api: &Api,
+        request_id: &RequestId,
+        ready: Ready,
+        progress: &Progress,
+    ) -> Result<Deployed, Answer> {
+        let installed =
+            api.deployments
+                .install(&ready.permit, ready.unpacked, ready.message, progress);
+        let failed = |error| failure_of(&error, api, request_id);
+        Ok(Deployed::of(&installed.await.map_err(failed)?))
+    }
 }
 
 impl Deployed {
@@ -277,7 +319,7 @@ pub(super) fn deploy_failed(error: &DeployError, api: &Api, call: &Call) -> Fail
     failure_of(error, api, &call.request.id)
 }
 
-fn failure_of(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure {
+pub(super) fn failure_of(error: &DeployError, api: &Api, request_id: &RequestId) -> Failure {
     let refused = |status, code| Failure::new(status, code, "").saying(sentence(error));
     match error {
         DeployError::NoRoot => refused(400, "NO_WORKER_DIRS"),

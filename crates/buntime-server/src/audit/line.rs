@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use buntime_core::access::{Namespaces, Principal};
-use buntime_core::{ApiKey, Namespace};
+use buntime_core::{ApiKey, Namespace, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::Call;
 use crate::logging::{SafeFormatter, Timestamp};
@@ -114,6 +115,23 @@ impl Target {
     /// Gives it another name.
     pub fn rename(&mut self, name: &str) {
         self.name = cut(name, TARGET_MAX);
+    }
+
+    /// It is these, in their order. If they are too long for one line, it is said how many
+    /// they are and the SHA-256 of all, each with a line feed behind it, before as many
+    /// as fit: whoever has the list can prove that it is this one.
+    pub fn rename_all(&mut self, names: &[String]) {
+        let all = names.join(", ");
+        if all.len() <= TARGET_MAX {
+            return self.rename(&all);
+        }
+        let mut hash = Sha256::new();
+        for name in names {
+            hash.update(name);
+            hash.update("\n");
+        }
+        let (count, hash) = (names.len(), hex(&hash.finalize()));
+        self.rename(&format!("{count} paths, sha256 {hash}: {all}"));
     }
 
     /// Its name; empty if it has none.

@@ -176,6 +176,26 @@ async fn a2_whatever_a_name_holds_a_line_is_one_line_of_json() {
     assert!(lines[1]["target"].as_str().unwrap().ends_with('…'));
 }
 
+#[test]
+fn a2_of_too_many_names_all_are_told_by_number_and_hash() {
+    let mut target = Target::default();
+    let few: Vec<String> = (0..10).map(|n| format!("apps/x/{n}")).collect();
+    target.rename_all(&few);
+    assert_eq!(target.name(), few.join(", "));
+    let many: Vec<String> = (0..1000).map(|n| format!("apps/x/1.0.0/{n}")).collect();
+    target.rename_all(&many);
+    // printf 'apps/x/1.0.0/%d\n' $(seq 0 999) | sha256sum
+    let hash = "8a337baa408c482c5a98ff76815310b748cc7489b7cd7b852960a2657c5fd4c4";
+    let begin = format!("1000 paths, sha256 {hash}: apps/x/1.0.0/0, apps/x/1.0.0/1, ");
+    assert!(target.name().starts_with(&begin), "{}", target.name());
+    assert!(target.name().ends_with('…') && target.name().len() <= 2048);
+    let mut other = many;
+    other[999].push('x');
+    let before = target.name().to_owned();
+    target.rename_all(&other);
+    assert_ne!(target.name(), before);
+}
+
 #[tokio::test]
 async fn a3_without_a_writable_file_nothing_begins_until_there_is_one() {
     let dir = tempfile::tempdir().unwrap();

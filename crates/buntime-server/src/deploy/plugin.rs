@@ -15,7 +15,7 @@ use super::place::{Place, PlaceState, below, look};
 use super::spool::{OffThread, Spool, Spooled, on};
 use super::stage::{Staged, UNPACKED};
 use super::step::step;
-use super::{DeployError, Deployments, Progress};
+use super::{DeployError, Deployments, Progress, Stage};
 use crate::catalog::Source;
 use crate::plugins::{
     InstalledPlugins, NotInstalled, NotReloaded, PluginPackage, Plugins, tell_of,
@@ -59,16 +59,17 @@ impl Deployments {
         &self,
         spool: Spool,
         plugins: &InstalledPlugins,
+        progress: &Progress,
     ) -> Result<UnpackedPlugin, DeployError> {
         let spooled = spool.finish().await?;
         let root = self.0.plugin_roots.first();
         let root = Arc::clone(root.ok_or(DeployError::NoPluginRoot)?);
         let place = self.turn_to_unpack().await?;
         let prefix = plugins.prefix().clone();
+        let (progress, _guard) = progress.guarded();
         let fresh = on(&self.0.control, move || {
             let _place = place;
-            let told = Progress::untold();
-            let staged = Staged::bare(&root, &spooled.file, spooled.kind, &told)?;
+            let staged = Staged::bare(&root, &spooled.file, spooled.kind, &progress)?;
             let package = PluginPackage::read(&staged.unit()?, &prefix)?;
             Ok(Fresh {
                 spooled,
@@ -93,16 +94,19 @@ impl Deployments {
         permit: Permit,
         plugins: Arc<InstalledPlugins>,
         mut unpacked: UnpackedPlugin,
+        progress: &Progress,
     ) -> Result<SystemTime, DeployError> {
         let fresh = unpacked.0.take()?;
-        let this = self.clone();
+        let (this, progress) = (self.clone(), progress.clone());
         let work = async move {
+            progress.tell(Stage::Checking);
             let grants = Arc::clone(&this.0.grants);
             let settling = on(&this.0.control, move || {
                 settle(&fresh.staged, &fresh.package, &grants)?;
                 Ok(fresh)
             });
             let fresh = settling.await?;
+            progress.tell(Stage::Installing);
             let _turn = this.0.turn.lock().await;
             let placing = this.clone();
             let placed = on(&this.0.control, move || {

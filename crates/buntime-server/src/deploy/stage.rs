@@ -96,7 +96,10 @@ fn fill(
     let mut told = |at: archive::Progress| {
         step("entry unpacked");
         progress.tell(Stage::Unpacking(at));
-        ControlFlow::Continue(())
+        match progress.is_given_up() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     };
     archive::unpack(file, kind, &into, &ArchiveLimits::default(), &mut told)?;
     Ok(into.root().info().inode)

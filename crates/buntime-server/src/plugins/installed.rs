@@ -10,7 +10,7 @@ use buntime_fs::{OpenError, RelPath, Staging, Tree, WriteError};
 use parking_lot::Mutex;
 
 use super::{BadBases, Overrides, PluginPackage, Plugins};
-use crate::catalog::{Problem, Severity, Source};
+use crate::catalog::{Problem, Severity, Source, Topic};
 use crate::config::ApiPrefix;
 use crate::store::{StoreError, UnitState};
 
@@ -223,10 +223,15 @@ impl InstalledPlugins {
         is_worker: impl Fn(&str) -> bool,
     ) -> Result<Plugins, NotReloaded> {
         let mut plugins = Plugins::read(&self.roots, &self.prefix, overrides, &self.grants)?;
-        plugins.refuse_shadows(is_worker);
+        let current = self.current();
+        plugins.refuse_shadows(&current, is_worker);
+        // A base that a worker had already when the set was made: nothing is lost by it.
+        let is_known = |problem: &Problem| {
+            problem.topic == Topic::Collision && current.problems().contains(problem)
+        };
         let errors = plugins.problems().iter();
         let errors: Vec<_> = errors
-            .filter(|problem| problem.severity == Severity::Error)
+            .filter(|problem| problem.severity == Severity::Error && !is_known(problem))
             .cloned()
             .collect();
         if errors.is_empty() {

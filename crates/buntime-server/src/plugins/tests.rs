@@ -210,7 +210,7 @@ fn a_base_shadows_no_worker_and_no_panel() {
         ("plugins/e", "name: e"),
     ]);
     let mut plugins = fixture.read();
-    plugins.refuse_shadows(|name| name == "shop");
+    plugins.refuse_shadows(&Plugins::default(), |name| name == "shop");
     let names: Vec<_> = plugins
         .accepted()
         .iter()

@@ -86,6 +86,16 @@ fn z8_z9_archives_that_grow_too_large_are_refused() {
 }
 
 #[test]
+fn z9_200_000_empty_entries_are_no_version() {
+    with_cases(cases::empty_entries);
+}
+
+#[test]
+fn z10_archives_that_lie_or_overlap_are_refused() {
+    with_cases(cases::lies);
+}
+
+#[test]
 fn z13_what_is_no_archive_is_refused() {
     with_cases(cases::no_archives);
 }
@@ -120,6 +130,32 @@ fn z20_one_top_folder_of_any_name_is_taken_off() {
     let climbing = [Entry::file("package/package/../x", "x")];
     let response = upload_entries(server.addr(), Format::TarGz, &climbing);
     failed(&response, 400, "ARCHIVE_UNSAFE_ENTRY");
+}
+
+#[test]
+fn z7_modes_are_0755_or_0644_whatever_the_archive_says() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = builder().start();
+    for (format, name) in [(Format::TarGz, "tar"), (Format::Zip, "zip")] {
+        let mut entries = site(name, "1.0.0", name);
+        for (file, mode) in [
+            ("wild", 0o6777),
+            ("run", 0o100),
+            ("plain", 0o606),
+            ("none", 0),
+        ] {
+            entries.push(Entry::file(file, "x").mode(mode));
+        }
+        let response = upload_entries(server.addr(), format, &entries);
+        assert_eq!(response.status, 200, "{}", response.text());
+        let folder = server.dir().join("apps").join(name).join("1.0.0");
+        let mode = |file: &str| {
+            let info = std::fs::metadata(folder.join(file)).unwrap();
+            info.permissions().mode() & 0o7777
+        };
+        let modes = ["wild", "run", "plain", "none", "assets"].map(mode);
+        assert_eq!(modes, [0o755, 0o755, 0o644, 0o644, 0o755], "{name}");
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use buntime_testkit::Response;
-use buntime_testkit::archive::{Entry, Format, Kind, forge};
+use buntime_testkit::archive::{
+    Entry, Format, Kind, TarEntry, TarForger, ZipEntry, ZipForger, forge, gzip,
+};
 
 use super::support::{KEY, call, failed, form, send_form_to};
 
@@ -44,6 +46,8 @@ pub(super) fn unsafe_entries(to: &Uploads<'_>) {
             Entry::symlink("link", "/etc/passwd"),
             Entry::special("pipe", Kind::Fifo),
             Entry::special("device", Kind::CharDevice),
+            Entry::special("disk", Kind::BlockDevice),
+            Entry::special("socket", Kind::Socket),
             Entry::file(&long, "x"),
             Entry::file("a/".repeat(100) + "x", "x"),
             Entry::file("a\nb", "x"),
@@ -56,6 +60,11 @@ pub(super) fn unsafe_entries(to: &Uploads<'_>) {
             assert_eq!(response.status, 400);
             (to.nothing_happened)();
         }
+        // Through a link, the file would lie elsewhere.
+        let mut through = to.good.clone();
+        through.push(Entry::symlink("dir", "/tmp"));
+        through.push(Entry::file("dir/x", "x"));
+        failed(&to.entries(format, &through), 400, "ARCHIVE_UNSAFE_ENTRY");
         let mut twice = to.good.clone();
         twice.push(Entry::file(to.good[0].name.to_ascii_uppercase(), "x"));
         let response = to.entries(format, &twice);
@@ -83,6 +92,81 @@ pub(super) fn too_large(to: &Uploads<'_>) {
         failed(&response, 413, "ARCHIVE_TOO_LARGE");
         (to.nothing_happened)();
     }
+}
+
+/// Row Z9, in full.
+pub(super) fn empty_entries(to: &Uploads<'_>) {
+    let mut many = to.good.clone();
+    many.extend((0..200_000).map(|number| Entry::file(format!("{number}"), "")));
+    let mut zip = ZipForger::new();
+    // As many as its end record can count.
+    for entry in &many[..60_000] {
+        zip.add(entry);
+    }
+    let tgz = forge(Format::TarGz, &many);
+    for (name, archive) in [("a.tgz", tgz), ("a.zip", zip.finish())] {
+        failed(&to.archive(name, &archive), 413, "ARCHIVE_TOO_LARGE");
+        (to.nothing_happened)();
+    }
+}
+
+/// Row Z10.
+pub(super) fn lies(to: &Uploads<'_>) {
+    let honest = ZipEntry::file("lie", "some content that is longer than that");
+    let zip = |entries: &[ZipEntry]| {
+        let mut zip = ZipForger::new();
+        for entry in &to.good {
+            zip.add(entry);
+        }
+        for entry in entries {
+            zip.entry(entry);
+        }
+        zip.finish()
+    };
+    let shorter = ZipEntry {
+        size: honest.size - 1,
+        ..honest.clone()
+    };
+    let longer = ZipEntry {
+        size: honest.size + 1,
+        ..honest.clone()
+    };
+    let two_sizes = ZipEntry {
+        local_size: Some(1),
+        ..honest.clone()
+    };
+    let same_content = ZipEntry {
+        name: b"copy".to_vec(),
+        local_name: Some(b"lie".to_vec()),
+        offset: Some(0),
+        only_in_directory: true,
+        ..honest.clone()
+    };
+    let gap = ZipEntry {
+        gap: b"gap".to_vec(),
+        ..honest.clone()
+    };
+    for entries in [
+        vec![shorter],
+        vec![longer],
+        vec![two_sizes],
+        vec![honest.clone(), same_content],
+        vec![gap],
+    ] {
+        let response = to.archive("a.zip", &zip(&entries));
+        failed(&response, 400, "INVALID_ARCHIVE");
+        (to.nothing_happened)();
+    }
+    let mut tar = TarForger::new();
+    for entry in &to.good {
+        tar.add(entry);
+    }
+    let mut lie = TarEntry::file("lie", "x");
+    lie.size = Some(1 << 20);
+    tar.entry(&lie);
+    let tar = gzip(&tar.finish());
+    failed(&to.archive("a.tgz", &tar), 400, "INVALID_ARCHIVE");
+    (to.nothing_happened)();
 }
 
 /// Row Z13.

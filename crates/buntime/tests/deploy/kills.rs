@@ -1,4 +1,4 @@
-//! Row D1: the server is killed at every step of an upload over a version that serves.
+//! Row D1: the server is killed at every step of an upload over what is there.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +10,7 @@ use buntime_testkit::archive::{Entry, Format, forge};
 use buntime_testkit::{Connection, real_bun};
 use tempfile::TempDir;
 
-use super::support::{KEY, call, form, send_form, site, tree};
+use super::support::{KEY, PLUGINS, WORKERS, call, form, send_form, send_form_to, site, tree};
 
 /// A server that may die at any moment.
 struct Mortal(Child);
@@ -25,6 +25,7 @@ impl Mortal {
             .env_clear()
             .env("PORT", "0")
             .env("RUNTIME_WORKER_DIRS", dir.join("apps"))
+            .env("RUNTIME_PLUGIN_DIRS", dir.join("plugins"))
             .env("RUNTIME_STATE_DIR", dir.join("state"))
             .env("RUNTIME_ROOT_KEY", KEY)
             .env("RUNTIME_POOL_SIZE", "1")
@@ -56,12 +57,12 @@ impl Drop for Mortal {
 }
 
 /// Sends an upload to a server that may die of it: true if it answered 200.
-fn try_upload(address: SocketAddr, body: &[u8]) -> bool {
+fn try_upload(address: SocketAddr, route: &str, body: &[u8]) -> bool {
     let Ok(mut client) = Connection::try_open(address) else {
         return false;
     };
     let head = format!(
-        "POST /api/workers/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\
+        "POST {route} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\
          Content-Type: multipart/form-data; boundary=boundary\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -183,12 +184,14 @@ fn rounds(steps: u64) -> u64 {
     (kills / steps.max(1)).max(1)
 }
 
-/// A worker of which 1.0.0 says `old`.
-fn installed(old: &[u8]) -> TempDir {
+/// A server's folders, once this was uploaded.
+fn installed(route: &str, old: &[u8]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("apps")).unwrap();
+    for folder in ["apps", "plugins"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+    }
     let (_server, address) = Mortal::start(dir.path(), None);
-    assert_eq!(send_form(KEY, address.unwrap(), old).status, 200);
+    assert_eq!(send_form_to(route, KEY, address.unwrap(), old).status, 200);
     dir
 }
 
@@ -196,7 +199,8 @@ fn copy(from: &Path) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     let copied = Command::new("cp")
         .arg("-a")
-        .args([from.join("apps"), from.join("state"), to.path().to_owned()])
+        .args(["apps", "plugins", "state"].map(|folder| from.join(folder)))
+        .arg(to.path())
         .status();
     assert!(copied.unwrap().success());
     to
@@ -204,7 +208,11 @@ fn copy(from: &Path) -> TempDir {
 
 /// Kills at the first step, the second, …, until one comes through alive. Gives how many
 /// there are.
-fn kill_at_each(before: &Path, live: &[(&str, &str)], act: impl Fn(SocketAddr) -> bool) -> u64 {
+fn kill_at_each(
+    before: &Path,
+    look: impl Fn(&Path) -> String,
+    act: impl Fn(SocketAddr) -> bool,
+) -> u64 {
     let (mut old, mut new) = (0, 0);
     for step in 1.. {
         assert!(step < 200, "the steps do not end");
@@ -212,7 +220,7 @@ fn kill_at_each(before: &Path, live: &[(&str, &str)], act: impl Fn(SocketAddr) -
         let (server, address) = Mortal::start(dir.path(), Some(step));
         let done = address.is_some_and(&act);
         drop(server);
-        let served = look(dir.path(), live);
+        let served = look(dir.path());
         if done {
             assert_eq!(served, "new");
             // Those that died before it, with the old version and with the new one.
@@ -230,15 +238,21 @@ fn kill_at_each(before: &Path, live: &[(&str, &str)], act: impl Fn(SocketAddr) -
     unreachable!()
 }
 
+/// Kills at each step, as often as the environment asks for.
+fn kill(before: &Path, look: impl Fn(&Path) -> String, act: impl Fn(SocketAddr) -> bool) {
+    let steps = kill_at_each(before, &look, &act);
+    for _ in 1..rounds(steps * 3) {
+        kill_at_each(before, &look, &act);
+    }
+}
+
 #[test]
 fn d1_killed_at_any_step_of_an_upload_the_server_has_the_old_version_or_the_new_one() {
     let ((old, old_hash), (new, new_hash)) = (archive("1.0.0", "old"), archive("1.0.0", "new"));
-    let before = installed(&old);
+    let before = installed(WORKERS, &old);
     let live = [("old", &*old_hash), ("new", &*new_hash)];
-    let steps = kill_at_each(before.path(), &live, |address| try_upload(address, &new));
-    for _ in 1..rounds(steps * 2) {
-        kill_at_each(before.path(), &live, |address| try_upload(address, &new));
-    }
+    let upload = |address| try_upload(address, WORKERS, &new);
+    kill(before.path(), |dir| look(dir, &live), upload);
 }
 
 #[test]
@@ -246,7 +260,7 @@ fn d1_killed_at_any_step_of_a_rollback_the_worker_stands_as_before_or_as_after()
     let ((new, new_hash), (old, old_hash)) = (archive("1.0.0", "new"), archive("1.0.0", "old"));
     let (later, _) = archive("1.1.0", "later");
     // The first is what is gone back to, so it is called new.
-    let before = installed(&new);
+    let before = installed(WORKERS, &new);
     {
         let (_server, address) = Mortal::start(before.path(), None);
         for body in [&old, &later] {
@@ -255,8 +269,50 @@ fn d1_killed_at_any_step_of_a_rollback_the_worker_stands_as_before_or_as_after()
     }
     let live = [("old", &*old_hash), ("new", &*new_hash)];
     let back = |address| try_rollback(address, 1);
-    let steps = kill_at_each(before.path(), &live, back);
-    for _ in 1..rounds(steps * 2) {
-        kill_at_each(before.path(), &live, back);
+    kill(before.path(), |dir| look(dir, &live), back);
+}
+
+/// A plugin with this word in its base and in its code.
+fn plugin(word: &str) -> Vec<Entry> {
+    let manifest = format!("name: '@acme/guard'\nbase: /{word}\n");
+    vec![
+        Entry::file("manifest.yaml", manifest),
+        Entry::file("plugin.ts", word),
+        Entry::file("lib/deep/code.ts", word),
+    ]
+}
+
+/// Starts a server on what a dead one has left: the plugin's folder is whole, the set is
+/// that of the folder, and nothing strays. Gives its word.
+fn look_at_plugin(dir: &Path) -> String {
+    let (_server, address) = Mortal::start(dir, None);
+    let plugins = call(address.unwrap(), "GET", "/api/plugins", "").json();
+    assert_eq!(plugins.as_array().unwrap().len(), 1, "{plugins:#}");
+    let word = plugins[0]["base"].as_str().unwrap()[1..].to_owned();
+    let mut found = tree(&dir.join("plugins/@acme/guard"));
+    found.retain(|name, _| !name.ends_with('/'));
+    let expected = plugin(&word).into_iter().map(|entry| {
+        let buntime_testkit::archive::Content::Bytes(content) = entry.content else {
+            panic!("no file");
+        };
+        (String::from_utf8(entry.name).unwrap(), content)
+    });
+    assert_eq!(found, expected.collect());
+    for folder in ["plugins/.buntime-staging", "state/releases"] {
+        let left = tree(&dir.join(folder)).into_keys();
+        let left: Vec<_> = left.filter(|name| name != ".buntime-staging/").collect();
+        assert_eq!(left, [""; 0], "{folder}");
     }
+    word
+}
+
+#[test]
+fn d1_killed_at_any_step_of_a_plugins_upload_the_old_one_is_there_or_the_new_one() {
+    let [old, new] = ["old", "new"].map(|word| {
+        let archive = forge(Format::TarGz, &plugin(word));
+        form(&[("file", Some("guard.tgz"), &archive)])
+    });
+    let before = installed(PLUGINS, &old);
+    let upload = |address| try_upload(address, PLUGINS, &new);
+    kill(before.path(), look_at_plugin, upload);
 }

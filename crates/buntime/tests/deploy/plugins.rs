@@ -222,6 +222,16 @@ fn z8_z9_plugins_that_grow_too_large_are_refused() {
 }
 
 #[test]
+fn z9_200_000_empty_entries_are_no_plugin() {
+    with_cases(cases::empty_entries);
+}
+
+#[test]
+fn z10_plugins_that_lie_or_overlap_are_refused() {
+    with_cases(cases::lies);
+}
+
+#[test]
 fn z13_what_is_no_archive_is_no_plugin() {
     with_cases(cases::no_archives);
 }

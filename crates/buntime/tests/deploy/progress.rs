@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 
-use super::support::{KEY, builder, call, deploy, failed, form, leftovers, site};
+use super::support::{KEY, PLUGINS, WORKERS, builder, call, deploy, failed, form, leftovers, site};
 
 const MULTIPART: &str = "multipart/form-data; boundary=boundary";
 
@@ -27,9 +27,13 @@ fn a_form(entries: &[Entry]) -> Vec<u8> {
 
 /// An upload whose body is still to be sent.
 fn begin(address: SocketAddr, length: usize, more: &str) -> Connection {
+    begin_at(WORKERS, address, length, more)
+}
+
+fn begin_at(route: &str, address: SocketAddr, length: usize, more: &str) -> Connection {
     let mut client = Connection::open(address);
     let head = format!(
-        "POST /api/workers/upload HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\
+        "POST {route} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\
          Accept: application/x-ndjson\r\nContent-Type: {MULTIPART}\r\n\
          X-Request-Id: the-upload\r\nContent-Length: {length}\r\n{more}\r\n"
     );
@@ -137,6 +141,105 @@ fn a_refusal_after_the_beginning_is_the_last_line() {
     assert_eq!(audit[0]["status"], 400, "{audit:?}");
     assert_eq!(audit[0]["code"], "INVALID_PACKAGE_NAME", "{audit:?}");
     assert_eq!(leftovers(server.dir()), [""; 0]);
+}
+
+#[test]
+fn an_upload_of_a_plugin_tells_how_far_it_is_too() {
+    let builder = builder();
+    let plugins = builder.dir().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    let server = builder
+        .env("RUNTIME_PLUGIN_DIRS", plugins.to_str().unwrap())
+        .start();
+    let send = |manifest: &str| {
+        let body = a_form(&[Entry::file("manifest.yaml", manifest)]);
+        let mut client = begin_at(PLUGINS, server.addr(), body.len(), "");
+        begins(&mut client);
+        client.send(&body);
+        rest(&mut client)
+    };
+    let lines = send("name: '@acme/auth'\nbase: /auth\n");
+    let expected = ["receiving", "unpacking", "checking", "installing", "done"];
+    assert_eq!(stages(&lines), expected, "{lines:?}");
+    let plugin = &lines.last().unwrap()["data"]["plugin"];
+    assert_eq!(plugin["name"], "@acme/auth");
+    assert_eq!(plugin["base"], "/auth");
+    let listed = call(server.addr(), "GET", "/api/plugins", "").json();
+    assert_eq!(listed[0]["name"], "@acme/auth");
+    let lines = send("name: other\nbase: /auth\n");
+    let last = lines.last().unwrap();
+    assert_eq!(last["stage"], "failed");
+    assert_eq!(
+        (&last["status"], &last["error"]["code"]),
+        (&409.into(), &"PLUGIN_COLLISION".into())
+    );
+    assert_eq!(leftovers(server.dir()), [""; 0]);
+}
+
+/// As many files as take a while.
+fn many_files(manifest: &str) -> Vec<u8> {
+    let mut entries = vec![Entry::file("manifest.yaml", manifest)];
+    entries.extend((0..15_000).map(|number| Entry::file(format!("many/{number}"), "x")));
+    entries.push(Entry::file("index.html", "page"));
+    a_form(&entries)
+}
+
+/// Two places are there for who unpacks: whoever lost one would stop all uploads.
+#[test]
+fn a_client_that_leaves_while_its_archive_is_unpacked_gives_its_place_back_and_leaves_nothing() {
+    let builder = builder();
+    let plugins = builder.dir().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    let server = builder
+        .env("RUNTIME_PLUGIN_DIRS", plugins.to_str().unwrap())
+        .start();
+    let body = many_files("name: gone\nversion: 1.0.0\n");
+    // Not `leftovers`, which reads all that there is.
+    let staged = || -> Vec<_> {
+        let folders = ["apps", "plugins", "state/releases"];
+        let folders = folders.map(|folder| server.dir().join(folder).join(".buntime-staging"));
+        let entries = folders
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok());
+        entries
+            .flatten()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    };
+    let is_unpacking = || {
+        staged()
+            .iter()
+            .any(|path| path.join("unit/many/0").exists())
+    };
+    for route in [WORKERS, PLUGINS, WORKERS] {
+        let mut client = begin_at(route, server.addr(), body.len(), "");
+        client.send(&body);
+        server.wait_until("it is being unpacked", is_unpacking);
+        drop(client);
+        server.wait_until("nothing is left", || staged().is_empty());
+    }
+    assert_eq!(
+        fs::read_dir(server.dir().join("apps"))
+            .unwrap()
+            .filter(|entry| { entry.as_ref().unwrap().file_name() != ".buntime-staging" })
+            .count(),
+        0
+    );
+    assert_eq!(
+        call(server.addr(), "GET", "/api/plugins", "").json(),
+        serde_json::json!([])
+    );
+    // Both places are there: two at once, and each is answered.
+    std::thread::scope(|scope| {
+        for name in ["one", "two"] {
+            let server = &server;
+            scope.spawn(move || deploy(server.addr(), &site(name, "1.0.0", name)));
+        }
+    });
+    server.wait_until("the log tells of all three", || {
+        let text = fs::read_to_string(server.dir().join("state/audit.log")).unwrap();
+        text.matches("\"CUT_OFF\"").count() == 3
+    });
 }
 
 #[test]

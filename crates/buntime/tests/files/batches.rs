@@ -53,6 +53,40 @@ fn a_batch_is_done_whole_or_not_at_all() {
     assert!(!server.dir().join("apps/@a/x").exists());
 }
 
+/// The line of the log is bounded, and says of all paths that they were these.
+#[test]
+fn a1_a_batch_of_many_long_paths_is_told_by_its_number_and_hash() {
+    let server = server();
+    let unit = server.dir().join("apps/@a/x/1.0.0");
+    let paths: Vec<String> = (0..100)
+        .map(|number| format!("apps/@a/x/1.0.0/{}-{number}", "long".repeat(20)))
+        .collect();
+    for path in &paths {
+        fs::write(unit.join(path.rsplit('/').next().unwrap()), "x").unwrap();
+    }
+    let body = json!({"paths": paths});
+    assert_eq!(
+        fine(&change(&server, ROOT, "delete-batch", body))["deleted"],
+        100
+    );
+    let line = ask(&server, ROOT, "GET", "/api/audit?limit=1", None).json();
+    let target = line
+        .pointer("/data/entries/0/target")
+        .or(line.pointer("/entries/0/target"));
+    let target = target.unwrap_or_else(|| panic!("{line}")).as_str().unwrap();
+    let lines: String = paths.iter().map(|path| format!("{path}\n")).collect();
+    let list = server.dir().join("list");
+    fs::write(&list, lines).unwrap();
+    let sum = std::process::Command::new("sha256sum")
+        .arg(&list)
+        .output()
+        .unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let begin = format!("100 paths, sha256 {}: {}, ", &sum[..64], paths[0]);
+    assert!(target.starts_with(&begin), "{target}");
+    assert!(target.len() <= 2048);
+}
+
 /// F12: 400 downloads of two paths each, 20 at a time.
 #[test]
 fn f12_parallel_batches_neither_mix_nor_break() {

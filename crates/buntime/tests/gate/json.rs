@@ -1,5 +1,6 @@
 //! B: bodies of routes that take JSON, every one that the API's description names.
 
+use buntime_testkit::api::failed;
 use buntime_testkit::{Response, TestServer};
 use serde_json::Value;
 
@@ -157,4 +158,104 @@ fn a_refusal_names_the_field() {
         let message = error["error"]["message"].as_str().unwrap().to_owned();
         assert!(message.contains(field), "{message}");
     }
+}
+
+#[test]
+fn every_route_says_in_plain_words_what_to_write() {
+    let server = server();
+    for (method, path, body, message) in [
+        (
+            "POST",
+            "/api/workers/_/x/rollback",
+            r#"{"release":"3"}"#,
+            "release: write a whole number.",
+        ),
+        (
+            "POST",
+            "/api/workers/_/x/rollback",
+            "{}",
+            "release: is missing; write a whole number.",
+        ),
+        (
+            "POST",
+            "/api/workers/_/x/rollback",
+            r#"{"release":1,"message":5}"#,
+            "message: write a text.",
+        ),
+        (
+            "POST",
+            "/api/workers/_/x/rollback",
+            r#"{"release":1,"why":"x"}"#,
+            "why: there is no such field.",
+        ),
+        (
+            "POST",
+            "/api/workers/files/mkdir",
+            r#"{"path":5}"#,
+            "path: write a text.",
+        ),
+        (
+            "DELETE",
+            "/api/workers/files/delete",
+            "{}",
+            "path: is missing; write a text.",
+        ),
+        (
+            "POST",
+            "/api/workers/files/delete-batch",
+            r#"{"paths":"x"}"#,
+            "paths: write a list of texts.",
+        ),
+        (
+            "POST",
+            "/api/workers/files/move-batch",
+            r#"{"paths":[5],"destPath":"x"}"#,
+            "paths: write a list of texts.",
+        ),
+        (
+            "POST",
+            "/api/workers/files/rename",
+            r#"{"path":"x","newName":null}"#,
+            "newName: write a text.",
+        ),
+        (
+            "POST",
+            "/api/workers/files/move",
+            r#"{"path":"x"}"#,
+            "destPath: is missing; write a text.",
+        ),
+        (
+            "POST",
+            "/api/admin/session",
+            r#"{"key":5}"#,
+            "key: write the key as a text.",
+        ),
+    ] {
+        let route = (method.to_owned(), path.to_owned());
+        let mut response = ask(&server, &route, JSON, body.as_bytes());
+        if path.ends_with("/session") {
+            let headers = [
+                ("Host", "localhost"),
+                ("Origin", "http://localhost"),
+                ("Content-Type", JSON),
+            ];
+            response = server
+                .connect()
+                .request(method, path, &headers, body.as_bytes());
+        }
+        failed(&response, 400, "VALIDATION_ERROR");
+        assert_eq!(
+            response.json()["error"]["message"],
+            message,
+            "{path} {body}"
+        );
+    }
+    let twice = ask(
+        &server,
+        &("POST".to_owned(), "/api/workers/files/mkdir".to_owned()),
+        JSON,
+        br#"{"path":"a","path":"b"}"#,
+    );
+    failed(&twice, 400, "VALIDATION_ERROR");
+    assert!(twice.text().contains("stands twice"));
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use buntime_testkit::api::{ask_text, failed, form, send_form};
 use buntime_testkit::archive::{Entry, Format, forge};
 use buntime_testkit::{Builder, Response, TestServer};
 
@@ -310,33 +311,115 @@ fn whoever_enables_a_plugin_learns_nothing_of_those_of_others() {
     );
 }
 
+/// Sends a page as version 1.0.0 of a worker.
+fn deploy(server: &TestServer, name: &str) -> Response {
+    let package = format!("{{\"name\": \"{name}\", \"version\": \"1.0.0\"}}");
+    let archive = forge(
+        Format::TarGz,
+        &[
+            Entry::file("package.json", package),
+            Entry::file("index.html", "page"),
+        ],
+    );
+    let body = form(&[("file", Some("a.tgz"), &archive)]);
+    send_form(server, KEY, "/api/workers/upload", &body)
+}
+
 #[test]
 fn no_worker_is_deployed_to_the_path_of_a_plugin() {
     let server = server();
     for (name, status) in [("auth", 409), ("auth2", 200), ("@x/auth", 200)] {
-        let package = format!("{{\"name\": \"{name}\", \"version\": \"1.0.0\"}}");
-        let archive = forge(
-            Format::TarGz,
-            &[
-                Entry::file("package.json", package),
-                Entry::file("index.html", ""),
-            ],
-        );
-        let mut body = b"--b\r\nContent-Disposition: form-data; name=\"file\"; \
-            filename=\"a.tgz\"\r\n\r\n"
-            .to_vec();
-        body.extend_from_slice(&archive);
-        body.extend_from_slice(b"\r\n--b--\r\n");
-        let headers = [
-            ("X-API-Key", KEY),
-            ("Content-Type", "multipart/form-data; boundary=b"),
-        ];
-        let response = server
-            .connect()
-            .request("POST", "/api/workers/upload", &headers, &body);
+        let response = deploy(&server, name);
         assert_eq!(response.status, status, "{name} {}", response.text());
         if status == 409 {
             assert_eq!(response.error_code(), "WORKER_COLLISION");
         }
     }
+}
+
+#[test]
+fn no_worker_is_rolled_back_to_the_path_that_a_plugin_has_now() {
+    let server = server();
+    assert_eq!(
+        ask(&server, "POST", "/api/plugins/@acme%2Fauth/disable").status,
+        200
+    );
+    assert_eq!(deploy(&server, "auth").status, 200);
+    assert_eq!(server.get("/auth/").text(), "page");
+    // While the worker is there, the plugin does not get its base back.
+    let enable = || ask(&server, "POST", "/api/plugins/@acme%2Fauth/enable");
+    assert_eq!(enable().error_code(), "PLUGIN_RELOAD_FAILED");
+    assert_eq!(ask(&server, "DELETE", "/api/workers/_/auth").status, 200);
+    assert_eq!(enable().status, 200);
+    let back = ask_text(
+        &server,
+        KEY,
+        "POST",
+        "/api/workers/_/auth/rollback",
+        "{\"release\": 1}",
+    );
+    failed(&back, 409, "WORKER_COLLISION");
+    assert_eq!(server.get("/auth/").status, 404);
+    assert_eq!(ask(&server, "POST", "/api/plugins/reload").status, 200);
+}
+
+#[test]
+fn a_worker_placed_by_hand_takes_no_plugin_away() {
+    let dir = tempfile::tempdir().unwrap();
+    install(dir.path());
+    let start = || {
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        fs::create_dir_all(dir.path().join("apps")).unwrap();
+        let builder = TestServer::builder(env!("CARGO_BIN_EXE_buntime"))
+            .env("RUNTIME_WORKER_DIRS", &path("apps"))
+            .env("RUNTIME_STATE_DIR", &path("state"));
+        serve(builder, dir.path())
+    };
+    let enabled = |server: &TestServer| {
+        let list = ask(server, "GET", "/api/plugins/loaded").json();
+        list.as_array().unwrap().len()
+    };
+    let server = start();
+    let worker = dir.path().join("apps/auth/1.0.0");
+    fs::create_dir_all(&worker).unwrap();
+    fs::write(worker.join("index.html"), "page").unwrap();
+    fs::write(worker.join("manifest.yaml"), "entrypoint: index.html\n").unwrap();
+    server.wait_until("the worker is found", || {
+        server.get("/auth/").text() == "page"
+    });
+    // The plugin was there first: it stays, with a warning each time.
+    for _ in 0..2 {
+        let reload = ask(&server, "POST", "/api/plugins/reload");
+        assert_eq!(reload.status, 200, "{}", reload.text());
+        assert_eq!(enabled(&server), 1);
+    }
+    let line = server.wait_for_log(|line| {
+        line.message()
+            .contains("the worker \"auth\" has the path of plugin \"@acme/auth\"")
+    });
+    assert_eq!(line.level(), "warn");
+    drop(server);
+    // At a start nobody is first. No base shadows a worker: the plugin is disabled, the
+    // server starts, and reloads go on as long as that is all that is wrong.
+    let server = start();
+    let line = server.wait_for_log(|line| {
+        line.message()
+            .contains("base \"/auth\" already belongs to the worker \"auth\"")
+    });
+    assert_eq!(line.level(), "error");
+    let reload = || ask(&server, "POST", "/api/plugins/reload");
+    assert_eq!(reload().status, 200);
+    assert_eq!(enabled(&server), 0);
+    let bad = dir.path().join("plugins/bad");
+    fs::create_dir_all(&bad).unwrap();
+    fs::write(bad.join("manifest.yaml"), "name: [\n").unwrap();
+    assert_eq!(reload().error_code(), "PLUGIN_RELOAD_FAILED");
+    fs::remove_dir_all(&bad).unwrap();
+    // With the worker gone the plugin comes back.
+    fs::remove_dir_all(dir.path().join("apps/auth")).unwrap();
+    server.wait_until("the worker is gone", || {
+        ask(&server, "GET", "/api/workers").json() == serde_json::json!([])
+    });
+    assert_eq!(reload().status, 200);
+    assert_eq!(enabled(&server), 1);
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use buntime_core::access::Grant;
 use bytes::Bytes;
 
-use super::failures::{Asked, failure};
-use super::{FilesUploaded, change, look, permit};
+use super::failures::Asked;
+use super::{Browsing, FilesUploaded};
 use crate::api::Api;
 use crate::api::call::Call;
 use crate::api::errors::blocking;
@@ -37,8 +37,7 @@ static LIMITS: FormLimits = FormLimits {
 
 /// What has come in so far.
 struct Incoming {
-    kind: UnitKind,
-    api: Arc<Api>,
+    browsing: Browsing,
     target: Option<(String, Permitted)>,
     paths: Vec<String>,
     upload: Option<Upload>,
@@ -55,18 +54,17 @@ pub(super) async fn upload(
     let place = api.deployments.upload_place(&grant);
     let _place = place.map_err(|error| deploy_failed(&error, &api, &call).closing())?;
     let mut incoming = Incoming {
-        kind,
-        api: Arc::clone(&api),
+        browsing: Browsing::new(kind, api, &call, Asked::Upload),
         target: None,
         paths: Vec::new(),
         upload: None,
     };
     let received = incoming.receive(&mut call, &grant).await;
     let Incoming {
+        browsing,
         target,
         paths,
         upload,
-        ..
     } = incoming;
     if let Err(answer) = received {
         discard(upload).await;
@@ -77,12 +75,12 @@ pub(super) async fn upload(
         (None, upload) => {
             discard(upload).await;
             let error = FilesError::BadPath("the form has no `path` that says where to");
-            return Err(failure(error, Asked::Upload, kind, &api).into());
+            return Err(browsing.failure(error).into());
         }
         (_, None) => return Err(NO_FILE.into()),
     };
-    let work = move |files: &FileBrowser| files.finish_upload(&target, upload, &paths);
-    let files = change(kind, &api, Asked::Upload, work).await?;
+    let files = browsing.change(move |files| files.finish_upload(&target, upload, &paths));
+    let files = files.await?;
     Ok(success(200, FilesUploaded { files }))
 }
 
@@ -90,7 +88,6 @@ const NO_FILE: Failure = Failure::new(400, "NO_FILE_PROVIDED", "The form has no 
 
 impl Incoming {
     async fn receive(&mut self, call: &mut Call, grant: &Grant) -> Result<(), Answer> {
-        let note = call.note.clone();
         let mut form = Form::of(&mut call.request, &LIMITS)?;
         while let Some(part) = form.part().await? {
             match part.name.as_str() {
@@ -99,7 +96,7 @@ impl Incoming {
                     if self.target.is_some() {
                         return Err(self.fail(FilesError::BadPath("`path` stands twice")));
                     }
-                    let target = permit(self.kind, &self.api, &note, grant, &path, Asked::Upload)?;
+                    let target = self.browsing.permit(grant, &path)?;
                     self.target = Some((path, self.checked(target).await?));
                 }
                 "paths" => self.paths.push(form.text(PATH_MAX).await?),
@@ -116,11 +113,11 @@ impl Incoming {
 
     /// Refuses a target before the files for it come in.
     async fn checked(&self, target: Permitted) -> Result<Permitted, Answer> {
-        let work = move |files: &FileBrowser| {
+        let checked = self.browsing.look(move |files| {
             files.check_upload(&target)?;
             Ok(target)
-        };
-        Ok(look(self.kind, &self.api, Asked::Upload, work).await?)
+        });
+        Ok(checked.await?)
     }
 
     async fn begin(&mut self, name: String) -> Result<File, Answer> {
@@ -134,13 +131,13 @@ impl Incoming {
             let file = upload.file(name)?;
             Ok((upload, file))
         };
-        let (upload, file) = look(self.kind, &self.api, Asked::Upload, work).await?;
+        let (upload, file) = self.browsing.look(work).await?;
         self.upload = Some(upload);
         Ok(file)
     }
 
     fn fail(&self, error: FilesError) -> Answer {
-        failure(error, Asked::Upload, self.kind, &self.api).into()
+        self.browsing.failure(error).into()
     }
 }
 
