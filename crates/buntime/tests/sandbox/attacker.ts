@@ -2,7 +2,7 @@
 // The answer says "done" and what was gained, or "refused" and by what.
 
 import { dlopen, ptr, read } from "bun:ffi";
-import { constants, linkSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, constants, copyFileSync, existsSync, linkSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 
 const { STATE, OTHER, OUTSIDE, DATA_DIR = "", APP_DIR = "", TMPDIR = "" } = process.env;
@@ -42,6 +42,10 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "server command line": (q) => readFileSync(`/proc/${q.get("server")}/cmdline`, "utf8"),
   "server root": (q) => readdirSync(`/proc/${q.get("server")}/root`),
   "root key": () => readFileSync(`${STATE}/root-key`, "utf8"),
+  "database of the server": () => readFileSync(`${STATE}/buntime.db`),
+  "audit log": () => readFileSync(`${STATE}/audit.log`),
+  "slots of other workers": () => readdirSync(`${TMPDIR}/..`).filter((name) => !TMPDIR.endsWith(name)).join() || refuse("nothing"),
+  "own environment": () => Object.keys(process.env).find((name) => /ROOT_KEY|GRANTS|STATE_DIR|TLS|DATABASE/.test(name)) ?? refuse("nothing"),
   // The way to its own folders is there, and nothing else.
   "state folder": () => readdirSync(`${STATE}`).filter((name) => !["data", "run"].includes(name)).join() || refuse("nothing"),
   "other processes": () => {
@@ -73,6 +77,16 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "signal to the group": () => call(62, 0, 0),
   ptrace: (q) => call(101, 16, Number(q.get("server"))),
   process_vm_readv: (q) => call(310, Number(q.get("server"))),
+  process_vm_writev: (q) => call(311, Number(q.get("server"))),
+  pidfd_getfd: () => call(438, 0, 0, 0),
+  pidfd_send_signal: () => call(424, 0, 0, 0, 0),
+  process_madvise: () => call(440, 0, 0, 0, 0, 0),
+  kcmp: (q) => call(312, Number(q.get("server")), Number(q.get("server")), 0),
+  "priority of the server": (q) => call(141, 0, Number(q.get("server")), 19),
+  "limits of the server": (q) => call(302, Number(q.get("server")), 7, 0, ptr(new Uint8Array(16))),
+  "processors of the server": (q) => call(203, Number(q.get("server")), 8, ptr(new Uint8Array(8).fill(255))),
+  "time without end": () => call(144, 0, 1, ptr(new Int32Array([99]))),
+  "another session": () => call(112),
   pidfd_open: (q) => call(434, Number(q.get("server"))),
   spawn: () => Bun.spawnSync([process.execPath, "--version"]).stdout,
   shell: () => Bun.spawnSync(["/bin/sh", "-c", "id"]).stdout,
@@ -81,6 +95,16 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "exec in place": () => call(59, text(process.execPath), ptr(new BigUint64Array(1)), ptr(new BigUint64Array(1))),
   execveat: () => call(322, -100, text(process.execPath), ptr(new BigUint64Array(1)), ptr(new BigUint64Array(1)), 0),
   "file in memory": () => call(319, text("x"), 0),
+  "library that it wrote": () => {
+    const from = ["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/libm.so.6", "/usr/lib/libm.so.6"].find((path) => existsSync(path));
+    copyFileSync(`${from}`, `${TMPDIR}/own.so`);
+    return dlopen(`${TMPDIR}/own.so`, { cos: { args: ["f64"], returns: "f64" } }).symbols.cos(0);
+  },
+  "program that it wrote": () => {
+    copyFileSync(process.execPath, `${DATA_DIR}/own`);
+    chmodSync(`${DATA_DIR}/own`, 0o755);
+    return Bun.spawnSync([`${DATA_DIR}/own`, "--version"]).stdout;
+  },
   // Sockets.
   "unix socket by path": () => connected({ path: `${OUTSIDE}/listening` }),
   "abstract unix socket": (q) => connected({ path: `\0${q.get("abstract")}` }),
@@ -88,6 +112,9 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   UDP: async () => (await Bun.udpSocket({ connect: { hostname: "127.0.0.1", port: 9 } })).send("x"),
   "UDP past Bun": () => call(41, 2, 2, 0),
   "raw socket": () => call(41, 2, 3, 1),
+  "packet socket": () => call(41, 17, 3, 0x0300),
+  vsock: () => call(41, 40, 1, 0),
+  "crypto socket": () => call(41, 38, 5, 0),
   netlink: () => call(41, 16, 3, 0),
   MPTCP: () => call(41, 2, 1, 262),
   "connect while sending": () => call(44, Number(call(41, 2, 1, 0)), text("x"), 1, 0x20000000, 0, 0),
@@ -97,6 +124,27 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   mount: () => call(165, text("x"), text(TMPDIR), text("tmpfs"), 0, 0),
   umount: () => call(166, text("/proc"), 2),
   chroot: () => call(161, text(TMPDIR)),
+  pivot_root: () => call(155, text(TMPDIR), text(TMPDIR)),
+  open_tree: () => call(428, -100, text("/"), 1),
+  fsopen: () => call(430, text("tmpfs"), 0),
+  "capabilities": () => call(126, ptr(new Uint32Array([0x20080522, 0])), ptr(new Uint32Array(6).fill(0xffffffff))),
+  "host name": () => call(170, text("x"), 1),
+  clock: () => call(227, 0, ptr(new BigUint64Array(2))),
+  "kernel log": () => call(103, 3, ptr(new Uint8Array(64)), 64),
+  "kernel module": () => call(175, 0, 0, text("")),
+  kexec: () => call(246, 0, 0, 0, 0),
+  reboot: () => call(169, 0, 0, 0, 0),
+  swap: () => call(167, text("/x"), 0),
+  quota: () => call(179, 0, 0, 0, 0),
+  "shared memory": () => call(29, 0, 4096, 0o1600),
+  semaphores: () => call(64, 0, 1, 0o1600),
+  "message queue": () => call(240, text("x"), 0o102, 0o600, 0),
+  add_key: () => call(248, text("user"), text("x"), text("y"), 1, -3),
+  memfd_secret: () => call(447, 0),
+  fanotify_init: () => call(300, 0, 0),
+  modify_ldt: () => call(154, 0, ptr(new Uint8Array(64)), 64),
+  vmsplice: () => call(278, 1, 0, 0, 0),
+  "filter of its own": () => call(317, 1, 0, 0),
   io_uring: () => call(425, 8, ptr(new Uint8Array(120))),
   userfaultfd: () => call(323, 0),
   keyctl: () => call(250, 0, -3, 1),

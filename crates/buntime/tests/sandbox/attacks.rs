@@ -78,6 +78,8 @@ impl World {
         );
         let response = self.server.get(&path);
         // Where the attack on its own code succeeds there is nothing left to attack with.
+        // And nobody else notices.
+        assert_eq!(self.server.get("/neighbour/").status, 200, "after {name}");
         let code = self.server.dir().join("apps/attacker@1.0.0/index.ts");
         if fs::read(&code).unwrap() != ATTACKER.as_bytes() {
             fs::write(&code, ATTACKER).unwrap();
@@ -223,6 +225,7 @@ fn attacks_fail_where_no_proc_can_be_mounted() {
 
 /// What only namespaces stop.
 const UNIX: &str = "unix socket by path";
+const LIBRARY: &str = "library that it wrote";
 
 #[test]
 fn attacks_fail_without_user_namespaces() {
@@ -234,7 +237,7 @@ fn attacks_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[UNIX],
+        &[LIBRARY, UNIX],
     );
 }
 
@@ -249,7 +252,7 @@ fn attacks_of_a_plain_user_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[UNIX],
+        &[LIBRARY, UNIX],
     );
 }
 
@@ -280,6 +283,9 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
     let known = [
         "server command line",
         "root key",
+        "database of the server",
+        "audit log",
+        "slots of other workers",
         "state folder",
         "other processes",
         "another app's code",
@@ -293,6 +299,7 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
         "new file beside own code",
         "write outside",
         "write beside own data",
+        LIBRARY,
         UNIX,
         "abstract unix socket",
         "TCP server",
