@@ -107,6 +107,12 @@ impl Brief<'_> {
         self.errno.store(errno, Ordering::Release);
         self.step.store(failure.step as u8, Ordering::Release);
     }
+
+    fn failure(&self) -> Option<Failure> {
+        let step = Step::from_byte(self.step.load(Ordering::Acquire))?;
+        let source = io::Error::from_raw_os_error(self.errno.load(Ordering::Acquire));
+        Some(Failure { step, source })
+    }
 }
 
 /// A child that was made, as the kernel and its maker noted it.
@@ -195,11 +201,7 @@ fn make(
         }),
     };
     let born = brief.birth.take();
-    let failure = Step::from_byte(brief.step.load(Ordering::Acquire)).map(|step| Failure {
-        step,
-        source: io::Error::from_raw_os_error(brief.errno.load(Ordering::Acquire)),
-    });
-    match (made, failure, born) {
+    match (made, brief.failure(), born) {
         (Ok(()), None, Some((Some(pid), pidfd))) => Ok(Ok((pid, pidfd))),
         (made, failure, born) => {
             if let Some((_, pidfd)) = born {

@@ -54,13 +54,6 @@ impl Confinement {
     /// # Errors
     /// A path that cannot be told to the system, or a program that cannot be read.
     pub(crate) fn of(policy: &Policy, program: &Path) -> io::Result<Self> {
-        /// For each way to connect and each kind of children.
-        static FILTERS: LazyLock<[[Filter; 3]; 2]> = LazyLock::new(|| {
-            [Connect::Free, Connect::Asked].map(|connect| {
-                let children = [Children::None, Children::Unsignalled, Children::Free];
-                children.map(|children| Filter::new(connect, children))
-            })
-        });
         let layers = policy.layers;
         let gateway = match policy.net {
             Net::Gateway { port } if layers.network && layers.namespaces.is_some() && port != 0 => {
@@ -95,20 +88,30 @@ impl Confinement {
             gateway,
             root,
             rules,
-            filter: layers.calls.then(|| {
-                let [free, asked] = &*FILTERS;
-                let connecting = if broker.is_some() { asked } else { free };
-                let [none, unsignalled, signalled] = connecting;
-                // Where others cannot be named, or not be reached, it may signal whom it likes.
-                let is_alone = layers.namespaces.is_some() || layers.landlock >= Some(Landlock(6));
-                match (policy.spawn, is_alone) {
-                    (false, _) => none,
-                    (true, false) => unsignalled,
-                    (true, true) => signalled,
-                }
-            }),
+            filter: layers.calls.then(|| filter(policy, broker.is_some())),
             broker,
         })
+    }
+}
+
+/// The filter of a process, for which the server connects or not.
+fn filter(policy: &Policy, is_brokered: bool) -> &'static Filter {
+    /// For each way to connect and each kind of children.
+    static FILTERS: LazyLock<[[Filter; 3]; 2]> = LazyLock::new(|| {
+        [Connect::Free, Connect::Asked].map(|connect| {
+            let children = [Children::None, Children::Unsignalled, Children::Free];
+            children.map(|children| Filter::new(connect, children))
+        })
+    });
+    let [free, asked] = &*FILTERS;
+    let [none, unsignalled, signalled] = if is_brokered { asked } else { free };
+    let layers = policy.layers;
+    // Where others cannot be named, or not be reached, it may signal whom it likes.
+    let is_alone = layers.namespaces.is_some() || layers.landlock >= Some(Landlock(6));
+    match (policy.spawn, is_alone) {
+        (false, _) => none,
+        (true, false) => unsignalled,
+        (true, true) => signalled,
     }
 }
 

@@ -239,7 +239,8 @@ fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
             found.map_or_else(String::new, |(_, why)| why.clone()),
         );
         if !layers.broker {
-            let found = refusals.iter().find(|(tried, _)| tried.broker);
+            let alike = |tried: &Layers| tried.broker && tried.namespaces == layers.namespaces;
+            let found = refusals.iter().find(|(tried, _)| alike(tried));
             lacks(
                 "the connect broker",
                 found.map_or_else(String::new, |(_, why)| why.clone()),

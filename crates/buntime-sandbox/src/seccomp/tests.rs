@@ -1,0 +1,227 @@
+//! The filter, as the kernel would read it.
+
+use super::*;
+
+const MOMENT: Moment = Moment {
+    pid: 77,
+    exec: [0x7f00_1234_5678, 0x7f00_1234_0000, 0x7ffe_0000_0008],
+};
+
+/// What the kernel would make of a call.
+fn answer(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+    answer_of(
+        &Filter::new(Connect::Free, Children::None),
+        arch,
+        number,
+        arguments,
+    )
+}
+
+fn answer_of(filter: &Filter, arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+    let mut program = filter.program.clone();
+    for &(at, later) in &filter.later {
+        program[at].k = match later {
+            Later::Pid => MOMENT.pid,
+            Later::ExecLow(n) => MOMENT.exec[n] as u32,
+            Later::ExecHigh(n) => (MOMENT.exec[n] >> 32) as u32,
+        };
+    }
+    let mut data = Vec::new();
+    data.extend(number.to_le_bytes());
+    data.extend(arch.to_le_bytes());
+    data.extend(0_u64.to_le_bytes());
+    arguments.iter().for_each(|a| data.extend(a.to_le_bytes()));
+    let (mut at, mut a) = (0, 0_u32);
+    loop {
+        let i = program[at];
+        let code = u32::from(i.code);
+        at += 1;
+        if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS {
+            let k = i.k as usize;
+            a = u32::from_le_bytes(data[k..k + 4].try_into().unwrap());
+        } else if code == libc::BPF_RET {
+            return i.k;
+        } else if code == libc::BPF_ALU | libc::BPF_AND {
+            a &= i.k;
+        } else {
+            if code == libc::BPF_JMP | libc::BPF_JA {
+                at += i.k as usize;
+                continue;
+            }
+            let holds = match code & !libc::BPF_JMP {
+                libc::BPF_JEQ => a == i.k,
+                libc::BPF_JGE => a >= i.k,
+                libc::BPF_JSET => a & i.k != 0,
+                other => panic!("instruction {other:x}"),
+            };
+            at += usize::from(if holds { i.jt } else { i.jf });
+        }
+    }
+}
+
+fn of(call: c_long, arguments: &[u64]) -> u32 {
+    let mut all = [0; 6];
+    all[..arguments.len()].copy_from_slice(arguments);
+    answer(ARCHITECTURE, u32::try_from(call).unwrap(), all)
+}
+
+#[test]
+fn the_filter_fits_and_its_jumps_reach() {
+    for children in [Children::None, Children::Unsignalled, Children::Free] {
+        for connect in [Connect::Free, Connect::Asked] {
+            assert_fits(&Filter::new(connect, children));
+        }
+    }
+}
+
+fn assert_fits(filter: &Filter) {
+    assert!(filter.program.len() < LONGEST, "{}", filter.program.len());
+    for (at, i) in filter.program.iter().enumerate() {
+        let far = match u32::from(i.code) {
+            code if code == libc::BPF_JMP | libc::BPF_JA => i.k as usize,
+            code if code & 7 == libc::BPF_JMP => {
+                assert!(i.jt < u8::MAX && i.jf < u8::MAX, "{at}");
+                usize::from(i.jt.max(i.jf))
+            }
+            _ => continue,
+        };
+        assert!(at + 1 + far < filter.program.len());
+    }
+}
+
+#[test]
+fn what_is_listed_is_allowed_and_nothing_else() {
+    for call in 0..600 {
+        let listed = FREE.contains(&call) || FREE_HERE.contains(&call);
+        let all_ones = of(call, &[u64::MAX; 6]);
+        assert_eq!(all_ones == ALLOW, listed, "call {call}");
+    }
+    assert_eq!(of(libc::SYS_clone3, &[]), UNKNOWN);
+    for call in [
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_io_uring_setup,
+        libc::SYS_keyctl,
+        libc::SYS_userfaultfd,
+        libc::SYS_memfd_create,
+        libc::SYS_execveat,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_mount,
+        libc::SYS_bpf,
+        libc::SYS_pidfd_getfd,
+    ] {
+        assert_eq!(of(call, &[]), REFUSE, "call {call}");
+    }
+}
+
+#[test]
+fn only_connect_differs_where_the_server_is_asked() {
+    let [free, asked] =
+        [Connect::Free, Connect::Asked].map(|connect| Filter::new(connect, Children::None));
+    assert!(asked.program.len() < LONGEST, "{}", asked.program.len());
+    for call in 0..600 {
+        for arguments in [[0; 6], [1; 6], [u64::MAX; 6]] {
+            let [free, asked] =
+                [&free, &asked].map(|filter| answer_of(filter, ARCHITECTURE, call, arguments));
+            if number_of(libc::SYS_connect) == call {
+                assert_eq!((free, asked), (ALLOW, ASK));
+            } else {
+                assert_eq!(free, asked, "call {call}");
+            }
+        }
+    }
+}
+
+#[test]
+fn other_ways_to_call_are_refused() {
+    let read = u32::try_from(libc::SYS_read).unwrap();
+    assert_eq!(answer(ARCHITECTURE, read, [0; 6]), ALLOW);
+    // 32-bit code, and x32.
+    assert_eq!(answer(0x4000_0003, read, [0; 6]), REFUSE);
+    assert_eq!(answer(ARCHITECTURE, OTHER_NUMBERS | read, [0; 6]), REFUSE);
+}
+
+#[test]
+fn arguments_decide() {
+    let inet = |kind: i32, protocol: i32| {
+        let (kind, protocol) = (kind as u64, protocol as u64);
+        of(libc::SYS_socket, &[libc::AF_INET6 as u64, kind, protocol])
+    };
+    assert_eq!(inet(libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0), ALLOW);
+    assert_eq!(inet(libc::SOCK_STREAM, libc::IPPROTO_TCP), ALLOW);
+    assert_eq!(inet(libc::SOCK_STREAM, libc::IPPROTO_MPTCP), REFUSE);
+    assert_eq!(inet(libc::SOCK_DGRAM, 0), REFUSE);
+    assert_eq!(inet(libc::SOCK_RAW, 0), REFUSE);
+    for call in [libc::SYS_socket, libc::SYS_socketpair] {
+        let unix = |kind: i32| of(call, &[libc::AF_UNIX as u64, kind as u64]);
+        assert_eq!(unix(libc::SOCK_STREAM | libc::SOCK_CLOEXEC), ALLOW);
+        assert_eq!(unix(libc::SOCK_SEQPACKET), ALLOW);
+        assert_eq!(unix(libc::SOCK_DGRAM | libc::SOCK_NONBLOCK), REFUSE);
+    }
+    assert_eq!(of(libc::SYS_socket, &[libc::AF_NETLINK as u64, 3]), REFUSE);
+    assert_eq!(of(libc::SYS_sendto, &[1, 2, 3, 0x4000, 0, 0]), ALLOW);
+    assert_eq!(
+        of(libc::SYS_sendto, &[1, 2, 3, 0x4000, 1 << 40, 16]),
+        REFUSE
+    );
+    assert_eq!(of(libc::SYS_sendto, &[1, 2, 3, 0x2000_0000]), REFUSE);
+    assert_eq!(of(libc::SYS_sendmsg, &[1, 2, 0x2000_4000]), REFUSE);
+    assert_eq!(of(libc::SYS_clone, &[0x003d_0f00]), ALLOW);
+    assert_eq!(of(libc::SYS_clone, &[0x11]), REFUSE);
+    assert_eq!(of(libc::SYS_clone, &[0x013d_0f00 | 0x1000_0000]), REFUSE);
+    assert_eq!(of(libc::SYS_kill, &[77, 9]), ALLOW);
+    assert_eq!(of(libc::SYS_kill, &[0, 9]), REFUSE);
+    assert_eq!(of(libc::SYS_kill, &[u64::MAX, 9]), REFUSE);
+    assert_eq!(of(libc::SYS_prlimit64, &[0]), ALLOW);
+    assert_eq!(of(libc::SYS_prlimit64, &[1]), REFUSE);
+}
+
+#[test]
+fn only_the_one_exec_is_allowed() {
+    assert_eq!(of(libc::SYS_execve, &MOMENT.exec), ALLOW);
+    for wrong in 0..3 {
+        for bit in [0, 33] {
+            let mut exec = MOMENT.exec;
+            exec[wrong] ^= 1 << bit;
+            assert_eq!(of(libc::SYS_execve, &exec), REFUSE);
+        }
+    }
+}
+
+#[test]
+fn with_children_programs_are_started_and_namespaces_are_not_made() {
+    for children in [Children::Unsignalled, Children::Free] {
+        let filter = Filter::new(Connect::Free, children);
+        let of = |call: c_long, arguments: [u64; 6]| {
+            answer_of(
+                &filter,
+                ARCHITECTURE,
+                u32::try_from(call).unwrap(),
+                arguments,
+            )
+        };
+        assert_eq!(of(libc::SYS_execve, [1; 6]), ALLOW);
+        assert_eq!(of(libc::SYS_clone, [0x11, 0, 0, 0, 0, 0]), ALLOW);
+        let signal = if children == Children::Free {
+            ALLOW
+        } else {
+            REFUSE
+        };
+        assert_eq!(of(libc::SYS_kill, [1; 6]), signal);
+        assert_eq!(of(libc::SYS_kill, [77, 9, 0, 0, 0, 0]), ALLOW);
+        for flags in [0x1000_0011_u64, 0x4000_0011, 0x0002_0011] {
+            assert_eq!(of(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]), REFUSE);
+        }
+        for call in [
+            libc::SYS_ptrace,
+            libc::SYS_memfd_create,
+            libc::SYS_execveat,
+            libc::SYS_unshare,
+            libc::SYS_setsid,
+            libc::SYS_pidfd_getfd,
+        ] {
+            assert_eq!(of(call, [0; 6]), REFUSE, "call {call}");
+        }
+    }
+}
