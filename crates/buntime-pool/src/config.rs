@@ -10,6 +10,7 @@ use buntime_sandbox::{Launcher, ProcessLimits};
 
 use crate::confine::Confinement;
 use crate::events::PoolEvents;
+use crate::gateway::Gateways;
 
 /// Everything a pool needs from outside.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub struct PoolConfig {
     pub terminate_grace: Duration,
     /// When an app that cannot start is left alone.
     pub crash_loop: CrashLoop,
+    /// Who serves what workers connect to.
+    pub gateways: Arc<dyn Gateways>,
     /// Who hears what happens.
     pub events: Arc<dyn PoolEvents>,
 }

@@ -16,6 +16,7 @@ use buntime_sandbox::{Attachment, Layers, Net, Policy, Process};
 
 use crate::config::AppSpec;
 use crate::error::StartFailure;
+use crate::gateway::Unserved;
 use crate::pool::Shared;
 
 /// Of the runtime directory: where private roots are put together. Always empty.
@@ -108,7 +109,12 @@ pub(crate) fn technical_env(layers: Layers) -> impl Iterator<Item = (OsString, O
 
 /// What confines a worker whose directory is `slot`; `None` if nothing does. Without
 /// `wanted` it is a blank.
-pub(crate) fn policy(shared: &Shared, slot: &Path, wanted: Option<&Wanted<'_>>) -> Option<Policy> {
+pub(crate) fn policy(
+    shared: &Shared,
+    slot: &Path,
+    gateway: &Unserved,
+    wanted: Option<&Wanted<'_>>,
+) -> Option<Policy> {
     let config = &shared.config;
     let layers = config.sandbox.layers;
     if layers == Layers::NONE {
@@ -132,7 +138,7 @@ pub(crate) fn policy(shared: &Shared, slot: &Path, wanted: Option<&Wanted<'_>>) 
     }
     Some(Policy {
         layers,
-        net: config.sandbox.net.clone(),
+        net: gateway.net(layers),
         read,
         write,
         write_later,
@@ -224,8 +230,6 @@ pub(crate) fn make_data_dir(shared: &Shared, spec: &AppSpec) -> io::Result<PathB
 pub struct Confinement {
     /// With which means; [`Layers::NONE`] is no sandbox.
     pub layers: Layers,
-    /// The network.
-    pub net: Net,
     /// What nobody is granted, real paths: the server's state, other units.
     pub out_of_reach: Vec<PathBuf>,
 }
@@ -234,7 +238,6 @@ impl Default for Confinement {
     fn default() -> Self {
         Self {
             layers: Layers::NONE,
-            net: Net::Host,
             out_of_reach: Vec::new(),
         }
     }

@@ -21,6 +21,7 @@ use crate::bundle::Bundles;
 use crate::config::{AppSpec, PoolConfig};
 use crate::confine::{STAGE, has_blanks};
 use crate::error::{ExitReason, StartError};
+use crate::forwards::NAMES;
 use crate::install::Installs;
 use crate::instance::{Instance, Order, SlotDirs};
 use crate::leftovers;
@@ -267,6 +268,12 @@ fn prepare(dir: &Path) -> io::Result<(File, PathBuf, Wrapper)> {
     DirBuilder::new().mode(0o700).create(&slots)?;
     let mut stage = DirBuilder::new();
     stage.recursive(true).mode(0o700).create(dir.join(STAGE))?;
+    let names = dir.join(NAMES);
+    match fs::remove_dir_all(&names) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    DirBuilder::new().mode(0o700).create(&names)?;
     let wrapper = Wrapper::write(&dir)?;
     Ok((lock, slots, wrapper))
 }

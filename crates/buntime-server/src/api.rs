@@ -141,7 +141,7 @@ impl Api {
             Access::Public(_) => None,
             _ => Some(self.authenticate(&request, address)?),
         };
-        let note = Note::new(route, &request, &params, address);
+        let note = Note::new(route, &request, &params, request.peer.caller(address));
         if let Some(principal) = &principal {
             note.by(principal);
             if route.changes() {
@@ -168,8 +168,9 @@ impl Api {
     fn authenticate(&self, request: &Request, address: IpAddr) -> Result<Arc<Principal>, Failure> {
         let principal = self.access.authenticate(request, address);
         principal.ok_or_else(|| {
+            let caller = request.peer.caller(address);
             self.audit
-                .refuse_stranger(address, Failure::AUTH_REQUIRED.code);
+                .refuse_stranger(&caller, Failure::AUTH_REQUIRED.code);
             Failure::AUTH_REQUIRED
         })
     }

@@ -161,7 +161,7 @@ impl Server {
         // All are bound before anything is started, so that a taken port costs
         // nothing; none is accepted on before everything is there.
         let listeners = Listeners::bind(&config)?;
-        let apps = Apps::start(&config, runner, listeners.api_url()?, &state, &log).await?;
+        let apps = Apps::start(&config, runner, &state, &log).await?;
         let plugins = install_plugins(plugins, &state, &config, &apps.catalog, &log);
         let audit = Audit::open(&config.state.dir, audit::Limits::default(), log.clone())?;
         let api = Arc::new(api(&config, &state, &apps, plugins, &audit, &log));
@@ -171,6 +171,7 @@ impl Server {
         let keeping = start_tasks(&config, &api, &stopping);
         let tls = start_tls(&config, &log, &stopping);
         let edge = Edge::start(edge_settings(&config), tls.as_ref(), &service)?;
+        apps.gateways.lead_to(edge.intake());
         apps.metrics
             .watch(apps.pool.clone(), edge.connection_count());
         let scheme = match tls {

@@ -24,7 +24,6 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +40,7 @@ use self::log::Live;
 use self::strangers::Strangers;
 use self::writer::{Counts, Job, Queue};
 use crate::logging::Logger;
+use crate::message::Caller;
 
 /// Longest that a call waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ pub struct Call {
     /// Who asks; `None` where nobody has proved to be anybody.
     pub actor: Option<Actor>,
     /// From where, as the trusted proxies tell it.
-    pub address: IpAddr,
+    pub from: Caller,
     /// The HTTP method.
     pub method: &'static str,
     /// The path, without the query.
@@ -129,8 +129,8 @@ impl Audit {
 
     /// Counts a refusal of somebody who has no valid key. Never waits; the line
     /// follows within about a minute.
-    pub fn refuse_stranger(&self, address: IpAddr, code: &'static str) {
-        let is_first = self.shared.strangers.lock().count(address, code);
+    pub fn refuse_stranger(&self, from: &Caller, code: &'static str) {
+        let is_first = self.shared.strangers.lock().count(from, code);
         if is_first {
             self.queue.wake();
         }

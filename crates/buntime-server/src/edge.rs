@@ -29,7 +29,9 @@ use buntime_http::HeadLimits;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::acceptor::{each, turn_away};
 pub use self::h1::Aborted;
+pub(crate) use self::shard::Accepted;
 pub use self::shard::Shard;
 use self::shard::ShardThread;
 use crate::message::Listener;
@@ -75,7 +77,7 @@ pub const REQUEST_HEAD_LIMITS: HeadLimits = HeadLimits {
 pub struct Edge {
     shards: Arc<Vec<ShardThread>>,
     limits: Arc<ConnectionLimit>,
-    /// Whether the listeners for clients speak HTTPS.
+    /// Whether the listeners speak HTTPS.
     encrypted: bool,
     /// How long a client may take nothing of a response.
     patience: Duration,
@@ -89,16 +91,61 @@ pub struct Edge {
 pub(crate) struct ConnectionLimit {
     live: AtomicUsize,
     max: usize,
+    /// Of which this one is a part.
+    whole: Option<Arc<Self>>,
 }
 
 impl ConnectionLimit {
-    fn try_enter(self: &Arc<Self>) -> Option<ConnectionPlace> {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            live: AtomicUsize::new(0),
+            max,
+            whole: None,
+        })
+    }
+
+    /// For some of the connections that `self` limits.
+    pub(crate) fn part(self: &Arc<Self>, max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            live: AtomicUsize::new(0),
+            max,
+            whole: Some(Arc::clone(self)),
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn now(&self) -> usize {
+        self.live.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<ConnectionPlace> {
+        let whole = match &self.whole {
+            Some(whole) => Some(Box::new(whole.try_enter()?)),
+            None => None,
+        };
         self.live
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| {
                 (live < self.max).then_some(live + 1)
             })
             .ok()
-            .map(|_| ConnectionPlace(Arc::clone(self)))
+            .map(|_| ConnectionPlace {
+                limit: Arc::clone(self),
+                _whole: whole,
+            })
+    }
+}
+
+/// The way to the shards.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake(Arc<Vec<ShardThread>>);
+
+impl Intake {
+    /// Has the shard with the fewest connections serve this one.
+    pub(crate) fn take(&self, accepted: Accepted) {
+        let shards = self.0.iter();
+        if let Some(shard) = shards.min_by_key(|shard| shard.connections()) {
+            shard.take(accepted);
+        }
     }
 }
 
@@ -109,17 +156,20 @@ pub(crate) struct ConnectionCount(Arc<ConnectionLimit>);
 impl ConnectionCount {
     /// Now.
     pub(crate) fn now(&self) -> usize {
-        self.0.live.load(Ordering::Relaxed)
+        self.0.now()
     }
 }
 
 /// One connection's place among those allowed; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct ConnectionPlace(Arc<ConnectionLimit>);
+pub(crate) struct ConnectionPlace {
+    limit: Arc<ConnectionLimit>,
+    _whole: Option<Box<Self>>,
+}
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::AcqRel);
+        self.limit.live.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -139,10 +189,7 @@ impl Edge {
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
             shards: Arc::new(shards),
-            limits: Arc::new(ConnectionLimit {
-                live: AtomicUsize::new(0),
-                max: settings.max_connections,
-            }),
+            limits: ConnectionLimit::new(settings.max_connections),
             encrypted: tls.is_some(),
             patience: settings.timeouts.write,
             closing: CancellationToken::new(),
@@ -150,7 +197,12 @@ impl Edge {
         })
     }
 
-    /// Accepts on a bound socket from now on; the bound address is returned.
+    /// Where connections are handed in that were accepted elsewhere.
+    pub(crate) fn intake(&self) -> Intake {
+        Intake(Arc::clone(&self.shards))
+    }
+
+    /// Accepts clients on a bound socket from now on; the bound address is returned.
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
@@ -159,15 +211,16 @@ impl Edge {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let socket = tokio::net::TcpListener::from_std(socket)?;
-        self.acceptors.spawn(acceptor::run(
-            socket,
+        let clients = acceptor::Clients {
             listener,
-            Arc::clone(&self.shards),
-            Arc::clone(&self.limits),
-            self.encrypted && listener.is_for_clients(),
-            self.patience,
-            self.closing.clone(),
-        ));
+            intake: self.intake(),
+            limit: Arc::clone(&self.limits),
+            encrypted: self.encrypted,
+            patience: self.patience,
+        };
+        let closing = self.closing.clone();
+        self.acceptors
+            .spawn(acceptor::run(socket, clients, closing));
         Ok(address)
     }
 
@@ -179,7 +232,7 @@ impl Edge {
     /// How many client connections there are.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.limits.live.load(Ordering::Acquire)
+        self.limits.now()
     }
 
     /// Stops accepting, closes idle connections and event streams, and waits for

@@ -71,8 +71,8 @@ impl Gate {
         if self.admin_host.is_none() && !self.has_admin_port {
             return Reach::All;
         }
-        match request.peer.listener {
-            Listener::Workers => Reach::Workers,
+        match &request.peer.listener {
+            Listener::Worker(_) => Reach::Workers,
             Listener::Admin => Reach::Admin,
             Listener::Public => match &self.admin_host {
                 Some(admin) if Host::of(request).name().as_ref() == Some(admin) => Reach::Admin,

@@ -5,10 +5,12 @@
 
 mod stream;
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use buntime_fs::archive::ZipStream;
@@ -24,23 +26,47 @@ pub use self::stream::ByteStream;
 pub(crate) use self::stream::{ByteSender, ReaderGone};
 
 /// Which of the server's listeners a connection came in by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// The address that the operator configured.
     Public,
-    /// The loopback listener behind `RUNTIME_API_URL`; only workers know it.
-    Workers,
+    /// The gateway of a worker of the app of this name, behind `RUNTIME_API_URL`.
+    Worker(Arc<str>),
     /// `RUNTIME_ADMIN_PORT`, for the API and the panel alone.
     Admin,
 }
 
 impl Listener {
     /// Whether clients from outside connect to it, and proxies before them.
-    pub(crate) fn is_for_clients(self) -> bool {
+    pub(crate) fn is_for_clients(&self) -> bool {
         match self {
             Self::Public | Self::Admin => true,
-            Self::Workers => false,
+            Self::Worker(_) => false,
         }
+    }
+}
+
+/// Who asks, as it is told in logs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// A client, by its address.
+    Address(IpAddr),
+    /// A worker of the app of this name.
+    Worker(Arc<str>),
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Worker(name) => write!(f, "worker:{name}"),
+        }
+    }
+}
+
+impl From<IpAddr> for Caller {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(address)
     }
 }
 
@@ -65,7 +91,7 @@ impl Scheme {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The address of the socket.
     pub address: IpAddr,
@@ -79,6 +105,15 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Who asks, where `client` is whom the proxies before this peer tell of.
+    #[must_use]
+    pub fn caller(&self, client: IpAddr) -> Caller {
+        match &self.listener {
+            Listener::Worker(name) => Caller::Worker(Arc::clone(name)),
+            Listener::Public | Listener::Admin => Caller::Address(client),
+        }
+    }
+
     /// How the client asked for what has these headers: as a trusted proxy says,
     /// else as this connection is. Decides `X-Forwarded-Proto`, HSTS and Secure.
     #[must_use]

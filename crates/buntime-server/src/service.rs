@@ -18,7 +18,7 @@ use crate::forwarded;
 use crate::gate::{Gate, Reach, StateChange};
 use crate::health::Readiness;
 use crate::logging::{Level, Logger};
-use crate::message::{Listener, Peer, Request, Response, Scheme};
+use crate::message::{Caller, Listener, Peer, Request, Response, Scheme};
 use crate::own;
 
 /// Segments of the path that belong to the server, whatever is installed.
@@ -46,20 +46,20 @@ impl Service {
     pub(crate) fn peer(&self, address: IpAddr, listener: Listener) -> Peer {
         Peer {
             address,
-            listener,
             scheme: Scheme::Http,
             // Workers are not proxies: what they claim about others is nothing.
             trusted_proxy: listener.is_for_clients() && self.proxies.trusts(address),
+            listener,
         }
     }
 
     /// Notes a request that was refused before it could be read.
-    pub fn refused(&self, failure: &Failure, id: &RequestId, peer: Peer) {
+    pub fn refused(&self, failure: &Failure, id: &RequestId, peer: &Peer) {
         self.count(failure.status);
         self.log.debug("http", &failure.message, |fields| {
             fields.request_id(id.as_str());
             fields.text("code", failure.code);
-            fields.text("peer", peer.address);
+            fields.text("peer", peer.caller(peer.address));
         });
     }
 
@@ -72,7 +72,7 @@ impl Service {
     }
 
     /// Notes a TLS handshake that came to nothing: a scanner, mostly.
-    pub(crate) fn handshake_failed(&self, peer: Peer, error: &std::io::Error) {
+    pub(crate) fn handshake_failed(&self, peer: &Peer, error: &std::io::Error) {
         self.log.debug("tls", "Handshake failed", |fields| {
             fields.text("peer", peer.address);
             fields.text("reason", error);
@@ -202,7 +202,8 @@ impl Service {
         let client = forwarded::client(&self.proxies, &request.peer, &request.headers);
         if let Err(failure) = self.gate.check_api(&request, reach, login, &self.log) {
             if failure.status != Failure::NOT_FOUND.status {
-                self.api.audit.refuse_stranger(client, failure.code);
+                let caller = request.peer.caller(client);
+                self.api.audit.refuse_stranger(&caller, failure.code);
             }
             return Err(failure.into());
         }
@@ -338,7 +339,7 @@ struct Seen {
     id: RequestId,
     method: Method,
     path: Box<str>,
-    peer: Peer,
+    from: Caller,
 }
 
 impl Seen {
@@ -348,7 +349,7 @@ impl Seen {
             id: request.id.clone(),
             method: request.method,
             path: request.target.path().as_str().into(),
-            peer: request.peer,
+            from: request.peer.caller(request.peer.address),
         }
     }
 
@@ -363,10 +364,7 @@ impl Seen {
                 None => fields.add("aborted", true),
             };
             fields.add("ms", self.begun.elapsed().as_millis());
-            match self.peer.listener {
-                Listener::Workers => fields.text("from", "worker"),
-                Listener::Public | Listener::Admin => fields.text("from", self.peer.address),
-            };
+            fields.text("from", &self.from);
         });
     }
 }

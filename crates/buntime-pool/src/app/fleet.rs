@@ -14,6 +14,7 @@ use crate::config::CrashLoop;
 use crate::confine::{Wanted, check_granted, starts_for_app};
 use crate::entry::entry_to_run;
 use crate::error::{ExchangeError, ExitReason, StartFailure};
+use crate::forwards;
 use crate::instance::{
     Answer, Assignment, Blank, Flavor, Given, Instance, Lease, Order, StartProblem, boot,
     start_given,
@@ -422,8 +423,12 @@ impl App {
             if let Some(blank) = ready {
                 return self.load_in(blank, entry, permit, deadline);
             }
-            let given = Given::new(&self.shared, &self.spec, &entry, deadline);
-            if let Some(given) = given.map_err(Verdict::Failed)? {
+            let given = if forwards::are_wanted(&self.shared, &self.spec) {
+                None
+            } else {
+                Given::new(&self.shared, &self.spec, &entry, deadline).map_err(Verdict::Failed)?
+            };
+            if let Some(given) = given {
                 return self.load_given(given, permit.take()).await.map(Some);
             }
         }

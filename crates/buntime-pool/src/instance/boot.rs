@@ -27,6 +27,7 @@ use crate::confine::{Wanted, policy, technical_env};
 use crate::connections::Shelves;
 use crate::error::{ExitReason, StartFailure};
 use crate::events::LogStream;
+use crate::gateway::Unserved;
 use crate::pool::Shared;
 
 /// Longest start of an empty Bun; a busy machine needs tens of milliseconds.
@@ -130,6 +131,7 @@ pub(super) struct Started {
     control: Control,
     logs: Vec<JoinHandle<()>>,
     app: Arc<OnceLock<Arc<AppSpec>>>,
+    gateway: Unserved,
 }
 
 /// A blank that answers.
@@ -146,7 +148,8 @@ async fn start(
     slot: &Slot,
     wanted: Option<&Wanted<'_>>,
 ) -> Result<Up, StartFailure> {
-    let mut started = spawn(shared, flavor, id, slot, wanted, None).await?;
+    let gateway = Unserved::open(shared.config.sandbox.layers)?;
+    let mut started = spawn(shared, flavor, id, slot, gateway, (wanted, None)).await?;
     wait_until_up(&mut started.process, &mut started.control).await?;
     let taken = slot.take_socket();
     let socket = taken
@@ -161,21 +164,23 @@ async fn start(
     })
 }
 
-/// Starts Bun with the wrapper, `given` an app or blank. What is `wanted` it may read from
-/// the beginning.
+/// What a worker may read from the beginning, and the app that it is given.
+type ForApp<'a> = (Option<&'a Wanted<'a>>, Option<OsString>);
+
+/// Starts Bun with the wrapper, for an app or blank.
 pub(super) async fn spawn(
     shared: &Arc<Shared>,
     flavor: Flavor,
     id: Uuid,
     slot: &Slot,
-    wanted: Option<&Wanted<'_>>,
-    given: Option<OsString>,
+    mut gateway: Unserved,
+    for_app: ForApp<'_>,
 ) -> Result<Started, StartFailure> {
     let channel = |error| StartFailure::new(format!("cannot make the control channel: {error}"));
     let (ours, theirs) = StdUnixStream::pair().map_err(channel)?;
     ours.set_nonblocking(true).map_err(channel)?;
     let control = Control::new(UnixStream::from_std(ours).map_err(channel)?);
-    let launch = launch(shared, flavor, slot, (wanted, given), theirs.into());
+    let launch = launch(shared, flavor, slot, &gateway, for_app, theirs.into());
     let mut process = shared
         .config
         .launcher
@@ -188,6 +193,7 @@ pub(super) async fn spawn(
                 chain(&error)
             ))
         })?;
+    gateway.made(process.gateway.take());
     let app = Arc::new(OnceLock::new());
     let pipes = [
         (process.stdout.take(), LogStream::Stdout),
@@ -208,6 +214,7 @@ pub(super) async fn spawn(
         control,
         logs,
         app,
+        gateway,
     })
 }
 
@@ -215,7 +222,8 @@ fn launch(
     shared: &Shared,
     flavor: Flavor,
     slot: &Slot,
-    (wanted, given): (Option<&Wanted<'_>>, Option<OsString>),
+    gateway: &Unserved,
+    (wanted, given): ForApp<'_>,
     control: OwnedFd,
 ) -> Launch {
     let mut env: Vec<(OsString, OsString)> = Vec::new();
@@ -254,7 +262,7 @@ fn launch(
         control,
         limits: shared.config.limits,
         nice: 0,
-        policy: policy(shared, slot.path(), wanted),
+        policy: policy(shared, slot.path(), gateway, wanted),
     }
 }
 
@@ -323,6 +331,8 @@ pub(super) fn supervisor(
         process: started.process,
         control: started.control,
         door: None,
+        unserved: Some(started.gateway),
+        gateway: None,
         logs: started.logs,
         slot,
         orders,

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::config::AppSpec;
 use crate::confine::Wanted;
 use crate::error::StartFailure;
+use crate::gateway::Unserved;
 use crate::pool::Shared;
 use crate::slots::Permit;
 use crate::worker_env::worker_env;
@@ -36,6 +37,7 @@ pub(crate) struct Given {
     slot: Slot,
     flavor: Flavor,
     entry: PathBuf,
+    gateway: Unserved,
     /// The app, as the wrapper wants it.
     text: OsString,
     /// When the app must be loaded.
@@ -54,9 +56,10 @@ impl Given {
         if !shared.slot_dirs.are_short() {
             return Ok(None);
         }
+        let gateway = Unserved::open(shared.config.sandbox.layers)?;
         let id = Uuid::new_v4();
         let slot = shared.slot_dirs.take();
-        let text = match describe(shared, spec, entry, id, slot.path()) {
+        let text = match describe(shared, spec, entry, id, (slot.path(), &gateway)) {
             Ok(Some(text)) => text,
             other => {
                 shared.slot_dirs.give_back(slot);
@@ -73,6 +76,7 @@ impl Given {
             slot,
             flavor,
             entry: entry.to_owned(),
+            gateway,
             text,
             deadline,
         }))
@@ -85,12 +89,13 @@ fn describe(
     spec: &AppSpec,
     entry: &Path,
     id: Uuid,
-    home: &Path,
+    (home, gateway): (&Path, &Unserved),
 ) -> Result<Option<OsString>, StartFailure> {
     let (Some(dir), Some(entry)) = (spec.dir.to_str(), entry.to_str()) else {
         return Ok(None);
     };
-    let env = worker_env(shared, spec, id, home)?;
+    let mut env = worker_env(shared, spec, id, home)?;
+    env.extend(gateway.variables());
     let what = Become {
         dir,
         entry,
@@ -114,8 +119,8 @@ pub(crate) async fn start_given(
         spec: app.spec(),
         entry: &given.entry,
     };
-    let (flavor, text) = (given.flavor, Some(given.text));
-    let started = spawn(shared, flavor, given.id, &slot, Some(&wanted), text).await;
+    let (flavor, for_app) = (given.flavor, (Some(&wanted), Some(given.text)));
+    let started = spawn(shared, flavor, given.id, &slot, given.gateway, for_app).await;
     let started = match started {
         Ok(started) => started,
         Err(failure) => {
@@ -123,7 +128,8 @@ pub(crate) async fn start_given(
             return Err(failure);
         }
     };
-    let (supervisor, instance) = supervisor(shared, given.id, slot, started);
+    let (mut supervisor, instance) = supervisor(shared, given.id, slot, started);
+    supervisor.serve_gateway(app.spec(), Vec::new());
     instance.dedicate(app.spec(), app, permit);
     app.joined(&instance);
     let lease = instance.enter();

@@ -12,6 +12,7 @@ use buntime_sandbox::{Exit, Process};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::DropGuard;
 
 use super::control::{self, Control, Heard, Notice};
 use super::door::{Become, Door, Outcome};
@@ -20,6 +21,8 @@ use super::{Instance, Order};
 use crate::config::AppSpec;
 use crate::confine::{Wanted, admit};
 use crate::error::{Death, ExitReason, StartFailure};
+use crate::forwards;
+use crate::gateway::{Forward, Unserved};
 use crate::lines::cut;
 use crate::pool::Shared;
 
@@ -91,6 +94,10 @@ pub(super) struct Supervisor {
     pub(super) control: Control,
     /// Until the worker has its app.
     pub(super) door: Option<Door>,
+    /// The same.
+    pub(super) unserved: Option<Unserved>,
+    /// From then on until the process has ended.
+    pub(super) gateway: Option<DropGuard>,
     pub(super) logs: Vec<JoinHandle<()>>,
     pub(super) slot: Slot,
     pub(super) orders: watch::Receiver<Order>,
@@ -110,7 +117,7 @@ impl Supervisor {
         let (loaded, reply) = match birth {
             Birth::Given { deadline, reply } => (self.load_given(deadline).await, reply),
             Birth::Blank(assignment) => match self.wait_for_app(assignment).await {
-                Ok(assignment) => (self.load(&assignment).await, assignment.reply),
+                Ok(mut assignment) => (self.load(&mut assignment).await, assignment.reply),
                 Err(reason) => return reason,
             },
         };
@@ -158,7 +165,10 @@ impl Supervisor {
     }
 
     /// Has a blank load the app.
-    async fn load(&mut self, assignment: &Assignment) -> Result<(), (StartProblem, ExitReason)> {
+    async fn load(
+        &mut self,
+        assignment: &mut Assignment,
+    ) -> Result<(), (StartProblem, ExitReason)> {
         let (Some(spec), Some(mut door)) = (self.instance.spec().cloned(), self.door.take()) else {
             return Err((StartProblem::Ended, ExitReason::Surplus));
         };
@@ -172,6 +182,16 @@ impl Supervisor {
         if let Err(failure) = admit(&self.shared, &self.process, &wanted).await {
             return Err((StartProblem::Failed(failure), ExitReason::StartFailed));
         }
+        let forwards = match forwards::make(&self.shared, &self.process, &spec).await {
+            Ok(forwards) => forwards,
+            Err(failure) => {
+                return Err((StartProblem::Failed(failure), ExitReason::StartFailed));
+            }
+        };
+        if let Some(unserved) = &self.unserved {
+            assignment.env.extend(unserved.variables());
+        }
+        self.serve_gateway(&spec, forwards);
         let what = Become {
             dir,
             entry,
@@ -182,6 +202,14 @@ impl Supervisor {
         self.take_outcome(outcome)?;
         *self.instance.first.lock() = door.into_std().ok();
         Ok(())
+    }
+
+    /// Lets the worker reach the server, and the outside as far as `spec` may.
+    pub(super) fn serve_gateway(&mut self, spec: &AppSpec, forwards: Vec<Forward>) {
+        let gateways = &self.shared.config.gateways;
+        let gateway = self.unserved.take();
+        let gateway = gateway.and_then(|one| one.into_gateway(forwards));
+        self.gateway = gateway.map(|gateway| gateways.serve(gateway, spec));
     }
 
     /// Waits for a worker that loads its app by itself.
@@ -467,6 +495,7 @@ impl Supervisor {
         self.leave_app();
         self.process.kill();
         self.process.wait().await;
+        drop(self.gateway.take());
         let instance = Arc::clone(&self.instance);
         instance.fate.send_replace(Some(reason));
         if let Some(app) = instance.owner.get().and_then(Weak::upgrade) {

@@ -37,6 +37,15 @@ async fn told(rig: &Rig) -> (Told, Told) {
     for private in ["HOME", "TMPDIR", "WORKER_ID"] {
         assert!(env.remove(private).is_some(), "{private}");
     }
+    for own in [
+        "RUNTIME_API_URL",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+    ] {
+        assert!(env.remove(own).is_some(), "{own}");
+    }
     let root = rig.dir.path().to_str().unwrap();
     for value in env.values_mut().chain(told.values_mut()) {
         *value = value.replace(root, "");

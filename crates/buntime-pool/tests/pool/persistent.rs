@@ -65,11 +65,19 @@ async fn a_worker_gets_the_contracts_environment_and_nothing_else() {
         "ENTRYPOINT",
         "GREETING",
         "HOME",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
         "NODE_ENV",
+        "NODE_USE_ENV_PROXY",
+        "NO_PROXY",
         "PATH",
+        "RUNTIME_API_URL",
         "TMPDIR",
         "WORKER_CONFIG",
         "WORKER_ID",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
     ];
     assert_eq!(names, BTreeSet::from(expected));
     assert_eq!(env["WORKER_ID"], app.status().instances[0].id.to_string());

@@ -168,6 +168,15 @@ impl PoolEvents for Recorder {
     }
 }
 
+/// Answers nobody.
+struct NoGateways;
+
+impl buntime_pool::Gateways for NoGateways {
+    fn serve(&self, _: buntime_pool::Gateway, _: &AppSpec) -> tokio_util::sync::DropGuard {
+        tokio_util::sync::CancellationToken::new().drop_guard()
+    }
+}
+
 /// A pool and what belongs to it.
 pub(crate) struct Rig {
     pub(crate) pool: Pool,
@@ -215,6 +224,7 @@ impl Rig {
             limits: ProcessLimits::default(),
             terminate_grace: Duration::from_secs(2),
             crash_loop: buntime_pool::CrashLoop::default(),
+            gateways: Arc::new(NoGateways),
             events: events.clone(),
         };
         change(&mut config);

@@ -1,7 +1,6 @@
 //! What the audit log is told of a call: filled while it is handled, told before it
 //! is answered.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +14,7 @@ use super::route::{Access, Params, Route};
 use crate::audit::{self, Actor, Audit, AuditUnavailable, Outcome, Pending, Target};
 use crate::failure::Failure;
 use crate::logging::Logger;
-use crate::message::Request;
+use crate::message::{Caller, Request};
 use crate::service::Answer;
 
 /// What is known of one call so far. Cheap to clone; all clones are one.
@@ -28,7 +27,7 @@ struct Known {
     request_id: Box<str>,
     method: &'static str,
     path: Box<str>,
-    address: IpAddr,
+    from: Caller,
     learned: Mutex<Learned>,
     /// What the audit log knows to be under way: however it ends, it leaves a line.
     /// `None` before it begins and once the line is made.
@@ -57,7 +56,7 @@ impl Note {
         route: &'static Route,
         request: &Request,
         params: &Params,
-        address: IpAddr,
+        from: Caller,
     ) -> Self {
         let named = params.iter().map(|(_, value)| value);
         let mut target = Target::named(&named.collect::<Vec<_>>().join("/"));
@@ -71,7 +70,7 @@ impl Note {
             request_id: request.id.as_str().into(),
             method: request.method.as_str(),
             path: request.target.path().as_str().into(),
-            address,
+            from,
             learned: Mutex::new(Learned {
                 principal: None,
                 target,
@@ -156,7 +155,7 @@ impl Note {
             return Ok(());
         }
         if self.0.learned.lock().principal.is_none() {
-            audit.refuse_stranger(self.0.address, outcome.code.unwrap_or("NO_SESSION"));
+            audit.refuse_stranger(&self.0.from, outcome.code.unwrap_or("NO_SESSION"));
             return Ok(());
         }
         let target = self.0.learned.lock().target.clone();
@@ -197,7 +196,7 @@ impl Note {
         audit::Call {
             request_id: known.request_id.clone(),
             actor: principal.as_deref().map(Actor::from),
-            address: known.address,
+            from: known.from.clone(),
             method: known.method,
             path: known.path.clone(),
             action,

@@ -98,10 +98,10 @@ async fn log_in(api: Arc<Api>, mut call: Call) -> Result<Response, Answer> {
         _ => return Err(NO_KEY.into()),
     };
     fields.nothing_else()?;
-    let from = match call.request.peer.listener {
+    let from = match &call.request.peer.listener {
         Listener::Public | Listener::Admin => call.address,
         // Apps share their address with people on this machine, whom they must not lock out.
-        Listener::Workers => Ipv4Addr::UNSPECIFIED.into(),
+        Listener::Worker(_) => Ipv4Addr::UNSPECIFIED.into(),
     };
     let login = api.access.log_in(key.as_bytes(), from, Now::read()).await;
     let login = login.map_err(|error| failed(&api, &call, error))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use buntime_fs::static_files::FileCache;
 use buntime_pool::{Confinement, CrashLoop, InstallConfig, InstallLimits, Pool, PoolConfig};
-use buntime_sandbox::{Net, ProcessLimits};
+use buntime_sandbox::ProcessLimits;
 
 use super::RunError;
 use super::deployer::Deployer;
@@ -18,6 +18,7 @@ use super::state::State;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::dispatch::Served;
+use crate::gateway::Gateways;
 use crate::logging::Logger;
 use crate::metrics::Metrics;
 use crate::worker_logs::WorkerLogs;
@@ -35,15 +36,14 @@ pub(super) struct Apps {
     pub(super) catalog: Catalog<Served>,
     pub(super) metrics: Metrics,
     pub(super) logs: WorkerLogs,
+    pub(super) gateways: Gateways,
 }
 
 impl Apps {
-    /// Starts the pool, then looks for apps. `api_url` is where apps find the
-    /// API.
+    /// Starts the pool, then looks for apps.
     pub(super) async fn start(
         config: &Config,
         runner: Runner,
-        api_url: String,
         state: &State,
         log: &Logger,
     ) -> Result<Self, RunError> {
@@ -56,7 +56,8 @@ impl Apps {
             metrics.clone(),
             logs.clone(),
         );
-        let pool = Pool::start(pool_config(config, runner, api_url, events))?;
+        let gateways = Gateways::new(config.timeouts.head, log);
+        let pool = Pool::start(pool_config(config, runner, gateways.clone(), events))?;
         let deployer = Deployer::new(
             pool.clone(),
             Arc::new(FileCache::new(FILE_CACHE)),
@@ -74,11 +75,12 @@ impl Apps {
             catalog: catalog.map_err(io::Error::other)?,
             metrics,
             logs,
+            gateways,
         })
     }
 }
 
-fn pool_config(config: &Config, runner: Runner, api_url: String, events: PoolLog) -> PoolConfig {
+fn pool_config(config: &Config, runner: Runner, gateways: Gateways, events: PoolLog) -> PoolConfig {
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     PoolConfig {
         size: size(config.pool.size),
@@ -96,10 +98,9 @@ fn pool_config(config: &Config, runner: Runner, api_url: String, events: PoolLog
             ca_file: config.npm.ca_file.clone(),
             limits: InstallLimits::default(),
         },
-        base_env: base_env(config, api_url),
+        base_env: base_env(config),
         sandbox: Confinement {
             layers: runner.layers,
-            net: Net::Host,
             out_of_reach: out_of_reach(config),
         },
         launcher: runner.launcher,
@@ -107,6 +108,7 @@ fn pool_config(config: &Config, runner: Runner, api_url: String, events: PoolLog
         limits: ProcessLimits::default(),
         terminate_grace: TERMINATE_GRACE,
         crash_loop: CrashLoop::default(),
+        gateways: Arc::new(gateways),
         events: Arc::new(events),
     }
 }
@@ -123,7 +125,7 @@ fn out_of_reach(config: &Config) -> Vec<PathBuf> {
 }
 
 /// What every app finds in its environment.
-fn base_env(config: &Config, api_url: String) -> Vec<(String, String)> {
+fn base_env(config: &Config) -> Vec<(String, String)> {
     let roots = |paths: &mut dyn Iterator<Item = &PathBuf>| {
         let paths: Vec<_> = paths.map(|path| path.to_string_lossy()).collect();
         paths.join(":")
@@ -133,7 +135,6 @@ fn base_env(config: &Config, api_url: String) -> Vec<(String, String)> {
         ("LANG", "C.UTF-8".to_owned()),
         ("TZ", "UTC".to_owned()),
         ("NODE_ENV", config.mode.as_str().to_owned()),
-        ("RUNTIME_API_URL", api_url),
         ("RUNTIME_LOG_LEVEL", config.log.level.as_str().to_owned()),
         (
             "RUNTIME_PLUGIN_DIRS",

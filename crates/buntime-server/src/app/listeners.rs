@@ -1,7 +1,7 @@
-//! The sockets that clients and apps connect to.
+//! The sockets that clients connect to.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 
 use super::RunError;
 use crate::config::Config;
@@ -13,8 +13,6 @@ use crate::message::{Listener, Scheme};
 pub(super) struct Listeners {
     public: TcpListener,
     admin: Option<TcpListener>,
-    /// Where apps reach the API.
-    for_workers: TcpListener,
 }
 
 impl Listeners {
@@ -23,13 +21,7 @@ impl Listeners {
         Ok(Self {
             public: on(config.listen.port)?,
             admin: config.api.admin.port.map(on).transpose()?,
-            for_workers: bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?,
         })
-    }
-
-    /// What apps are told of where the API is.
-    pub(super) fn api_url(&self) -> io::Result<String> {
-        Ok(format!("http://{}", self.for_workers.local_addr()?))
     }
 
     /// Begins to accept, the public last. Returns its address.
@@ -39,7 +31,6 @@ impl Listeners {
         scheme: Scheme,
         log: &Logger,
     ) -> Result<SocketAddr, RunError> {
-        edge.accept_on(self.for_workers, Listener::Workers)?;
         if let Some(admin) = self.admin {
             let address = edge.accept_on(admin, Listener::Admin)?;
             let message = format_args!("API and panel on {}://{address}", scheme.as_str());

@@ -44,7 +44,8 @@ pub struct Line {
     pub request_id: Option<String>,
     /// Whose key it was; none where nobody has proved to be anybody.
     pub key: Option<Actor>,
-    /// From where; strangers of IPv6 by their network of 64 bits.
+    /// From where: an address (strangers of IPv6 by their network of 64 bits), or
+    /// `worker:NAME` for an app.
     pub address: String,
     /// The HTTP method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +180,7 @@ impl Entry {
             time: String::new(),
             request_id: Some(cut(&call.request_id, NAME_MAX)),
             key: call.actor,
-            address: call.address.to_string(),
+            address: call.from.to_string(),
             method: Some(call.method.to_owned()),
             path: Some(cut(&call.path, PATH_MAX)),
             action: call.action.to_owned(),

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::line::Entry;
+use crate::message::Caller;
 
 /// Over how long the refusals of one address share a line.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
@@ -22,16 +24,21 @@ pub(super) struct Strangers {
     totals: BTreeMap<&'static str, u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Bucket {
     V4(std::net::Ipv4Addr),
     /// A network of 64 bits: one host can speak from any address in it.
     V6([u16; 4]),
+    Worker(Arc<str>),
     Others,
 }
 
 impl Bucket {
-    fn of(address: IpAddr) -> Self {
+    fn of(caller: &Caller) -> Self {
+        let address = match caller {
+            Caller::Address(address) => address,
+            Caller::Worker(name) => return Self::Worker(Arc::clone(name)),
+        };
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => {
@@ -41,12 +48,13 @@ impl Bucket {
         }
     }
 
-    fn name(self) -> String {
+    fn name(&self) -> String {
         match self {
             Self::V4(address) => address.to_string(),
             Self::V6([a, b, c, d]) => {
-                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+                format!("{}/64", Ipv6Addr::new(*a, *b, *c, *d, 0, 0, 0, 0))
             }
+            Self::Worker(name) => Caller::Worker(Arc::clone(name)).to_string(),
             Self::Others => "others".to_owned(),
         }
     }
@@ -55,8 +63,8 @@ impl Bucket {
 impl Strangers {
     /// Counts one. Whether it is the first of a window: somebody must then see to
     /// it that the window ends.
-    pub(super) fn count(&mut self, address: IpAddr, code: &'static str) -> bool {
-        let mut bucket = Bucket::of(address);
+    pub(super) fn count(&mut self, caller: &Caller, code: &'static str) -> bool {
+        let mut bucket = Bucket::of(caller);
         if self.by_address.len() >= MOST_ADDRESSES && !self.by_address.contains_key(&bucket) {
             bucket = Bucket::Others;
         }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
@@ -49,7 +50,7 @@ fn call(id: &str, action: &'static str, actor: Option<Actor>) -> Call {
     Call {
         request_id: id.into(),
         actor,
-        address: [192, 0, 2, 7].into(),
+        from: IpAddr::from([192, 0, 2, 7]).into(),
         method: "POST",
         path: "/workers/upload".into(),
         action,
@@ -308,18 +309,19 @@ async fn calls_at_once_leave_a_line_each() {
     assert_eq!(ids.len(), 400);
 }
 
+fn stranger(address: impl Into<IpAddr>) -> Caller {
+    address.into().into()
+}
+
 #[tokio::test]
 async fn k8_refusals_of_strangers_are_counted_by_address() {
     let dir = tempfile::tempdir().unwrap();
     let (audit, _) = open(&dir, Limits::default());
     for n in 0..50_u16 {
-        audit.refuse_stranger([192, 0, 2, 1].into(), "AUTH_REQUIRED");
-        audit.refuse_stranger(
-            IpAddr::from([0x2001, 0xdb8, 0, 1, n, 2, 3, 4]),
-            "INVALID_KEY",
-        );
+        audit.refuse_stranger(&stranger([192, 0, 2, 1]), "AUTH_REQUIRED");
+        audit.refuse_stranger(&stranger([0x2001, 0xdb8, 0, 1, n, 2, 3, 4]), "INVALID_KEY");
     }
-    audit.refuse_stranger([192, 0, 2, 1].into(), "INVALID_KEY");
+    audit.refuse_stranger(&stranger([192, 0, 2, 1]), "INVALID_KEY");
     audit.flush().await.unwrap();
     let mut lines = lines(&dir);
     lines.sort_by_key(|line| line["address"].to_string());
@@ -344,7 +346,7 @@ async fn many_strangers_share_lines() {
     let dir = tempfile::tempdir().unwrap();
     let (audit, _) = open(&dir, Limits::default());
     for n in 0..20_000_u32 {
-        audit.refuse_stranger(n.to_be_bytes().into(), "AUTH_REQUIRED");
+        audit.refuse_stranger(&stranger(n.to_be_bytes()), "AUTH_REQUIRED");
     }
     audit.flush().await.unwrap();
     let lines = lines(&dir);
@@ -376,7 +378,7 @@ async fn lines_are_seen_within_the_readers_namespaces() {
     write("of nothing", &["@a"], Target::default())
         .await
         .unwrap();
-    audit.refuse_stranger([1, 1, 1, 1].into(), "AUTH_REQUIRED");
+    audit.refuse_stranger(&stranger([1, 1, 1, 1]), "AUTH_REQUIRED");
     audit.flush().await.unwrap();
     let seen = |reader: &[&str]| {
         let reader = reach(reader);

@@ -16,7 +16,7 @@ use super::{Overrides, Registry};
 
 /// What the server sets in the environment of every worker (contract §6): the
 /// name, and what the value is.
-pub const SET_BY_SERVER: [(&str, &str); 15] = [
+pub const SET_BY_SERVER: [(&str, &str); 22] = [
     ("APP_DIR", "the app's folder"),
     (
         "DATA_DIR",
@@ -24,8 +24,12 @@ pub const SET_BY_SERVER: [(&str, &str); 15] = [
     ),
     ("ENTRYPOINT", "the file that runs"),
     ("HOME", "a folder of the worker's own"),
+    ("HTTPS_PROXY", PROXY),
+    ("HTTP_PROXY", PROXY),
     ("LANG", "C.UTF-8"),
     ("NODE_ENV", "the server's"),
+    ("NODE_USE_ENV_PROXY", "1"),
+    ("NO_PROXY", DIRECT),
     ("PATH", "the usual folders of programs"),
     (
         "RUNTIME_API_URL",
@@ -38,7 +42,12 @@ pub const SET_BY_SERVER: [(&str, &str); 15] = [
     ("TZ", "UTC"),
     ("WORKER_CONFIG", "the manifest as JSON, without `env`"),
     ("WORKER_ID", "a UUID"),
+    ("http_proxy", PROXY),
+    ("https_proxy", PROXY),
+    ("no_proxy", DIRECT),
 ];
+const PROXY: &str = "the way out for the app, with a secret of the worker's own";
+const DIRECT: &str = "127.0.0.1,localhost";
 
 /// What [`check`] finds.
 #[derive(Debug)]

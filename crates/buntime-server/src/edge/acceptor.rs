@@ -5,12 +5,13 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::shard::{Accepted, ShardThread};
-use super::{ConnectionLimit, ConnectionPlace};
+use super::shard::Accepted;
+use super::{ConnectionLimit, ConnectionPlace, Intake};
 use crate::message::Listener;
 
 /// How long accepting pauses when the process or the machine has run out of
@@ -32,14 +33,31 @@ const GONE_AFTER: Duration = Duration::from_secs(60 + 4 * 15);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\
     connection: close\r\nretry-after: 1\r\nx-request-id: ";
 
-pub(super) async fn run(
-    socket: TcpListener,
-    listener: Listener,
-    shards: Arc<Vec<ShardThread>>,
-    limit: Arc<ConnectionLimit>,
-    encrypted: bool,
-    patience: Duration,
-    closing: CancellationToken,
+/// What becomes of the clients of a listening socket.
+pub(super) struct Clients {
+    pub(super) listener: Listener,
+    pub(super) intake: Intake,
+    pub(super) limit: Arc<ConnectionLimit>,
+    pub(super) encrypted: bool,
+    /// How long a client may take nothing of a response.
+    pub(super) patience: Duration,
+}
+
+pub(super) async fn run(socket: TcpListener, clients: Clients, closing: CancellationToken) {
+    let take = |stream: TcpStream, address| match clients.limit.try_enter() {
+        Some(place) => clients.hand_over(stream, address, place),
+        // A shake of hands only to say no would cost more than a yes.
+        None if clients.encrypted => {}
+        None => turn_away(&stream),
+    };
+    each(&socket, take, &closing).await;
+}
+
+/// Accepts until `closing`, whatever happens.
+pub(crate) async fn each(
+    socket: &TcpListener,
+    mut take: impl FnMut(TcpStream, IpAddr),
+    closing: &CancellationToken,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -48,15 +66,7 @@ pub(super) async fn run(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => match limit.try_enter() {
-                Some(place) => {
-                    let address = canonical(address.ip());
-                    hand_over(stream, address, listener, place, patience, &shards);
-                }
-                // A shake of hands only to say no would cost more than a yes.
-                None if encrypted => {}
-                None => turn_away(&stream),
-            },
+            Ok((stream, address)) => take(stream, canonical(address.ip())),
             // The client gave up between its SYN and our accept.
             Err(error) if is_about_one_connection(&error) => {}
             Err(_) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
@@ -64,26 +74,20 @@ pub(super) async fn run(
     }
 }
 
-fn hand_over(
-    stream: TcpStream,
-    address: IpAddr,
-    listener: Listener,
-    place: ConnectionPlace,
-    patience: Duration,
-    shards: &[ShardThread],
-) {
-    // Responses are written whole; waiting for more to send only adds latency.
-    let _ = stream.set_nodelay(true);
-    let _ = watch_over(&stream, patience);
-    let Ok(stream) = stream.into_std() else {
-        return;
-    };
-    if let Some(shard) = shards.iter().min_by_key(|shard| shard.connections()) {
-        shard.take(Accepted {
+impl Clients {
+    fn hand_over(&self, stream: TcpStream, address: IpAddr, place: ConnectionPlace) {
+        // Responses are written whole; waiting for more to send only adds latency.
+        let _ = stream.set_nodelay(true);
+        let _ = watch_over(&stream, self.patience);
+        let Ok(stream) = stream.into_std() else {
+            return;
+        };
+        self.intake.take(Accepted {
             stream,
             address,
-            listener,
+            listener: self.listener.clone(),
             place,
+            early: BytesMut::new(),
         });
     }
 }
@@ -101,7 +105,8 @@ fn watch_over(stream: impl AsFd + Copy, patience: Duration) -> rustix::io::Resul
     sockopt::set_socket_keepalive(stream, true)
 }
 
-fn turn_away(stream: &TcpStream) {
+/// Says that there are too many.
+pub(crate) fn turn_away(stream: &TcpStream) {
     let id = buntime_http::RequestId::fresh();
     let answer = [FULL, id.as_str().as_bytes(), b"\r\n\r\n"].concat();
     // The socket is new and its buffer empty, so this does not block; if it

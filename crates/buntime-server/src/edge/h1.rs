@@ -154,7 +154,7 @@ where
             protocol,
             headers: head.headers,
             websocket,
-            peer: self.peer,
+            peer: self.peer.clone(),
             body,
         };
         let handler = self.shard.handle(request);
@@ -165,7 +165,9 @@ where
             id: &id,
             method,
             protocol,
+            // Bun would reuse a worker's connection for the proxy, which has the same address.
             keep_alive: head.keep_alive
+                && self.peer.listener.is_for_clients()
                 && !self.shard.drain().is_cancelled()
                 && self.home.may_continue(),
             date: self.shard.date(),
@@ -258,7 +260,7 @@ where
     /// Answers bytes that never became a request, then closes.
     async fn refuse(&mut self, failure: &Failure, reader: Box<Reader<R>>) {
         let id = reader.refused_id();
-        self.shard.refused(failure, &id, self.peer);
+        self.shard.refused(failure, &id, &self.peer);
         let exchange = Exchange {
             id: &id,
             method: Method::Get,

@@ -62,6 +62,7 @@ where
         hyper::service::service_fn(move |request| {
             let shard = Arc::clone(&shard);
             let stream = outbox.begin();
+            let peer = peer.clone();
             async move { answer(shard, request, peer, stream).await }
         })
     };
@@ -118,7 +119,7 @@ async fn answer(
             let failure = refused_head(&error);
             let sent = parts.headers.get_all("x-request-id");
             let id = RequestId::of_values(sent.iter().map(http::HeaderValue::as_bytes));
-            shard.refused(&failure, &id, peer);
+            shard.refused(&failure, &id, &peer);
             return respond(
                 &shard,
                 failure.respond(&id, Form::Json),

@@ -47,7 +47,7 @@ impl Shard {
     }
 
     /// Notes a request that was refused before it was one.
-    pub(crate) fn refused(&self, failure: &Failure, id: &RequestId, peer: Peer) {
+    pub(crate) fn refused(&self, failure: &Failure, id: &RequestId, peer: &Peer) {
         self.service.refused(failure, id, peer);
     }
 
@@ -57,7 +57,7 @@ impl Shard {
     }
 
     /// Notes a handshake that came to nothing.
-    pub(super) fn handshake_failed(&self, peer: Peer, error: &io::Error) {
+    pub(super) fn handshake_failed(&self, peer: &Peer, error: &io::Error) {
         self.service.handshake_failed(peer, error);
     }
 
@@ -81,11 +81,13 @@ impl Shard {
 }
 
 /// A connection on its way from the acceptor to its shard.
-pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) address: IpAddr,
-    pub(super) listener: Listener,
-    pub(super) place: ConnectionPlace,
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: IpAddr,
+    pub(crate) listener: Listener,
+    pub(crate) place: ConnectionPlace,
+    /// What was read of it already.
+    pub(crate) early: BytesMut,
 }
 
 /// The acceptor's side of a shard.
@@ -183,18 +185,20 @@ async fn run(
         tracker.spawn(async move {
             let _live = live;
             let _place = accepted.place;
+            let is_for_clients = accepted.listener.is_for_clients();
             let peer = shard.service.peer(accepted.address, accepted.listener);
             let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) else {
                 return;
             };
-            match (shard.tls.clone(), accepted.listener.is_for_clients()) {
+            match (shard.tls.clone(), is_for_clients) {
                 // Boxed, so that a plain connection's task is no larger for it.
                 (Some(tls), true) => {
                     Box::pin(tls::accept(shard, &tls, stream, peer)).await;
                 }
                 _ => {
                     let (read, write) = stream.into_split();
-                    serve(shard, read, write, peer, Speaks::Either).await;
+                    let early = accepted.early;
+                    serve(shard, (read, early), write, peer, Speaks::Either).await;
                 }
             }
         });
@@ -220,10 +224,11 @@ pub(super) enum Speaks {
     Http2,
 }
 
-/// Reads as far as it takes to tell HTTP/2 from HTTP/1.1, then serves either.
+/// Reads as far as it takes to tell HTTP/2 from HTTP/1.1, then serves either. Beside the
+/// reading half stands what was read of it already.
 pub(super) async fn serve<R, W>(
     shard: Arc<Shard>,
-    mut read: R,
+    (mut read, mut buf): (R, BytesMut),
     write: W,
     peer: Peer,
     speaks: Speaks,
@@ -231,7 +236,7 @@ pub(super) async fn serve<R, W>(
     R: AsyncRead + HangUp + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
 {
-    let mut buf = BytesMut::with_capacity(8 * 1024);
+    buf.reserve(8 * 1024);
     let timeouts = shard.settings.timeouts;
     let drain = shard.drain.clone();
     let more = async |read: &mut R, buf: &mut BytesMut, limit| {
@@ -241,7 +246,7 @@ pub(super) async fn serve<R, W>(
             () = drain.cancelled() => false,
         }
     };
-    if !more(&mut read, &mut buf, timeouts.idle).await {
+    if buf.is_empty() && !more(&mut read, &mut buf, timeouts.idle).await {
         return;
     }
     let deadline = Instant::now() + timeouts.head;

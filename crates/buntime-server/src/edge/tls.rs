@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -53,7 +54,7 @@ pub(super) async fn accept(shard: Arc<Shard>, tls: &Tls, stream: TcpStream, mut 
             let (read, write) = stream.into_split();
             return h1::refuse(shard, read, write, &HTTPS_ONLY.closing(), peer).await;
         }
-        Handshake::Failed(error) => return shard.handshake_failed(peer, &error),
+        Handshake::Failed(error) => return shard.handshake_failed(&peer, &error),
         Handshake::Stopped => return,
     };
     peer.scheme = Scheme::Https;
@@ -63,7 +64,7 @@ pub(super) async fn accept(shard: Arc<Shard>, tls: &Tls, stream: TcpStream, mut 
     };
     let shared = Arc::new(Mutex::new(*stream));
     let (read, write) = (TlsRead(Arc::clone(&shared)), TlsWrite(shared));
-    serve(shard, read, write, peer, speaks).await;
+    serve(shard, (read, BytesMut::new()), write, peer, speaks).await;
 }
 
 async fn shake_hands(tls: &Tls, stream: TcpStream) -> Handshake {

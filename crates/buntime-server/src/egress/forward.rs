@@ -1,6 +1,7 @@
 //! From the app to the host and back, once there is a connection.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,7 +15,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::edge::ConnectionPlace;
 
 /// Headers of one connection (RFC 9110 section 7.6.1), and those that are the proxy's.
 const OF_CONNECTION: [HeaderName; 9] = [
@@ -32,10 +35,7 @@ const OF_CONNECTION: [HeaderName; 9] = [
 /// What the proxy answers with: a text of its own, or what the host sends.
 pub(super) enum Answer {
     Own(Option<Bytes>),
-    Host(
-        Incoming,
-        #[expect(dead_code, reason = "held until the body has ended")] OwnedSemaphorePermit,
-    ),
+    Host(Incoming),
 }
 
 impl From<String> for Answer {
@@ -54,36 +54,39 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Host(body, _) => Pin::new(body).poll_frame(cx),
+            Self::Host(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
-            Self::Host(body, _) => body.is_end_stream(),
+            Self::Host(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Host(body, _) => body.size_hint(),
+            Self::Host(body) => body.size_hint(),
         }
     }
 }
 
-/// Says that the way is open, then carries bytes both ways until either side ends.
+/// Says that the way is open, then carries bytes both ways until both sides have ended,
+/// or the worker has.
 pub(super) fn tunnel(
     request: Request<Incoming>,
     mut host: TcpStream,
-    place: OwnedSemaphorePermit,
+    ended: CancellationToken,
+    place: Arc<ConnectionPlace>,
 ) -> Response<Answer> {
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let mut app = TokioIo::new(upgraded);
             // Either side may break off at any time; that is the end.
-            let _ = tokio::io::copy_bidirectional(&mut app, &mut host).await;
+            let carried = tokio::io::copy_bidirectional(&mut app, &mut host);
+            ended.run_until_cancelled(carried).await;
         }
         drop(place);
     });
@@ -97,7 +100,6 @@ pub(super) fn tunnel(
 pub(super) async fn plain(
     mut request: Request<Incoming>,
     host: TcpStream,
-    place: OwnedSemaphorePermit,
 ) -> Result<Response<Answer>, hyper::Error> {
     let authority = request.uri().authority().cloned();
     let path = request.uri().path_and_query().cloned();
@@ -116,7 +118,7 @@ pub(super) async fn plain(
     });
     let mut response = sender.send_request(request).await?;
     strip(response.headers_mut());
-    Ok(response.map(|body| Answer::Host(body, place)))
+    Ok(response.map(Answer::Host))
 }
 
 /// Without `user:password@`.

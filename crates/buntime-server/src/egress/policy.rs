@@ -3,15 +3,14 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use buntime_core::{AddressKind, HostPort, NetPermission};
+use buntime_core::{AddressKind, Granted, HostPort, NetPermission};
 
 /// What one app may reach.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     net: NetPermission,
-    /// Of what the manifest lists, that which the operator has granted: it may have a
-    /// private address.
-    granted: Vec<HostPort>,
+    /// Of what the manifest lists, that which may have a private address.
+    private: Vec<HostPort>,
 }
 
 /// Why a connection is refused.
@@ -45,9 +44,12 @@ pub(super) struct Listed {
 }
 
 impl Policy {
-    /// `granted`: what the operator grants the app in `permissions.net`.
-    pub(crate) fn new(net: NetPermission, granted: Vec<HostPort>) -> Self {
-        Self { net, granted }
+    /// What the app may reach that was granted this.
+    pub(crate) fn new(granted: &Granted) -> Self {
+        Self {
+            net: granted.net.clone(),
+            private: granted.private.clone(),
+        }
     }
 
     /// Whether the name may be looked up at all: a look-up tells its servers something.
@@ -61,7 +63,7 @@ impl Policy {
             NetPermission::None => Err(Refusal::NoNetwork),
             NetPermission::Public => Ok(Listed { private: false }),
             NetPermission::Hosts(hosts) if hosts.iter().any(is) => Ok(Listed {
-                private: self.granted.iter().any(is),
+                private: self.private.iter().any(is),
             }),
             NetPermission::Hosts(_) => Err(Refusal::NotListed),
         }

@@ -1,105 +1,99 @@
-//! The proxy's listener and what it answers itself.
+//! A connection to the proxy, and what it answers itself.
 
 use std::convert::Infallible;
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
+use bytes::BytesMut;
+use http::header::{CONNECTION, CONTENT_TYPE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 
 use super::dial::DialError;
 use super::forward::{self, Answer};
 use super::{Client, Egress};
+use crate::edge::ConnectionPlace;
 
 /// How long a head may take.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// After an accept that failed: descriptors may be free again by then.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until `stop`.
-pub(super) async fn serve(egress: Egress, listener: TcpListener, stop: CancellationToken) {
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        // Full: the client finds its connection closed.
-        let Ok(place) = Arc::clone(&egress.0.connections).try_acquire_owned() else {
-            continue;
-        };
-        let egress = egress.clone();
-        tokio::spawn(async move {
-            connection(egress, stream).await;
-            drop(place);
-        });
-    }
-}
-
-async fn connection(egress: Egress, stream: TcpStream) {
+/// Serves one connection of `client`: one request, for Bun would reuse the connection for
+/// the server itself, which has the same address. Its place is held for as long as it
+/// lasts, and a tunnel that comes of it.
+pub(super) async fn connection(
+    egress: Egress,
+    client: Arc<Client>,
+    stream: TcpStream,
+    early: BytesMut,
+    place: ConnectionPlace,
+) {
+    let place = Arc::new(place);
     let service = service_fn(move |request| {
-        let egress = egress.clone();
-        async move { Ok::<_, Infallible>(answer(&egress, request).await) }
+        let (egress, client, place) = (egress.clone(), Arc::clone(&client), Arc::clone(&place));
+        async move {
+            let is_tunnel = request.method() == Method::CONNECT;
+            let mut response = answer(&egress, &client, request, place).await;
+            if !(is_tunnel && response.status().is_success()) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
+    let (read, write) = stream.into_split();
+    let read = Cursor::new(early.freeze()).chain(read);
     // A client that breaks the protocol or goes away is nobody else's trouble.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(tokio::io::join(read, write)), service)
         .with_upgrades()
         .await;
 }
 
-async fn answer(egress: &Egress, request: Request<Incoming>) -> Response<Answer> {
-    let client = request
-        .headers()
-        .get(PROXY_AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| egress.client(value));
-    let Some(client) = client else {
+async fn answer(
+    egress: &Egress,
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+    place: Arc<ConnectionPlace>,
+) -> Response<Answer> {
+    let sent = request.headers().get(PROXY_AUTHORIZATION);
+    if !sent.is_some_and(|value| client.is_known_by(value.as_bytes())) {
         let mut response = text(
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            "This proxy is for apps: use HTTP_PROXY as it is.",
+            "This proxy is for one app: use HTTP_PROXY as it is.",
         );
         let scheme = HeaderValue::from_static("Basic");
         response.headers_mut().insert(PROXY_AUTHENTICATE, scheme);
         return response;
-    };
+    }
     let Some((host, port)) = destination(&request) else {
         return text(
             StatusCode::BAD_REQUEST,
             "Ask by CONNECT host:port, or for an http:// URL.",
         );
     };
-    let Ok(place) = Arc::clone(&client.connections).try_acquire_owned() else {
-        return text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "This app has too many connections.",
-        );
-    };
     let dialled = egress.0.dialer.connect(&client.policy, &host, port).await;
     match dialled {
         Ok(stream) if request.method() == Method::CONNECT => {
-            forward::tunnel(request, stream, place)
+            let ended = client.ended.clone();
+            forward::tunnel(request, stream, ended, place)
         }
-        Ok(stream) => match forward::plain(request, stream, place).await {
+        Ok(stream) => match forward::plain(request, stream).await {
             Ok(response) => response,
             Err(_) => text(
                 StatusCode::BAD_GATEWAY,
                 "The host broke the connection off.",
             ),
         },
-        Err(error) => failed(egress, &client, &host, port, &error),
+        Err(error) => failed(egress, client, &host, port, &error),
     }
 }
 

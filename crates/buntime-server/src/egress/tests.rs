@@ -1,11 +1,12 @@
 use std::net::IpAddr;
 
-use buntime_core::{AddressKind, HostPort, Manifest, NetPermission};
+use buntime_core::{AddressKind, Granted, HostPort, Manifest, NetPermission};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::policy::kind_here;
 use super::*;
+use crate::edge::ConnectionLimit;
 
 /// Calls this machine public, for the servers of tests are here.
 fn everything_is_public(_: IpAddr) -> AddressKind {
@@ -26,16 +27,63 @@ fn listed(list: &[&str], granted: &[&str]) -> Policy {
     } else {
         hosts(granted)
     };
-    Policy::new(NetPermission::Hosts(hosts(list)), granted)
+    policy(NetPermission::Hosts(hosts(list)), granted)
 }
 
 fn public() -> Policy {
-    Policy::new(NetPermission::Public, Vec::new())
+    policy(NetPermission::Public, Vec::new())
+}
+
+fn policy(net: NetPermission, private: Vec<HostPort>) -> Policy {
+    let mut granted = Granted::default();
+    (granted.net, granted.private) = (net, private);
+    Policy::new(&granted)
 }
 
 fn start(kind: fn(IpAddr) -> AddressKind) -> Egress {
-    let stop = CancellationToken::new();
-    Egress::start_with(Logger::capture().0, stop, Dialer::with_kind(kind)).unwrap()
+    Egress::with_dialer(Logger::capture().0, Dialer::with_kind(kind))
+}
+
+/// A worker's gateway, as far as the proxy goes.
+struct Exit {
+    port: u16,
+    token: Uuid,
+    ended: CancellationToken,
+    connections: Arc<ConnectionLimit>,
+}
+
+impl Exit {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
+    }
+
+    fn authorization(&self) -> String {
+        format!("Proxy-Authorization: {}\r\n", authorization(self.token))
+    }
+}
+
+async fn open(egress: &Egress, policy: Policy) -> Exit {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let exit = Exit {
+        port: listener.local_addr().unwrap().port(),
+        token: Uuid::new_v4(),
+        ended: CancellationToken::new(),
+        connections: ConnectionLimit::new(100),
+    };
+    let (ended, told) = (exit.ended.clone(), Arc::default());
+    let client = Client::new("shop@1.0.0", policy, exit.token, told, ended);
+    let (egress, client) = (egress.clone(), Arc::new(client));
+    let connections = Arc::clone(&exit.connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (egress, client) = (egress.clone(), Arc::clone(&client));
+            let place = connections.try_enter().unwrap();
+            tokio::spawn(async move {
+                egress.serve(client, stream, BytesMut::new(), place).await;
+            });
+        }
+    });
+    exit
 }
 
 /// Sends `text`, then all that comes back until `until` is in it.
@@ -53,13 +101,9 @@ async fn ask(stream: &mut TcpStream, text: &str, until: &str) -> String {
     }
 }
 
-fn authorization(exit: &Exit) -> String {
-    format!("Proxy-Authorization: {}\r\n", credentials(exit.token))
-}
-
 /// A server that answers one connection: what it got comes back as the body.
 async fn mirror() -> (u16, tokio::task::JoinHandle<()>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let task = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -79,7 +123,7 @@ async fn mirror() -> (u16, tokio::task::JoinHandle<()>) {
 
 #[tokio::test]
 async fn a_tunnel_carries_bytes_both_ways() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let echo = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -87,13 +131,11 @@ async fn a_tunnel_carries_bytes_both_ways() {
         tokio::io::copy(&mut from, &mut to).await.unwrap()
     });
     let egress = start(everything_is_public);
-    let exit = egress.open("shop@1.0.0", public());
-    let mut app = TcpStream::connect(("127.0.0.1", egress.port()))
-        .await
-        .unwrap();
+    let exit = open(&egress, public()).await;
+    let mut app = exit.connect().await;
     let connect = format!(
         "CONNECT localhost:{port} HTTP/1.1\r\nHost: localhost:{port}\r\n{}\r\n",
-        authorization(&exit)
+        exit.authorization()
     );
     let head = ask(&mut app, &connect, "\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -109,14 +151,12 @@ async fn a_tunnel_carries_bytes_both_ways() {
 async fn a_plain_request_is_passed_on_without_what_is_the_proxys() {
     let (port, server) = mirror().await;
     let egress = start(everything_is_public);
-    let exit = egress.open("shop@1.0.0", public());
-    let mut app = TcpStream::connect(("127.0.0.1", egress.port()))
-        .await
-        .unwrap();
+    let exit = open(&egress, public()).await;
+    let mut app = exit.connect().await;
     let request = format!(
         "GET http://u:p@localhost:{port}/a?b HTTP/1.1\r\nHost: other.example\r\n\
          Connection: x-mine\r\nX-Mine: 1\r\nX-Kept: 1\r\n{}\r\n",
-        authorization(&exit)
+        exit.authorization()
     );
     let answer = ask(&mut app, &request, "x-kept: 1\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -134,21 +174,49 @@ async fn a_plain_request_is_passed_on_without_what_is_the_proxys() {
 }
 
 #[tokio::test]
-async fn without_a_token_that_counts_nothing_is_done() {
+async fn without_the_token_of_this_worker_nothing_is_done() {
     let egress = start(everything_is_public);
-    let exit = egress.open("shop@1.0.0", public());
-    let known = authorization(&exit);
-    let other = format!("Proxy-Authorization: {}\r\n", credentials(Uuid::new_v4()));
-    drop(exit);
-    for header in ["", &other, &known, "Proxy-Authorization: Basic\r\n"] {
-        let mut app = TcpStream::connect(("127.0.0.1", egress.port()))
-            .await
-            .unwrap();
+    let (exit, other) = (open(&egress, public()).await, open(&egress, public()).await);
+    let other = other.authorization();
+    for header in ["", &other, "Proxy-Authorization: Basic\r\n"] {
+        let mut app = exit.connect().await;
         let request = format!("CONNECT localhost:1 HTTP/1.1\r\nHost: a\r\n{header}\r\n");
         let answer = ask(&mut app, &request, "\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 407"), "{answer}");
     }
-    assert!(egress.0.clients.read().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_for_the_server_is_not_for_the_proxy() {
+    let egress = start(everything_is_public);
+    let exit = open(&egress, public()).await;
+    let mut app = exit.connect().await;
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", exit.authorization());
+    let answer = ask(&mut app, &request, "http://").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_worker_and_gives_its_place_back() {
+    let host = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = host.local_addr().unwrap().port();
+    let egress = start(everything_is_public);
+    let exit = open(&egress, public()).await;
+    let mut app = exit.connect().await;
+    let connect = format!(
+        "CONNECT localhost:{port} HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        exit.authorization()
+    );
+    ask(&mut app, &connect, "\r\n\r\n").await;
+    let (mut host, _) = host.accept().await.unwrap();
+    assert_eq!(exit.connections.now(), 1);
+    exit.ended.cancel();
+    // Neither side has closed.
+    assert_eq!(host.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(app.read(&mut [0]).await.unwrap(), 0);
+    while exit.connections.now() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -157,20 +225,18 @@ async fn this_machine_is_never_reached_by_any_spelling() {
     // What a manifest may list and an operator may grant makes no difference.
     let granted = ["localhost:80", "127.0.0.1:80"];
     for policy in [public(), listed(&granted, &granted)] {
-        let exit = egress.open("shop@1.0.0", policy);
+        let exit = open(&egress, policy).await;
         for host in ["localhost", "127.0.0.1", "LOCALHOST"] {
-            let mut app = TcpStream::connect(("127.0.0.1", egress.port()))
-                .await
-                .unwrap();
+            let mut app = exit.connect().await;
             let request = format!(
                 "CONNECT {host}:80 HTTP/1.1\r\nHost: a\r\n{}\r\n",
-                authorization(&exit)
+                exit.authorization()
             );
             let answer = ask(&mut app, &request, "\r\n\r\n").await;
             assert!(answer.starts_with("HTTP/1.1 403"), "{host}: {answer}");
         }
     }
-    let exit = egress.open("shop@1.0.0", public());
+    let exit = open(&egress, public()).await;
     for host in [
         "[::1]",
         "[::ffff:127.0.0.1]",
@@ -178,12 +244,10 @@ async fn this_machine_is_never_reached_by_any_spelling() {
         "169.254.169.254",
         "10.0.0.1",
     ] {
-        let mut app = TcpStream::connect(("127.0.0.1", egress.port()))
-            .await
-            .unwrap();
+        let mut app = exit.connect().await;
         let request = format!(
             "GET http://{host}/ HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            authorization(&exit)
+            exit.authorization()
         );
         let answer = ask(&mut app, &request, "granted").await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{host}: {answer}");
@@ -204,7 +268,7 @@ fn an_address_of_this_machine_is_forbidden_whatever_its_range() {
 
 #[test]
 fn policies_let_through_what_they_say() {
-    let none = Policy::new(NetPermission::None, Vec::new());
+    let none = policy(NetPermission::None, Vec::new());
     assert_eq!(none.name("example.com", 443), Err(Refusal::NoNetwork));
     let public = public().name("example.com", 443).unwrap();
     assert_eq!(public.address(AddressKind::Public), Ok(()));
@@ -249,16 +313,13 @@ fn policies_let_through_what_they_say() {
 #[tokio::test]
 async fn an_app_that_tries_in_a_loop_does_not_fill_the_log() {
     let (log, lines) = Logger::capture();
-    let stop = CancellationToken::new();
-    let egress = Egress::start_with(log, stop, Dialer::system()).unwrap();
-    let exit = egress.open("shop@1.0.0", public());
-    let mut app = TcpStream::connect(("127.0.0.1", egress.port()))
-        .await
-        .unwrap();
+    let egress = Egress::new(log);
+    let exit = open(&egress, public()).await;
     for _ in 0..50 {
+        let mut app = exit.connect().await;
         let request = format!(
             "GET http://127.0.0.1/ HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            authorization(&exit)
+            exit.authorization()
         );
         let answer = ask(&mut app, &request, "granted").await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");

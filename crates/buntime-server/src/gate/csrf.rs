@@ -12,7 +12,7 @@ use buntime_http::{HeaderId, HeaderList, Method};
 use super::host::{Host, shown};
 use super::session;
 use crate::failure::Failure;
-use crate::message::{Listener, Peer, Request, Scheme};
+use crate::message::{Peer, Request, Scheme};
 
 /// A request that may change something, as far as the decision looks at it.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub(super) enum FetchSite {
 /// How a request came, as far as it matters to `X-Buntime-Internal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// By the listener that only workers know.
+    /// By the gateway of a worker.
     Workers,
     /// From this machine, not through a proxy.
     Direct,
@@ -159,7 +159,7 @@ impl FetchSite {
 
 impl Way {
     fn of(peer: &Peer, headers: &HeaderList) -> Self {
-        if peer.listener == Listener::Workers {
+        if !peer.listener.is_for_clients() {
             return Self::Workers;
         }
         let forwarded = headers.contains(HeaderId::Forwarded)

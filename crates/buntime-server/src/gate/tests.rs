@@ -43,9 +43,9 @@ fn request(listener: Listener, method: Method, headers: &[(&str, &str)]) -> Requ
         websocket: false,
         peer: Peer {
             address: IpAddr::from([127, 0, 0, 1]),
-            listener,
             scheme: Scheme::Http,
-            trusted_proxy: listener != Listener::Workers,
+            trusted_proxy: listener.is_for_clients(),
+            listener,
         },
         body: Box::new(NoBody),
     }
@@ -65,20 +65,21 @@ fn gate(admin_host: Option<&str>, admin_port: Option<u16>, allowed: Option<&[&st
 
 #[test]
 fn c12_the_admin_origin_and_the_apps_have_nothing_in_common() {
-    use Listener::{Admin, Public, Workers};
+    use Listener::{Admin, Public};
+    let workers = || Listener::Worker("shop".into());
     for (host, port, listener, asked, reach) in [
         (None, None, Public, "a", Reach::All),
-        (None, None, Workers, "a", Reach::All),
+        (None, None, workers(), "a", Reach::All),
         (Some("admin.x"), None, Public, "admin.x", Reach::Admin),
         (Some("admin.x"), None, Public, "ADMIN.x:8000", Reach::Admin),
         (Some("admin.x"), None, Public, "a", Reach::Apps),
         (Some("admin.x"), None, Public, "admin.x.", Reach::Apps),
         (Some("admin.x"), None, Public, "x.admin.x", Reach::Apps),
-        (Some("admin.x"), None, Workers, "admin.x", Reach::Workers),
+        (Some("admin.x"), None, workers(), "admin.x", Reach::Workers),
         (Some("::1"), None, Public, "[::1]:8000", Reach::Admin),
         (None, Some(1), Public, "a", Reach::Apps),
         (None, Some(1), Admin, "a", Reach::Admin),
-        (None, Some(1), Workers, "a", Reach::Workers),
+        (None, Some(1), workers(), "a", Reach::Workers),
         (Some("admin.x"), Some(1), Public, "admin.x", Reach::Admin),
         (Some("admin.x"), Some(1), Public, "a", Reach::Apps),
         (Some("admin.x"), Some(1), Admin, "a", Reach::Admin),
@@ -197,7 +198,7 @@ fn workers_have_the_api_but_no_session_where_it_has_an_origin_of_its_own() {
     ] {
         let mut all = vec![("Host", "127.0.0.1:1234")];
         all.extend(headers);
-        let request = request(Listener::Workers, method, &all);
+        let request = request(Listener::Worker("shop".into()), method, &all);
         assert_eq!(status(&with_host, &request, "/keys"), apart, "{all:?}");
         assert_eq!(status(&without, &request, "/keys"), together, "{all:?}");
     }

@@ -34,7 +34,8 @@ fn status(ids: &[&str]) -> PoolStatus {
 fn seen_by(metrics: &Metrics, pool: &PoolStatus, reader: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let audit = Audit::open(dir.path(), Limits::default(), Logger::capture().0).unwrap();
-    audit.refuse_stranger([127, 0, 0, 1].into(), "AUTH_REQUIRED");
+    let stranger = std::net::IpAddr::from([127, 0, 0, 1]).into();
+    audit.refuse_stranger(&stranger, "AUTH_REQUIRED");
     let reader = Namespaces::parse(reader.iter().copied()).unwrap();
     let facts = Facts {
         pool,

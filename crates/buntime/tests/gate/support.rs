@@ -19,6 +19,8 @@ pub(super) fn builder() -> Builder {
         "entrypoint: index.html\n",
         &[("index.html", "<!doctype html><title>site</title>")],
     );
+    // So that these tests can come by a worker's gateway.
+    builder = builder.env("RUNTIME_SANDBOX", "off");
     for (name, csrf) in [
         ("say", ""),
         ("strict", "csrf: strict\n"),

@@ -4,6 +4,7 @@
 import { dlopen, ptr, read } from "bun:ffi";
 import { chmodSync, constants, copyFileSync, existsSync, linkSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { network } from "./network.ts";
 
 const { STATE, OTHER, OUTSIDE, DATA_DIR = "", APP_DIR = "", TMPDIR = "" } = process.env;
 
@@ -118,6 +119,7 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   netlink: () => call(41, 16, 3, 0),
   MPTCP: () => call(41, 2, 1, 262),
   "connect while sending": () => call(44, Number(call(41, 2, 1, 0)), text("x"), 1, 0x20000000, 0, 0),
+  ...network,
   // The kernel.
   "new namespaces": () => call(272, 0x10000000),
   setns: () => call(308, 0, 0),

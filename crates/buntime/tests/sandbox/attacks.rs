@@ -11,6 +11,9 @@ use buntime_testkit::log::LogLine;
 use crate::levels::{BUNTIME, Level, give, place, skip};
 
 const ATTACKER: &str = include_str!("attacker.ts");
+const NETWORK: &str = include_str!("network.ts");
+const TELLER: &str =
+    "export default { fetch: () => new Response(new URL(process.env.RUNTIME_API_URL).port) };\n";
 const CANARY: &str = "canary-canary-canary-canary";
 
 /// What stands around the attacker.
@@ -44,7 +47,12 @@ impl World {
             outside.path().display()
         );
         let builder = builder
-            .module("attacker@1.0.0", &manifest, ATTACKER)
+            .app(
+                "attacker@1.0.0",
+                &manifest,
+                &[("index.ts", ATTACKER), ("network.ts", NETWORK)],
+            )
+            .module("teller@1.0.0", "ttl: 1h\n", TELLER)
             .module("other@1.0.0", "ttl: 1h\n", &format!("// {CANARY}\n"))
             .env("RUNTIME_SANDBOX", mode);
         let server = level.hand_over(builder).start();
@@ -71,10 +79,12 @@ impl World {
     /// What came of one attack.
     fn attack(&self, name: &str) -> String {
         let path = format!(
-            "/attacker/{}?server={}&abstract={}",
+            "/attacker/{}?server={}&abstract={}&port={}&other={}",
             name.replace(' ', "%20"),
             self.server.pid(),
-            self.abstract_name
+            self.abstract_name,
+            self.server.addr().port(),
+            self.server.get("/teller/").text(),
         );
         let response = self.server.get(&path);
         // Where the attack on its own code succeeds there is nothing left to attack with.
@@ -224,7 +234,6 @@ fn attacks_fail_where_no_proc_can_be_mounted() {
 }
 
 /// What only namespaces stop.
-const UNIX: &str = "unix socket by path";
 const LIBRARY: &str = "library that it wrote";
 
 #[test]
@@ -237,7 +246,7 @@ fn attacks_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[LIBRARY, UNIX],
+        &[LIBRARY],
     );
 }
 
@@ -252,7 +261,7 @@ fn attacks_of_a_plain_user_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[LIBRARY, UNIX],
+        &[LIBRARY],
     );
 }
 
@@ -263,7 +272,7 @@ fn attacks_fail_without_landlock() {
         ..Level::default()
     };
     // What only Landlock stops.
-    let known = ["abstract unix socket", "TCP server"];
+    let known = ["TCP server"];
     attack(
         level,
         "seccomp, namespaces, network",
@@ -300,8 +309,6 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
         "write outside",
         "write beside own data",
         LIBRARY,
-        UNIX,
-        "abstract unix socket",
         "TCP server",
     ];
     attack(level, "seccomp, connect broker", "neither", &known);
@@ -406,6 +413,8 @@ fn without_the_sandbox_attacks_reach_what_they_are_after() {
         "unix socket by path",
         "abstract unix socket",
         "TCP server",
+        "TCP to this machine",
+        "TCP to another worker's gateway",
         "UDP past Bun",
         "netlink",
     ] {

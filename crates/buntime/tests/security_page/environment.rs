@@ -192,6 +192,8 @@ fn nothing_of_the_servers_own_environment_is_inherited() {
         "HTTPS_PROXY",
         "LANG",
         "NODE_ENV",
+        "NODE_USE_ENV_PROXY",
+        "NO_PROXY",
         "PATH",
         "RUNTIME_API_URL",
         "RUNTIME_LOG_LEVEL",
@@ -201,6 +203,9 @@ fn nothing_of_the_servers_own_environment_is_inherited() {
         "TZ",
         "WORKER_CONFIG",
         "WORKER_ID",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
     ];
     for name in env.as_object().unwrap().keys() {
         assert!(known.contains(&name.as_str()), "{name} is not documented");
@@ -236,12 +241,12 @@ fn passed_is_node_env_as_the_server_has_it() {
 
 #[test]
 fn passed_is_runtime_api_url() {
-    let server = with_app("", DUMP).start();
-    let env = environment(&server);
-    let url = env["RUNTIME_API_URL"].as_str().unwrap();
-    let address = url.strip_prefix("http://").unwrap().trim_end_matches('/');
-    let mut client = buntime_testkit::Connection::open(address.parse().unwrap());
-    assert_eq!(client.get("/api/health").status, 200, "{url}");
+    const ASKS: &str = "export default { async fetch() {\n\
+        const response = await fetch(new URL('/api/health', process.env.RUNTIME_API_URL));\n\
+        return new Response(`${response.status} ${(await response.json()).status}`);\n\
+    } };\n";
+    let server = with_app("", ASKS).start();
+    assert_eq!(server.get("/app/").text(), "200 healthy");
 }
 
 #[test]

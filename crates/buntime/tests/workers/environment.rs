@@ -9,13 +9,17 @@ use super::server;
 
 const KEPT: &str = "ttl: 1h\n";
 /// Contract section 6.
-const DOCUMENTED: [&str; 15] = [
+const DOCUMENTED: [&str; 22] = [
     "APP_DIR",
     "DATA_DIR",
     "ENTRYPOINT",
     "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
     "LANG",
     "NODE_ENV",
+    "NODE_USE_ENV_PROXY",
+    "NO_PROXY",
     "PATH",
     "RUNTIME_API_URL",
     "RUNTIME_LOG_LEVEL",
@@ -25,6 +29,9 @@ const DOCUMENTED: [&str; 15] = [
     "TZ",
     "WORKER_CONFIG",
     "WORKER_ID",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 ];
 /// Row E2.
 const SENSITIVE: [&str; 15] = [

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::message::Listener;
 
 /// Scheme, name and port.
 type Parts = (&'static str, &'static str, u16);
@@ -68,7 +69,11 @@ fn sent() -> impl Strategy<Value = Sent> {
     let way = (
         select(vec![Get, Head, Options, Post, Put, Patch, Delete]),
         any::<bool>(),
-        select(vec![Listener::Public, Listener::Workers, Listener::Admin]),
+        select(vec![
+            Listener::Public,
+            Listener::Worker("shop".into()),
+            Listener::Admin,
+        ]),
         any::<bool>(),
         any::<bool>(),
         prop::option::weighted(0.3, select(FORWARDING.to_vec())),
@@ -147,7 +152,7 @@ impl Sent {
         };
         let peer = Peer {
             address: address.into(),
-            listener: self.listener,
+            listener: self.listener.clone(),
             scheme: if self.https {
                 Scheme::Https
             } else {
@@ -164,7 +169,7 @@ impl Sent {
 
     /// `X-Buntime-Internal` where it counts.
     fn is_internal(&self) -> bool {
-        let from_workers = self.listener == Listener::Workers;
+        let from_workers = !self.listener.is_for_clients();
         let direct = self.loopback && self.forwarding.is_none();
         self.internal == Some("true") && !self.cookie && (from_workers || direct)
     }

@@ -1,0 +1,118 @@
+//! The server as workers reach it.
+
+use buntime_testkit::Connection;
+use serde_json::Value;
+
+use super::support::{call, gateway_of, server, server_in_the_open};
+
+#[test]
+fn a_request_of_a_worker_is_told_by_the_name_of_its_app() {
+    let server = server("none");
+    let (gateway, _) = gateway_of(&server, "app");
+    let answer = call(&server, "fetch", &format!("http://{gateway}/api/health"));
+    assert!(answer.starts_with("200 "), "{answer}");
+    let told = server
+        .wait_for_log(|line| line.message() == "Request" && line.text("path") == "/api/health");
+    assert_eq!(told.text("from"), "worker:app");
+
+    let answer = call(
+        &server,
+        "change",
+        &format!("http://{gateway}/api/plugins/reload"),
+    );
+    assert!(answer.starts_with("200 "), "{answer}");
+    let audit = std::fs::read_to_string(server.dir().join("state/audit.log")).unwrap();
+    let line: Value = serde_json::from_str(audit.lines().last().unwrap()).unwrap();
+    assert_eq!(line["address"], "worker:app", "{line}");
+}
+
+#[test]
+fn strangers_among_workers_are_counted_by_their_app() {
+    let mut server = server("none");
+    let (gateway, _) = gateway_of(&server, "app");
+    let answer = call(&server, "fetch", &format!("http://{gateway}/api/keys"));
+    assert!(answer.starts_with("401 "), "{answer}");
+    server.terminate();
+    server.wait_exit(std::time::Duration::from_secs(20));
+    let audit = std::fs::read_to_string(server.dir().join("state/audit.log")).unwrap();
+    let found = audit.lines().any(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["address"] == "worker:app" && line["counts"]["AUTH_REQUIRED"] == 1
+    });
+    assert!(found, "{audit}");
+}
+
+#[test]
+fn what_a_worker_says_of_others_is_nothing() {
+    let server = server_in_the_open();
+    let mut gateway = Connection::open(gateway_of(&server, "app").0);
+    let told = gateway.request(
+        "GET",
+        "/api/health",
+        &[
+            ("Host", "x"),
+            ("X-Forwarded-For", "192.0.2.1"),
+            ("X-Request-Id", "by-proxy"),
+        ],
+        b"",
+    );
+    assert_eq!(told.status, 200);
+    let told = server.wait_for_log(|line| {
+        line.message() == "Request" && line.value()["requestId"] == "by-proxy"
+    });
+    assert_eq!(told.text("from"), "worker:app");
+}
+
+#[test]
+fn a_connection_of_a_worker_is_for_one_request() {
+    let server = server_in_the_open();
+    let (gateway, proxy) = gateway_of(&server, "app");
+    let mut to_server = Connection::open(gateway);
+    assert_eq!(to_server.get("/api/health").status, 200);
+    to_server.assert_closed();
+
+    let authorization = authorization(&proxy);
+    let known = [("Host", "a"), ("Proxy-Authorization", &authorization)];
+    let mut to_proxy = Connection::open(gateway);
+    let refused = to_proxy.request("GET", "http://127.0.0.1/", &known, b"");
+    assert_eq!(refused.status, 403, "{refused:?}");
+    to_proxy.assert_closed();
+}
+
+#[test]
+fn an_app_may_ask_the_server_and_the_outside_in_turns() {
+    let server = server("public");
+    let (gateway, _) = gateway_of(&server, "app");
+    for _ in 0..3 {
+        let api = call(&server, "fetch", &format!("http://{gateway}/api/health"));
+        assert!(api.starts_with("200 "), "{api}");
+        let outside = call(&server, "fetch", "http://10.255.255.1/");
+        assert!(outside.starts_with("403 "), "{outside}");
+    }
+}
+
+#[test]
+fn who_is_not_the_worker_gets_nothing_from_its_proxy() {
+    let server = server_in_the_open();
+    let mut stranger = Connection::open(gateway_of(&server, "app").0);
+    let answer = stranger.request(
+        "GET",
+        "http://api.example.com/",
+        &[("Host", "api.example.com")],
+        b"",
+    );
+    assert_eq!(answer.status, 407, "{answer:?}");
+}
+
+fn authorization(proxy: &str) -> String {
+    use base64::Engine as _;
+    let (credentials, _) = proxy
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('@')
+        .unwrap();
+    format!(
+        "Basic {}",
+        base64::prelude::BASE64_STANDARD.encode(credentials)
+    )
+}
