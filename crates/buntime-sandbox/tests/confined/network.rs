@@ -451,3 +451,44 @@ async fn who_answers_for_a_process_goes_with_it() {
     };
     tokio::time::timeout(LIMIT, none_is_left).await.unwrap();
 }
+
+/// Whether this machine has a connection to a port that was begun and not answered.
+fn is_connecting(port: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    table.lines().skip(1).any(|line| {
+        let mut fields = line.split_whitespace().skip(2);
+        // The other end, and the state: SYN_SENT.
+        fields.next().is_some_and(|end| end.ends_with(&remote)) && fields.next() == Some("02")
+    })
+}
+
+#[tokio::test]
+async fn a_socket_that_waits_is_given_back_when_it_is_connected() {
+    let world = World::new().await;
+    let full = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let port = full.local_addr().unwrap().port();
+    let filler = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let script = format!(
+        r#"{CALLS}
+        const socket = call(SOCKET, 2, 1, 0);
+        const done = call(CONNECT, socket, ptr(inet(127, 0, 0, 1, {port})), 16);
+        console.log(done, call(FCNTL, socket, 3) & 2048);
+        process.exit(0);
+        "#
+    );
+    let layers = world.brokered()[0];
+    let net = Net::Loopback { port };
+    let (process, _control) = world.start(layers, net, &script).await;
+    let begun = async {
+        while !is_connecting(port) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, begun).await.unwrap();
+    full.accept().unwrap();
+    let (exit, text) = output(process).await;
+    assert_eq!((exit, text.as_str()), (Exit::Code(0), "0 0\n"));
+    drop(filler);
+}
