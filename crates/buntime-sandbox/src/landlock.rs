@@ -112,8 +112,12 @@ impl Rules {
                 }
             }
         }
-        for path in policy.write.iter().chain(&policy.write_later) {
+        for path in &policy.write {
             allow(path, all & !NEVER_IN_OWN)?;
+        }
+        for path in &policy.write_later {
+            // A folder of the private root: outside there may be none yet.
+            paths.push((c_string(path)?, all & !NEVER_IN_OWN));
         }
         for device in view::DEVICES {
             paths.push((c_string(device.as_ref())?, (READ_FILE | WRITE_FILE) & all));
