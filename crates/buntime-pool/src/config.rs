@@ -44,7 +44,7 @@ pub struct PoolConfig {
     pub control: tokio::runtime::Handle,
     /// What confines each worker process.
     pub sandbox: Confinement,
-    /// Limits of each worker process.
+    /// Limits of each worker process that the system enforces.
     pub limits: ProcessLimits,
     /// How long `onTerminate` may take before the worker is killed.
     pub terminate_grace: Duration,

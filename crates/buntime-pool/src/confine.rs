@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use buntime_core::Granted;
+use buntime_core::{Granted, PackageName};
 use buntime_sandbox::{Attachment, Layers, Net, Policy, Process};
 
 use crate::config::AppSpec;
@@ -204,7 +204,7 @@ pub(crate) async fn admit(
         })
         .collect();
     shown.push(Attachment {
-        path: data_dir(shared, wanted.spec),
+        path: data_dir(shared, &wanted.spec.name),
         place: None,
         writable: true,
     });
@@ -213,13 +213,13 @@ pub(crate) async fn admit(
 }
 
 /// An app's own folder for what it keeps.
-fn data_dir(shared: &Shared, spec: &AppSpec) -> PathBuf {
-    shared.config.data_dir.join(spec.name.as_str())
+pub(crate) fn data_dir(shared: &Shared, app: &PackageName) -> PathBuf {
+    shared.config.data_dir.join(app.as_str())
 }
 
 /// Makes that folder if it is missing.
 pub(crate) fn make_data_dir(shared: &Shared, spec: &AppSpec) -> io::Result<PathBuf> {
-    let data = data_dir(shared, spec);
+    let data = data_dir(shared, &spec.name);
     let mut private = DirBuilder::new();
     private.recursive(true).mode(0o700).create(&data)?;
     Ok(data)

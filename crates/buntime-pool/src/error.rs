@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use buntime_core::ByteSize;
 use buntime_http::BodyError;
 use serde::{Serialize, Serializer};
 
@@ -35,6 +36,8 @@ pub enum ExitReason {
     EphemeralDone,
     /// It sent too much garbage on the control channel.
     Misbehaved,
+    /// It used more than it may.
+    Killed(Limit),
     /// It was a blank that nobody needed any more.
     Surplus,
 }
@@ -56,6 +59,7 @@ impl ExitReason {
             Self::ServerStopping => "server-stopping",
             Self::EphemeralDone => "ephemeral-done",
             Self::Misbehaved => "misbehaved",
+            Self::Killed(limit) => limit.label(),
             Self::Surplus => "surplus",
         }
     }
@@ -66,6 +70,7 @@ impl fmt::Display for ExitReason {
         match self {
             Self::Crashed(Death::Code(code)) => write!(f, "crashed with code {code}"),
             Self::Crashed(Death::Signal(signal)) => write!(f, "crashed by signal {signal}"),
+            Self::Killed(limit) => write!(f, "killed: {limit}"),
             other => f.write_str(other.label()),
         }
     }
@@ -74,6 +79,47 @@ impl fmt::Display for ExitReason {
 impl Serialize for ExitReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// A limit that a worker went over, and how high it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Memory of one process.
+    Memory(ByteSize),
+    /// Processors, in thousandths: it computed for too long without a request.
+    Cpu(u32),
+    /// What its data and temporary folders may hold.
+    Disk(ByteSize),
+    /// Threads of one process.
+    Threads(u32),
+}
+
+impl Limit {
+    /// A short stable word for metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::Cpu(_) => "cpu",
+            Self::Disk(_) => "disk",
+            Self::Threads(_) => "threads",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(size) | Self::Disk(size) => {
+                let size = size.to_string();
+                let unit = size.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+                let (number, unit) = size.split_at(unit);
+                write!(f, "{} {number} {}", self.label(), unit.to_uppercase())
+            }
+            Self::Cpu(thousandths) => write!(f, "cpu {}", f64::from(*thousandths) / 1000.0),
+            Self::Threads(count) => write!(f, "threads {count}"),
+        }
     }
 }
 
@@ -210,4 +256,27 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_says_what_it_was() {
+        let size = |text: &str| text.parse::<ByteSize>().unwrap();
+        for (limit, told) in [
+            (Limit::Memory(size("256mb")), "killed: memory 256 MB"),
+            (Limit::Memory(size("1.5gb")), "killed: memory 1536 MB"),
+            (Limit::Disk(size("20gb")), "killed: disk 20 GB"),
+            (Limit::Disk(size("1000")), "killed: disk 1000 B"),
+            (Limit::Cpu(1000), "killed: cpu 1"),
+            (Limit::Cpu(250), "killed: cpu 0.25"),
+            (Limit::Threads(512), "killed: threads 512"),
+        ] {
+            let reason = ExitReason::Killed(limit);
+            assert_eq!(reason.to_string(), told);
+            assert!(told.contains(reason.label()));
+        }
+    }
 }

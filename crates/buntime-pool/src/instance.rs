@@ -28,11 +28,13 @@ pub(crate) use slot::SlotDirs;
 pub(crate) use supervisor::{Assignment, StartProblem};
 
 use crate::app::App;
+use crate::bounds::Bounds;
 use crate::config::AppSpec;
 use crate::connections::{Shelf, Shelves};
 use crate::error::ExitReason;
 use crate::slots::Permit;
 use crate::status::{InstanceState, InstanceStatus};
+use crate::watch::Watched;
 
 /// Set in the gate when nobody may enter any more.
 const CLOSED: u32 = 1 << 31;
@@ -74,6 +76,9 @@ pub(crate) struct Instance {
     gate: AtomicU32,
     requests: AtomicU64,
     memory: memory::Memory,
+    /// What it may use; set with its app.
+    bounds: OnceLock<Bounds>,
+    pub(crate) watched: Watched,
     /// When a request last began or ended, in nanoseconds since `born`.
     touched: AtomicU64,
     ready: OnceLock<()>,
@@ -208,8 +213,20 @@ impl Instance {
         self.app.get()
     }
 
+    /// What it may use; `None` for a blank.
+    pub(crate) fn bounds(&self) -> Option<&Bounds> {
+        self.bounds.get()
+    }
+
+    /// Whether it serves its app by now.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.ready.get().is_some()
+    }
+
     /// Gives the worker its app.
     pub(crate) fn dedicate(&self, spec: &Arc<AppSpec>, owner: &Arc<App>, permit: Option<Permit>) {
+        self.watched.begin(spec, owner.shared());
+        let _ = self.bounds.set(Bounds::of(spec));
         let _ = self.app.set(Arc::clone(spec));
         let _ = self.owner.set(Arc::downgrade(owner));
         *self.permit.lock() = permit;
@@ -228,7 +245,7 @@ impl Instance {
 
     /// Whether it serves an app and has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.ready.get().is_some() && self.gate.load(Ordering::Acquire) == 0
+        self.is_loaded() && self.gate.load(Ordering::Acquire) == 0
     }
 
     /// Its own directory.
@@ -241,7 +258,7 @@ impl Instance {
             InstanceState::Exited
         } else if !self.is_open() {
             InstanceState::Draining
-        } else if self.ready.get().is_none() {
+        } else if !self.is_loaded() {
             InstanceState::Starting
         } else if self.in_flight() > 0 {
             InstanceState::Busy

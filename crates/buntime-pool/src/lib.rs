@@ -3,6 +3,7 @@
 mod alarm;
 mod app;
 mod blanks;
+mod bounds;
 mod breaker;
 mod bucket;
 mod bundle;
@@ -23,6 +24,7 @@ mod pool;
 mod scheduler;
 mod slots;
 mod status;
+mod watch;
 mod worker_env;
 mod wrapper;
 
@@ -32,7 +34,9 @@ pub use client::{Upgraded, UpgradedPlace, WorkerBody, WorkerRequest, WorkerRespo
 pub use config::{AppSpec, CrashLoop, InstallConfig, InstallLimits, PoolConfig};
 pub use confine::Confinement;
 pub use connections::ShardConnections;
-pub use error::{Death, ExchangeError, ExitReason, StartError, StartFailure, WorkerBodyError};
+pub use error::{
+    Death, ExchangeError, ExitReason, Limit, StartError, StartFailure, WorkerBodyError,
+};
 pub use events::{LONGEST_LINE, LogStream, PoolEvents};
 pub use gateway::{Forward, Gateway, Gateways};
 pub use pool::Pool;

@@ -27,6 +27,7 @@ use crate::instance::{Instance, Order, SlotDirs};
 use crate::leftovers;
 use crate::slots::Slots;
 use crate::status::PoolStatus;
+use crate::watch::{self, Disks};
 use crate::wrapper::{self, Wrapper};
 
 /// For killed processes to be reaped and their slots removed.
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     apps: Mutex<HashMap<u64, Arc<App>>>,
     /// Every worker whose process may live.
     instances: Mutex<HashMap<u64, Arc<Instance>>>,
+    /// What apps keep on the disk, as far as somebody has looked.
+    pub(crate) disks: Disks,
     numbers: AtomicU64,
     stop: CancellationToken,
     /// Held for as long as the pool lives: two servers must not clean up after
@@ -103,6 +106,7 @@ impl Pool {
             tracker: TaskTracker::new(),
             apps: Mutex::default(),
             instances: Mutex::default(),
+            disks: Disks::default(),
             numbers: AtomicU64::new(0),
             stop: CancellationToken::new(),
             _lock: lock,
@@ -110,6 +114,8 @@ impl Pool {
         });
         let evictor = evict(Arc::clone(&shared));
         shared.tracker.spawn_on(evictor, &shared.config.control);
+        let watch = watch::watch(Arc::clone(&shared));
+        shared.tracker.spawn_on(watch, &shared.config.control);
         shared.blanks.fill(&shared);
         let compile = wrapper::compile(Arc::clone(&shared));
         shared.tracker.spawn_on(compile, &shared.config.control);
@@ -187,6 +193,11 @@ impl Shared {
         self.stop.is_cancelled()
     }
 
+    /// Every worker whose process may live.
+    pub(crate) fn workers(&self) -> Vec<Arc<Instance>> {
+        self.instances.lock().values().cloned().collect()
+    }
+
     pub(crate) fn register(&self, instance: &Arc<Instance>) {
         self.instances
             .lock()
@@ -207,8 +218,7 @@ impl Shared {
     }
 
     fn order_all(&self, order: Order) {
-        let instances: Vec<_> = self.instances.lock().values().cloned().collect();
-        for instance in instances {
+        for instance in self.workers() {
             instance.order(order);
         }
     }
@@ -220,7 +230,7 @@ impl Shared {
         if starved == 0 {
             return;
         }
-        let instances: Vec<_> = self.instances.lock().values().cloned().collect();
+        let instances = self.workers();
         let ending = instances
             .iter()
             .filter(|instance| instance.spec().is_some() && !instance.is_open())

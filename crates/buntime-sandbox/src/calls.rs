@@ -15,7 +15,6 @@ pub(crate) const FREE: &[c_long] = &[
     libc::SYS_epoll_pwait2,
     libc::SYS_recvfrom,
     libc::SYS_madvise,
-    libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mprotect,
     libc::SYS_close,

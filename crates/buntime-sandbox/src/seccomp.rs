@@ -165,6 +165,16 @@ impl Filter {
             libc::PR_SET_VMA.cast_unsigned(),
             libc::PR_CAPBSET_READ.cast_unsigned(),
         ];
+        // Memory of its own, and files; not memory to share with nobody, which stays when
+        // it is mapped no more, and no figure of the process tells of it.
+        const ANONYMOUS: u32 = libc::MAP_ANONYMOUS.cast_unsigned();
+        const KINDS: &[u32] = &[
+            libc::MAP_SHARED.cast_unsigned(),
+            libc::MAP_PRIVATE.cast_unsigned(),
+            libc::MAP_SHARED_VALIDATE.cast_unsigned(),
+            libc::MAP_PRIVATE.cast_unsigned() | ANONYMOUS,
+        ];
+        self.when(libc::SYS_mmap, &[(3, Masked(0xf | ANONYMOUS, KINDS))]);
         self.when(libc::SYS_sendto, &[(3, Without(FASTOPEN)), (4, Null)]);
         self.when(libc::SYS_sendmsg, &[(2, Without(FASTOPEN))]);
         self.when(libc::SYS_sendmmsg, &[(3, Without(FASTOPEN))]);

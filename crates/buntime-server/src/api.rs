@@ -57,6 +57,7 @@ use crate::logging::Logger;
 use crate::message::{Request, Response};
 use crate::metrics::Metrics;
 use crate::plugins::InstalledPlugins;
+use crate::sandbox::Strength;
 use crate::service::Answer;
 use crate::store::Store;
 use crate::unit_states::UnitStates;
@@ -75,6 +76,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) files: FileBrowsers,
     pub(crate) readiness: Readiness,
+    pub(crate) sandbox: Arc<Strength>,
     pub(crate) units: UnitStates,
     pub(crate) worker_logs: WorkerLogs,
     pub(crate) log: Logger,

@@ -309,6 +309,7 @@ fn api(
         store: store.clone(),
         files: FileBrowsers::new(&config.workers, &config.plugins.roots, &config.api.prefix),
         readiness: Readiness::default(),
+        sandbox: Arc::clone(&apps.sandbox),
         worker_logs: apps.logs.clone(),
         log: log.clone(),
     }

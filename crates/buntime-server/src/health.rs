@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::Failure;
 use crate::logging::Logger;
 use crate::message::{Request, Response};
+use crate::sandbox::{self, Strength};
 use crate::service::{Answer, only_reads};
 use crate::store::Store;
 
@@ -78,8 +79,14 @@ impl Readiness {
         }
     }
 
-    /// Answers the health routes; `name` is what follows `/health/`.
-    pub(crate) fn answer(&self, request: &Request, name: Option<&str>) -> Result<Response, Answer> {
+    /// Answers the health routes; `name` is what follows `/health/`. `sandbox` is what
+    /// confines workers, for who may know.
+    pub(crate) fn answer(
+        &self,
+        request: &Request,
+        name: Option<&str>,
+        sandbox: Option<&Strength>,
+    ) -> Result<Response, Answer> {
         let (ok, status) = match name {
             None => (true, "healthy"),
             Some("live") => (true, "live"),
@@ -92,8 +99,11 @@ impl Readiness {
             Some(_) => return Err(Failure::NOT_FOUND.into()),
         };
         only_reads(request)?;
+        let sandbox = sandbox.map_or_else(String::new, |sandbox| {
+            format!(r#","sandbox":{}"#, sandbox::describe(sandbox))
+        });
         let body = format!(
-            r#"{{"ok":{ok},"status":"{status}","version":"{}"}}"#,
+            r#"{{"ok":{ok},"status":"{status}","version":"{}"{sandbox}}}"#,
             env!("CARGO_PKG_VERSION")
         );
         let code = if ok { 200 } else { 503 };

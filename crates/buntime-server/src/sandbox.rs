@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 pub use buntime_sandbox::{Landlock, Layers, ProcMount, Shortfall, Strength, close_to_others};
 use buntime_sandbox::{Launcher, probe};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::config::SandboxMode;
@@ -22,7 +23,7 @@ pub struct NotWhole {
     missing: String,
 }
 
-/// The layers for workers, by trying what this machine gives. Says in one line what came of it.
+/// What confines workers, by trying what this machine gives. Says in one line what came of it.
 ///
 /// # Errors
 /// The machine gives less than `require` asks for.
@@ -32,22 +33,26 @@ pub(crate) async fn settle(
     bun: &Path,
     dir: &Path,
     log: &Logger,
-) -> Result<Layers, NotWhole> {
+) -> Result<Strength, NotWhole> {
     if mode == SandboxMode::Off {
         log.warn(
             "sandbox",
             "Workers run without a sandbox: RUNTIME_SANDBOX is off",
             |_| {},
         );
-        return Ok(Layers::NONE);
+        return Ok(Strength {
+            layers: Layers::NONE,
+            missing: Vec::new(),
+        });
     }
-    let Strength { layers, missing } = find(launcher, bun, dir).await;
-    let missing = list(&missing);
+    let strength = find(launcher, bun, dir).await;
+    let layers = strength.layers;
+    let missing = list(&strength.missing);
     if missing.is_empty() {
         log.info("sandbox", "Workers run in the full sandbox", |fields| {
             fields.text("layers", layers);
         });
-        return Ok(layers);
+        return Ok(strength);
     }
     if mode == SandboxMode::Require {
         return Err(NotWhole { missing });
@@ -61,7 +66,26 @@ pub(crate) async fn settle(
         fields.text("layers", layers);
         fields.text("missing", missing);
     });
-    Ok(layers)
+    Ok(strength)
+}
+
+/// For programs: what `buntime doctor --json` has, and `/api/health` for who has a key.
+#[must_use]
+pub fn describe(strength: &Strength) -> Value {
+    let Strength { layers, missing } = strength;
+    let missing: Vec<_> = missing
+        .iter()
+        .map(|missing| json!({ "what": missing.what, "why": missing.why }))
+        .collect();
+    json!({
+        "landlock": layers.landlock.map(|Landlock(version)| version),
+        "seccomp": layers.calls,
+        "namespaces": layers.namespaces.is_some(),
+        "ownProc": layers.namespaces == Some(ProcMount::Own),
+        "network": layers.network,
+        "broker": layers.broker,
+        "missing": missing,
+    })
 }
 
 /// What this machine gives, for who wants to look at it before there is a server.

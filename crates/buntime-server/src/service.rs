@@ -146,7 +146,7 @@ impl Service {
             Area::Api(asked) => self.api(request, reach, asked).await.map(Routed::Own),
             Area::Health(name) => self
                 .readiness
-                .answer(&request, name.as_deref())
+                .answer(&request, name.as_deref(), None)
                 .map(Routed::Own),
             Area::WellKnown(name) => self.well_known(&request, name.as_deref()).map(Routed::Own),
             Area::Root | Area::Favicon | Area::Workers if reach.has_apps() => {

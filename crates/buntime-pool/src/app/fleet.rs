@@ -391,6 +391,10 @@ impl App {
                     continue;
                 }
                 Ok(Err(StartProblem::Failed(failure))) => Err(Verdict::Failed(failure)),
+                Ok(Err(StartProblem::Killed(limit))) => {
+                    let reason = ExitReason::Killed(limit);
+                    Err(Verdict::Failed(StartFailure::new(reason.to_string())))
+                }
                 Ok(Err(StartProblem::Timeout)) => Err(Verdict::Timeout),
                 Ok(Err(StartProblem::Ended)) | Err(_) => Err(Verdict::Retired),
             };

@@ -29,6 +29,7 @@ use crate::error::{ExitReason, StartFailure};
 use crate::events::LogStream;
 use crate::gateway::Unserved;
 use crate::pool::Shared;
+use crate::watch::{Watched, is_first_to_go};
 
 /// Longest start of an empty Bun; a busy machine needs tens of milliseconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(10);
@@ -194,7 +195,9 @@ pub(super) async fn spawn(
             ))
         })?;
     gateway.made(process.gateway.take());
+    is_first_to_go(process.pid());
     let app = Arc::new(OnceLock::new());
+    let output = Arc::new(logs::Output::new(Arc::clone(&app)));
     let pipes = [
         (process.stdout.take(), LogStream::Stdout),
         (process.stderr.take(), LogStream::Stderr),
@@ -206,7 +209,7 @@ pub(super) async fn spawn(
             let events = Arc::clone(&shared.config.events);
             shared
                 .tracker
-                .spawn(logs::pump(pipe, stream, id, Arc::clone(&app), events))
+                .spawn(logs::pump(pipe, stream, id, Arc::clone(&output), events))
         })
         .collect();
     Ok(Started {
@@ -314,6 +317,8 @@ pub(super) fn supervisor(
         gate: AtomicU32::new(0),
         requests: AtomicU64::new(0),
         memory: Memory::default(),
+        bounds: OnceLock::new(),
+        watched: Watched::new(started.process.pace().ok()),
         touched: AtomicU64::new(0),
         ready: OnceLock::new(),
         order,

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep};
@@ -21,6 +22,39 @@ const PER_SECOND: u32 = 200;
 const FLOOD_PAUSE: Duration = Duration::from_millis(10);
 const READ: usize = 64 * 1024;
 
+/// What both pipes of a worker may write together.
+#[derive(Debug)]
+pub(super) struct Output {
+    app: Arc<OnceLock<Arc<AppSpec>>>,
+    /// Made with the first line of the app.
+    bytes: Mutex<Option<Bucket>>,
+}
+
+impl Output {
+    pub(super) fn new(app: Arc<OnceLock<Arc<AppSpec>>>) -> Self {
+        Self {
+            app,
+            bytes: Mutex::default(),
+        }
+    }
+
+    /// Whether a line of so many bytes is passed on.
+    fn takes(&self, length: usize, now: Instant) -> bool {
+        // A blank says nothing; its app may not have reached us yet.
+        let Some(spec) = self.app.get() else {
+            return true;
+        };
+        let length = u32::try_from(length).unwrap_or(u32::MAX).saturating_add(1);
+        let mut bytes = self.bytes.lock();
+        let bucket = bytes.get_or_insert_with(|| {
+            let limit = spec.granted.limits.output.bytes();
+            let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+            Bucket::new(limit, limit, now)
+        });
+        bucket.take_many(length, now)
+    }
+}
+
 /// Passes the lines of one pipe on until it ends. It never stops reading, so a
 /// worker that writes too much is slowed, not stopped; what is too much is
 /// dropped and counted.
@@ -28,7 +62,7 @@ pub(super) async fn pump(
     pipe: OwnedFd,
     stream: LogStream,
     worker: Uuid,
-    app: Arc<OnceLock<Arc<AppSpec>>>,
+    output: Arc<Output>,
     events: Arc<dyn PoolEvents>,
 ) {
     let Ok(mut pipe) = Receiver::from_owned_fd(pipe) else {
@@ -38,9 +72,10 @@ pub(super) async fn pump(
     let mut lines = Lines::new(LONGEST_LINE);
     let mut bucket = Bucket::new(BURST, PER_SECOND, Instant::now());
     let mut dropped = 0_u64;
-    let name = || app.get().map(|spec| spec.id.as_str());
+    let name = || output.app.get().map(|spec| spec.id.as_str());
     let mut pass = |line: &[u8], dropped: &mut u64| {
-        if bucket.take(Instant::now()).is_err() {
+        let now = Instant::now();
+        if bucket.take(now).is_err() || !output.takes(line.len(), now) {
             *dropped += 1;
             return;
         }

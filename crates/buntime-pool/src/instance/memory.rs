@@ -1,10 +1,11 @@
 //! How much memory a worker has, measured when somebody asks, and not too often.
 
-use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::watch::usage;
 
 /// How old a figure may be: a list of many workers that is asked for all the time must
 /// cost next to nothing.
@@ -20,28 +21,21 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Bytes that are the process's own: its pages in memory without those of files.
+    /// Bytes that are the process's own.
     pub(super) fn of(&self, pid: u32, born: Instant) -> Option<u64> {
         let age = u64::try_from(born.elapsed().as_nanos())
             .unwrap_or(u64::MAX)
             .max(1);
         let at = self.at.load(Ordering::Relaxed);
         if at == 0 || Duration::from_nanos(age.saturating_sub(at)) > GOOD_FOR {
-            self.bytes
-                .store(measure(pid).unwrap_or(0), Ordering::Relaxed);
+            self.bytes.store(
+                usage(pid).map_or(0, |usage| usage.memory),
+                Ordering::Relaxed,
+            );
             self.at.store(age, Ordering::Relaxed);
         }
         Some(self.bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
     }
-}
-
-/// The second and third word of `statm` are resident pages and those of files (proc(5)).
-fn measure(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let mut pages = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, of_files) = (pages.next()?.ok()?, pages.next()?.ok()?);
-    let page = u64::try_from(rustix::param::page_size()).ok()?;
-    resident.saturating_sub(of_files).checked_mul(page)
 }
 
 #[cfg(test)]

@@ -20,11 +20,12 @@ use super::slot::Slot;
 use super::{Instance, Order};
 use crate::config::AppSpec;
 use crate::confine::{Wanted, admit};
-use crate::error::{Death, ExitReason, StartFailure};
+use crate::error::{Death, ExitReason, Limit, StartFailure};
 use crate::forwards;
 use crate::gateway::{Forward, Unserved};
 use crate::lines::cut;
 use crate::pool::Shared;
+use crate::watch::last_look;
 
 /// How long what is under way may take once a worker takes nothing new. A disabled or
 /// removed app has its `timeout` for it.
@@ -74,6 +75,8 @@ pub(crate) enum StartProblem {
     Failed(StartFailure),
     /// Not loaded before the deadline.
     Timeout,
+    /// It used more than it may, which is the app's fault too.
+    Killed(Limit),
     /// Somebody ordered its end.
     Ended,
 }
@@ -275,6 +278,9 @@ impl Supervisor {
                         let (problem, _) =
                             failed("the worker misbehaved while it loaded the app".to_owned());
                         return Err((problem, ExitReason::Misbehaved));
+                    }
+                    Some(Order::Kill(reason @ ExitReason::Killed(limit))) => {
+                        return Err((StartProblem::Killed(limit), reason));
                     }
                     Some(Order::Drain(reason) | Order::Kill(reason)) => {
                         return Err((StartProblem::Ended, reason));
@@ -493,6 +499,9 @@ impl Supervisor {
     async fn end(mut self, reason: ExitReason) {
         self.instance.close();
         self.leave_app();
+        if let Some(spec) = self.instance.spec() {
+            last_look(&self.shared, &self.instance, spec);
+        }
         self.process.kill();
         self.process.wait().await;
         drop(self.gateway.take());

@@ -173,6 +173,14 @@ fn arguments_decide() {
     assert_eq!(of(libc::SYS_kill, &[77, 9]), ALLOW);
     assert_eq!(of(libc::SYS_kill, &[0, 9]), REFUSE);
     assert_eq!(of(libc::SYS_kill, &[u64::MAX, 9]), REFUSE);
+    let private = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u64;
+    let shared = (libc::MAP_SHARED | libc::MAP_ANONYMOUS) as u64;
+    assert_eq!(of(libc::SYS_mmap, &[0, 1, 3, private]), ALLOW);
+    assert_eq!(
+        of(libc::SYS_mmap, &[0, 1, 3, libc::MAP_SHARED as u64]),
+        ALLOW
+    );
+    assert_eq!(of(libc::SYS_mmap, &[0, 1, 3, shared]), REFUSE);
     assert_eq!(of(libc::SYS_prlimit64, &[0]), ALLOW);
     assert_eq!(of(libc::SYS_prlimit64, &[1]), REFUSE);
 }

@@ -26,6 +26,7 @@ async fn scrape(api: Arc<Api>, grant: Grant) -> Result<Response, Answer> {
         let facts = Facts {
             pool: &api.metrics.pool(),
             audit: &api.audit,
+            sandbox: api.sandbox.layers,
             reader: &grant.principal().rights.namespaces,
         };
         metrics::report(&api.metrics, &facts)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use buntime_fs::static_files::FileCache;
 use buntime_pool::{Confinement, CrashLoop, InstallConfig, InstallLimits, Pool, PoolConfig};
-use buntime_sandbox::ProcessLimits;
+use buntime_sandbox::{ProcessLimits, Strength};
 
 use super::RunError;
 use super::deployer::Deployer;
@@ -37,6 +37,8 @@ pub(super) struct Apps {
     pub(super) metrics: Metrics,
     pub(super) logs: WorkerLogs,
     pub(super) gateways: Gateways,
+    /// What confines workers.
+    pub(super) sandbox: Arc<Strength>,
 }
 
 impl Apps {
@@ -56,6 +58,7 @@ impl Apps {
             metrics.clone(),
             logs.clone(),
         );
+        let sandbox = Arc::clone(&runner.sandbox);
         let gateways = Gateways::new(config.timeouts.head, log);
         let pool = Pool::start(pool_config(config, runner, gateways.clone(), events))?;
         let deployer = Deployer::new(
@@ -76,6 +79,7 @@ impl Apps {
             metrics,
             logs,
             gateways,
+            sandbox,
         })
     }
 }
@@ -100,7 +104,7 @@ fn pool_config(config: &Config, runner: Runner, gateways: Gateways, events: Pool
         },
         base_env: base_env(config),
         sandbox: Confinement {
-            layers: runner.layers,
+            layers: runner.sandbox.layers,
             out_of_reach: out_of_reach(config),
         },
         launcher: runner.launcher,

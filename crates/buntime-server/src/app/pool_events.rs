@@ -118,9 +118,10 @@ impl PoolEvents for PoolLog {
             self.note(app, Some(worker), format_args!("worker ended: {reason}"));
         }
         let level = match reason {
-            ExitReason::Crashed(_) | ExitReason::Misbehaved | ExitReason::Timeout => {
-                crate::logging::Level::Warn
-            }
+            ExitReason::Crashed(_)
+            | ExitReason::Misbehaved
+            | ExitReason::Timeout
+            | ExitReason::Killed(_) => crate::logging::Level::Warn,
             _ => crate::logging::Level::Debug,
         };
         self.log.log(level, "pool", "Worker ended", |fields| {

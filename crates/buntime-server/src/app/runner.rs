@@ -1,8 +1,9 @@
 //! What workers are started with.
 
 use std::io;
+use std::sync::Arc;
 
-use buntime_sandbox::{Launcher, Layers};
+use buntime_sandbox::{Launcher, Strength};
 
 use super::RunError;
 use crate::config::{Bun, BunPlaces, Config};
@@ -13,7 +14,7 @@ use crate::sandbox;
 pub(super) struct Runner {
     pub(super) bun: Bun,
     pub(super) launcher: Launcher,
-    pub(super) layers: Layers,
+    pub(super) sandbox: Arc<Strength>,
 }
 
 impl Runner {
@@ -28,11 +29,11 @@ impl Runner {
         }
         let launcher = Launcher::start()?;
         let (wanted, state_dir) = (config.sandbox, &config.state.dir);
-        let layers = sandbox::settle(wanted, &launcher, &bun.program, state_dir, log).await?;
+        let sandbox = sandbox::settle(wanted, &launcher, &bun.program, state_dir, log).await?;
         Ok(Self {
             bun,
             launcher,
-            layers,
+            sandbox: Arc::new(sandbox),
         })
     }
 }

@@ -209,10 +209,6 @@ impl Loading<'_> {
                 "permissions.net",
                 manifest.permissions.net != NetPermission::default(),
             ),
-            ("limits.memory", manifest.limits.memory.is_some()),
-            ("limits.cpu", manifest.limits.cpu.is_some()),
-            ("limits.disk", manifest.limits.disk.is_some()),
-            ("limits.output", manifest.limits.output.is_some()),
             ("cron", !manifest.cron.is_empty()),
             ("publicRoutes", !manifest.public_routes.is_empty()),
         ];

@@ -13,12 +13,15 @@ use super::Metrics;
 use super::app::{Answered, AppCounters, BOUNDS, CLASSES};
 use super::text::{Kind, Text};
 use crate::audit::Audit;
+use crate::sandbox::{Landlock, Layers};
 
 /// What is not counted but there to be looked at.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) pool: &'a PoolStatus,
     pub(crate) audit: &'a Audit,
+    /// What confines workers.
+    pub(crate) sandbox: Layers,
     /// The namespaces of whoever asks. Who reaches units without one may see the
     /// server as a whole.
     pub(crate) reader: &'a Namespaces,
@@ -262,6 +265,23 @@ fn of_server(text: &mut Text, metrics: &Metrics, facts: &Facts<'_>) {
             "Descriptors that the server has open.",
             open.count().to_string(),
         );
+    }
+    const LAYER: &str = "buntime_sandbox_layer";
+    text.family(
+        LAYER,
+        Kind::Gauge,
+        "What confines workers: 0 is not there, else 1, or Landlock's version.",
+    );
+    let layers = facts.sandbox;
+    let landlock = layers.landlock.map_or(0, |Landlock(version)| version);
+    for (layer, value) in [
+        ("landlock", landlock),
+        ("seccomp", u32::from(layers.calls)),
+        ("namespaces", u32::from(layers.namespaces.is_some())),
+        ("network", u32::from(layers.network)),
+        ("broker", u32::from(layers.broker)),
+    ] {
+        text.sample(LAYER, &[("layer", layer)], value);
     }
     text.family(
         "buntime_build_info",

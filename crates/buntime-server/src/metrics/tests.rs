@@ -6,6 +6,7 @@ use buntime_pool::{AppStatus, ExitReason, PoolStatus};
 use super::*;
 use crate::audit::{Audit, Limits};
 use crate::logging::Logger;
+use crate::sandbox::Layers;
 
 fn deployed(metrics: &Metrics, id: &str) -> Arc<AppCounters> {
     let (name, _) = id.rsplit_once('@').unwrap();
@@ -40,6 +41,13 @@ fn seen_by(metrics: &Metrics, pool: &PoolStatus, reader: &[&str]) -> String {
     let facts = Facts {
         pool,
         audit: &audit,
+        sandbox: Layers {
+            landlock: Some(crate::sandbox::Landlock(7)),
+            calls: true,
+            namespaces: None,
+            network: false,
+            broker: false,
+        },
         reader: &reader,
     };
     report(metrics, &facts)
@@ -107,6 +115,9 @@ fn a_report_tells_what_was_counted() {
         r#"buntime_refusals_total{code="AUTH_REQUIRED"} 1"#,
         "buntime_pool_size 10",
         "buntime_audit_available 1",
+        r#"buntime_sandbox_layer{layer="landlock"} 7"#,
+        r#"buntime_sandbox_layer{layer="seccomp"} 1"#,
+        r#"buntime_sandbox_layer{layer="namespaces"} 0"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }

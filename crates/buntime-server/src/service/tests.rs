@@ -132,6 +132,10 @@ fn service(apps: &Path, model: &Model) -> Service {
         worker_logs: WorkerLogs::default(),
         files: crate::files::FileBrowsers::new(&[], &[], &crate::config::ApiPrefix::default()),
         readiness: readiness.clone(),
+        sandbox: Arc::new(crate::sandbox::Strength {
+            layers: crate::sandbox::Layers::NONE,
+            missing: Vec::new(),
+        }),
         log: log.clone(),
     });
     Service {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use buntime_server::config::{Bun, BunPlaces};
-use buntime_server::sandbox::{self, Landlock, ProcMount, Strength};
+use buntime_server::sandbox::{self, Strength};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
@@ -233,21 +233,7 @@ fn as_json(findings: &[Finding], strength: Option<&Strength>) -> String {
             })
         })
         .collect();
-    let sandbox = strength.map(|Strength { layers, missing }| {
-        let missing: Vec<_> = missing
-            .iter()
-            .map(|missing| json!({ "what": missing.what, "why": missing.why }))
-            .collect();
-        json!({
-            "landlock": layers.landlock.map(|Landlock(version)| version),
-            "seccomp": layers.calls,
-            "namespaces": layers.namespaces.is_some(),
-            "ownProc": layers.namespaces == Some(ProcMount::Own),
-            "network": layers.network,
-            "broker": layers.broker,
-            "missing": missing,
-        })
-    });
+    let sandbox = strength.map(sandbox::describe);
     json!({ "version": env!("CARGO_PKG_VERSION"), "sandbox": sandbox, "findings": list })
         .to_string()
 }

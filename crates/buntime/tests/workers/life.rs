@@ -150,6 +150,10 @@ fn an_app_gets_more_workers_while_all_of_its_own_are_busy() {
         .start();
     let probe = server.probe();
     assert_eq!(server.get("/wide/").text(), "ok");
+    // The log is written beside the answer.
+    server.wait_for_log(|line| {
+        line.message() == "Worker started" && line.text("app") == "wide@1.0.0"
+    });
     assert_eq!(
         started(&server, "wide@1.0.0"),
         1,

@@ -216,7 +216,7 @@ fn keys_that_do_nothing_yet_are_named() {
     let messages = fixture.messages().join("\n");
     for (key, named) in [
         ("permissions.net", true),
-        ("limits.memory", true),
+        ("limits.memory", false),
         ("visibility", false),
         ("limits.cpu", false),
         ("cron", false),

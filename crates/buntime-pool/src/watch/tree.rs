@@ -1,0 +1,140 @@
+//! How much of a disk a worker has filled.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat2, statat};
+use rustix::io::Errno;
+
+/// What a file or folder costs at least, in bytes.
+const ENTRY: u64 = 4096;
+/// `st_blocks` counts in these, whatever the file system's are.
+const BLOCK: u64 = 512;
+
+/// What a folder takes up on the disk, in bytes, with all that is in it: what is
+/// allocated, and for every entry at least 4 KB. No link is followed. Stops above
+/// `most`. What cannot be looked into, because it is too deep or locked, counts as
+/// more than that: it would be a place to hide things.
+pub(super) fn size(top: &Path, most: u64) -> u64 {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+    let top = match rustix::fs::openat(CWD, top, flags, Mode::empty()) {
+        Ok(top) => top,
+        Err(_) => return 0,
+    };
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let mut total: u64 = 0;
+    let mut waiting = vec![PathBuf::from(".")];
+    while let Some(path) = waiting.pop() {
+        let entries = openat2(&top, &path, flags, Mode::empty(), inside).and_then(Dir::new);
+        let entries = match entries {
+            Ok(entries) => entries,
+            // Its owner has changed it in this moment.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => continue,
+            Err(_) => return u64::MAX,
+        };
+        match add(entries, &path, &mut waiting) {
+            Ok(found) => total = total.saturating_add(found),
+            Err(_) => return u64::MAX,
+        }
+        if total > most {
+            break;
+        }
+    }
+    total
+}
+
+/// What the entries of one folder take up; the folders among them come to those that
+/// wait.
+fn add(mut entries: Dir, path: &Path, waiting: &mut Vec<PathBuf>) -> io::Result<u64> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut total = 0;
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let found = match statat(entries.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let blocks = u64::try_from(found.st_blocks).unwrap_or(0);
+        total += (blocks * BLOCK).max(ENTRY);
+        if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+            waiting.push(path.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
+        }
+    }
+    Ok(total)
+}
+
+/// What files take up that have no name any more but are open in a process.
+pub(super) fn nameless(pid: u32) -> u64 {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"));
+    let files = open.into_iter().flatten().flatten();
+    let found = files.filter_map(|file| fs::metadata(file.path()).ok());
+    let nameless = found.filter(|found| found.is_file() && found.nlink() == 0);
+    nameless.map(|found| found.blocks() * BLOCK).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const MEGABYTE: usize = 1024 * 1024;
+
+    #[test]
+    fn what_is_allocated_counts_however_it_is_spread() {
+        let home = tempfile::tempdir().unwrap();
+        let top = home.path().join("top");
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        assert_eq!(size(&top, u64::MAX), 2 * ENTRY);
+        fs::write(top.join("a/b/large"), vec![1; MEGABYTE]).unwrap();
+        let one = size(&top, u64::MAX);
+        assert!((1 << 20..2 << 20).contains(&one), "{one}");
+        for number in 0..100 {
+            fs::write(top.join(format!("a/{number}")), "").unwrap();
+        }
+        assert!(size(&top, u64::MAX) >= one + 100 * ENTRY);
+        // A hole takes up nothing, and what lies elsewhere is not its own.
+        File::create(top.join("hole"))
+            .unwrap()
+            .set_len(1 << 40)
+            .unwrap();
+        symlink("/usr", top.join("out")).unwrap();
+        assert!(size(&top, u64::MAX) < 2 << 20);
+        assert_eq!(size(&top.join("missing"), u64::MAX), 0);
+        assert!(size(&top, 1) > 1);
+    }
+
+    #[test]
+    fn a_tree_that_is_too_deep_to_look_into_counts_as_full() {
+        let home = tempfile::tempdir().unwrap();
+        let mut dir = File::open(home.path()).unwrap();
+        let name = "x".repeat(200);
+        for _ in 0..40 {
+            rustix::fs::mkdirat(&dir, &name, Mode::RWXU).unwrap();
+            let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+            dir = rustix::fs::openat(&dir, &name, flags, Mode::empty())
+                .unwrap()
+                .into();
+        }
+        assert_eq!(size(home.path(), u64::MAX), u64::MAX);
+        crate::leftovers::remove(home.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_without_a_name_counts_while_it_is_open() {
+        let before = nameless(std::process::id());
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![1; 8 * MEGABYTE]).unwrap();
+        file.sync_all().unwrap();
+        assert!(nameless(std::process::id()) >= before + (8 << 20));
+    }
+}
