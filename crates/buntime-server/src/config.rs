@@ -23,7 +23,7 @@ mod variables;
 mod vars;
 
 pub use bun::{Bun, BunError, BunOrigin, BunPlaces, BunVersion, OLDEST_BUN};
-pub use grants::load as load_grants;
+pub use grants::{OutOfReach, load as load_grants};
 pub use problem::{ConfigErrors, Problem};
 pub use proxies::TrustedProxies;
 pub use reference::markdown as reference_table;

@@ -288,12 +288,19 @@ impl Grants {
         })
     }
 
+    /// The units that have entries of their own, with the lines of these.
+    pub fn units(&self) -> impl Iterator<Item = (&PackageName, usize)> {
+        self.0.iter().filter_map(|entry| match &entry.to {
+            Who::Unit(name) => Some((name, entry.line)),
+            Who::All | Who::Scope(_) => None,
+        })
+    }
+
     /// The line of the entry for this unit alone, if there is one.
     #[must_use]
     pub fn line_of(&self, unit: &PackageName) -> Option<usize> {
-        let mut entries = self.0.iter();
-        let own = entries.find(|entry| matches!(&entry.to, Who::Unit(name) if name == unit));
-        own.map(|entry| entry.line)
+        let mut units = self.units();
+        units.find(|(name, _)| *name == unit).map(|(_, line)| line)
     }
 
     /// What `unit` may do, if it may have all that it asks for. A unit without a name has

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use buntime_core::{Grants, PackageName};
+use buntime_core::{Grants, PackageName, Version};
 use buntime_fs::Root;
 
 use super::asks::Asks;
-use super::load::{self, Enabled};
+use super::load::{self, Called, Enabled};
 use super::problem::{Problem, Severity, Topic};
 use super::scan::{Dirty, Scanner};
 use super::unit::{Entry, State};
@@ -153,12 +153,28 @@ fn worker(state: &State, dir: &Path) -> CheckedWorker {
     }
 }
 
+/// What a folder would be called in a worker root: `name`, `name@1.0.0` or `name/1.0.0`,
+/// perhaps below a scope.
+fn name_of(dir: &Path) -> Option<PackageName> {
+    let mut parts = dir.iter().rev().map(|part| part.to_str());
+    let mut name = parts.next()??;
+    if name.parse::<Version>().is_ok() {
+        name = parts.next()??;
+    }
+    let base = name.split_once('@').map_or(name, |(base, _)| base);
+    match parts.next().flatten() {
+        Some(scope) if scope.starts_with('@') => format!("{scope}/{base}").parse().ok(),
+        _ => base.parse().ok(),
+    }
+}
+
 /// A folder that is a unit itself, and its problems; `None` if it is none.
 fn check_unit(dir: &Path, grants: &Grants) -> Option<(Option<CheckedUnit>, Vec<Problem>)> {
     let dir = std::path::absolute(dir).ok()?;
     let folder = Root::open(&dir).ok()?;
     load::Sight::take(&folder, None).ok()??;
-    match load::load(&folder, &dir, None, Enabled::AsWritten, grants) {
+    let called = Called::ByItself(name_of(&dir));
+    match load::load(&folder, &dir, &called, Enabled::AsWritten, grants) {
         Ok(loaded) => {
             let mut problems = loaded.problems;
             if let State::Broken(broken) = &loaded.state {

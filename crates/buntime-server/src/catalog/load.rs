@@ -110,15 +110,23 @@ pub(super) enum Enabled {
     Yes,
 }
 
-/// Reads a unit. Its name and version come from where it lies; a manifest that
-/// says otherwise is a warning.
+/// By what a unit is called.
+#[derive(Clone, Debug)]
+pub(super) enum Called<'a> {
+    /// Where it lies; a manifest that says otherwise is a warning.
+    ByPlace(&'a PackageName, &'a Version),
+    /// What its files say, else this.
+    ByItself(Option<PackageName>),
+}
+
+/// Reads a unit.
 ///
 /// # Errors
 /// The system failed; what was known before still counts.
 pub(super) fn load(
     folder: &Root,
     dir: &Path,
-    place: Option<(&PackageName, &Version)>,
+    called: &Called<'_>,
     enabled: Enabled,
     grants: &Grants,
 ) -> Result<Loaded, OpenError> {
@@ -130,7 +138,7 @@ pub(super) fn load(
         problems: Vec::new(),
         asks: Asks::default(),
     };
-    let state = match loading.state(place) {
+    let state = match loading.state(called) {
         Ok(state) => state,
         Err(Failure::Passing(error)) => return Err(error),
         Err(Failure::Broken(broken)) => State::Broken(broken),
@@ -157,14 +165,14 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn state(&mut self, place: Option<(&PackageName, &Version)>) -> Result<State, Failure> {
+    fn state(&mut self, called: &Called<'_>) -> Result<State, Failure> {
         let manifest = self.manifest()?;
         let package = self.package_json(manifest.is_some())?;
         let manifest = manifest.unwrap_or_default();
-        if let Some((name, version)) = place {
+        if let Called::ByPlace(name, version) = called {
             self.compare_with_place(&manifest, &package, name, version);
         }
-        let granted = self.granted(&manifest, &package, place.map(|(name, _)| name));
+        let granted = self.granted(&manifest, &package, called);
         if !manifest.enabled && self.enabled == Enabled::AsWritten {
             return Ok(State::Disabled);
         }
@@ -186,16 +194,21 @@ impl Loading<'_> {
         }))
     }
 
-    /// What the unit may do. Without a place it is called what its files say.
+    /// What the unit may do.
     fn granted(
         &mut self,
         manifest: &Manifest,
         package: &PackageJson,
-        place: Option<&PackageName>,
+        called: &Called<'_>,
     ) -> Result<Granted, Failure> {
-        let of_package = || package.name.as_deref()?.parse().ok();
-        let name = place.cloned().or_else(|| manifest.name.clone());
-        let name = name.or_else(of_package);
+        let name = match called {
+            Called::ByPlace(name, _) => Some((*name).clone()),
+            Called::ByItself(else_) => {
+                let of_package = || package.name.as_deref()?.parse().ok();
+                let said = manifest.name.clone().or_else(of_package);
+                said.or_else(|| else_.clone())
+            }
+        };
         let (permissions, limits) = (&manifest.permissions, &manifest.limits);
         self.asks = Asks::of(self.grants, name.clone(), permissions, limits);
         let decided = self.grants.decide(name.as_ref(), permissions, limits);

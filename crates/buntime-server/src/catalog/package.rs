@@ -12,7 +12,7 @@ use buntime_fs::{OpenError, RelPath, Root};
 use thiserror::Error;
 
 use super::files::{Unreadable, read_text};
-use super::load::{self, Enabled, MANIFEST_YAML, MANIFEST_YML, PACKAGE_JSON};
+use super::load::{self, Called, Enabled, MANIFEST_YAML, MANIFEST_YML, PACKAGE_JSON};
 use super::unit::{Broken, State};
 
 /// A worker in a folder that is not installed yet.
@@ -99,8 +99,8 @@ impl Package {
     /// Its entrypoint is missing or lies elsewhere, a file cannot be used, or it asks for
     /// more than it is granted: if it is disabled, too, for the operator may enable it.
     pub(crate) fn check(&self, folder: &Root, grants: &Grants) -> Result<(), PackageError> {
-        let place = Some((&self.name, &self.version));
-        let loaded = load::load(folder, Path::new(""), place, Enabled::AsWritten, grants)
+        let called = Called::ByPlace(&self.name, &self.version);
+        let loaded = load::load(folder, Path::new(""), &called, Enabled::AsWritten, grants)
             .map_err(PackageError::Unreadable)?;
         if !loaded.asks.refused.is_empty() {
             return Err(PackageError::NotGranted(loaded.asks.refused));

@@ -397,7 +397,7 @@ impl<'a> Draft<'a> {
         let problem = |text| Problem::new(setting.clone(), text, "");
         let out_of_reach = OutOfReach {
             state_dir,
-            workers,
+            workers: workers.iter().map(|root| root.path.as_path()).collect(),
             plugins: &plugin_roots(self.raw.plugin_dirs.clone(), &self.sources.current_dir),
             file,
         };

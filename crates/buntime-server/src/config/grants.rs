@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use buntime_core::{Grants, MANIFEST_MAX_BYTES, Parsed};
 
-use super::settings::WorkerRoot;
-
 /// Reads the operator's file. Messages name line and column.
 ///
 /// # Errors
@@ -29,12 +27,16 @@ fn read(file: &Path) -> io::Result<String> {
 }
 
 /// Where nobody may be let in: what is the server's, and what is other units'.
-pub(super) struct OutOfReach<'a> {
-    pub(super) state_dir: Option<&'a Path>,
-    pub(super) workers: &'a [WorkerRoot],
-    pub(super) plugins: &'a [PathBuf],
+#[derive(Debug)]
+pub struct OutOfReach<'a> {
+    /// The state directory, if it is known.
+    pub state_dir: Option<&'a Path>,
+    /// The worker roots.
+    pub workers: Vec<&'a Path>,
+    /// The plugin roots.
+    pub plugins: &'a [PathBuf],
     /// The grants themselves.
-    pub(super) file: &'a Path,
+    pub file: &'a Path,
 }
 
 /// Every process's environment, and through its `root` every file.
@@ -42,7 +44,8 @@ const PROCESSES: &str = "/proc";
 
 impl OutOfReach<'_> {
     /// The grants that lead there, or that hold it: one message each.
-    pub(super) fn of(&self, grants: &Grants) -> Vec<String> {
+    #[must_use]
+    pub fn of(&self, grants: &Grants) -> Vec<String> {
         let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut places = vec![
             ("the processes of this machine", PathBuf::from(PROCESSES)),
@@ -52,7 +55,7 @@ impl OutOfReach<'_> {
             self.state_dir
                 .map(|dir| ("the state directory", resolved(dir))),
         );
-        let workers = self.workers.iter().map(|root| &root.path);
+        let workers = self.workers.iter();
         places.extend(workers.map(|root| ("a worker root", resolved(root))));
         places.extend(
             self.plugins

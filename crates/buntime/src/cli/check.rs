@@ -75,7 +75,7 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
             return Outcome::Usage;
         }
     };
-    let grants = match Given::of(matches) {
+    let grants = match Given::of(matches, &places) {
         Ok(grants) => grants,
         Err(problems) => {
             output::complain_all("the grants are wrong", problems);

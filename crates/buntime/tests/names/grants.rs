@@ -111,7 +111,7 @@ fn check_explains_what_is_asked_for_and_what_would_grant_it() {
         ),
         (
             "g.yaml",
-            "'@acme/*':\n  limits: {memory: 1gb}\n'@acme/shop':\n  limits: {cpu: 4}\n",
+            "'@acme/*':\n  limits: {memory: 1gb}\n'@acme/shop':\n  limits: {cpu: 4}\ngone: {limits: {cpu: 2}}\n",
         ),
     ] {
         write(dir.path(), name, content);
@@ -134,6 +134,7 @@ plugin p: asks for
   permissions.read: /srv/maps: not granted
   to grant the rest, add to g.yaml:
     \"p\": {permissions: {read: [\"/srv/maps\"]}}
+g.yaml:5: \"gone\" is granted something, and is none of these
 ";
     assert!(told.starts_with(explained), "{told}");
     assert!(told.contains("2 errors, 0 warnings"), "{told}");
@@ -147,6 +148,28 @@ plugin p: asks for
     let output = run(dir.path(), &["check"], &vars);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(!text(&output.stdout).contains("asks for"));
+    // One app by itself is called what it would be called in its root.
+    write(
+        dir.path(),
+        "spawn.yaml",
+        "'@acme/shop': {permissions: {spawn: true}}\n",
+    );
+    let args = ["check", "--grants", "spawn.yaml", "apps/@acme/shop"];
+    let output = run(dir.path(), &args, &[]);
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("permissions.spawn: true: granted to \"@acme/shop\", spawn.yaml:1"),
+        "{told}"
+    );
+    // What nobody is granted is told as at a start.
+    write(
+        dir.path(),
+        "proc.yaml",
+        "'*': {permissions: {read: [/proc/1]}}\n",
+    );
+    let output = run(dir.path(), &["check", "--grants", "proc.yaml"], &vars[..1]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("proc.yaml:1: \"/proc/1\" leads to"));
     // A file that cannot be used is wrong usage.
     write(dir.path(), "bad.yaml", "shop: yes\n");
     let output = run(dir.path(), &["check", "--grants", "bad.yaml"], &vars[..1]);

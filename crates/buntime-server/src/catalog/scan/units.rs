@@ -7,7 +7,7 @@ use buntime_core::{PackageName, Version};
 use buntime_fs::Root;
 
 use super::super::listing::is_settled;
-use super::super::load::{self, Enabled, Loaded, Sight};
+use super::super::load::{self, Called, Enabled, Loaded, Sight};
 use super::super::problem::{Problem, Topic};
 use super::super::sources::{self, Sources};
 use super::super::unit::{State, Unit};
@@ -65,7 +65,13 @@ impl Scanner {
             Some(true) => Enabled::Yes,
             Some(false) | None => Enabled::AsWritten,
         };
-        let loaded = match load::load(folder, dir, Some((&name, &version)), enabled, &self.grants) {
+        let loaded = match load::load(
+            folder,
+            dir,
+            &Called::ByPlace(&name, &version),
+            enabled,
+            &self.grants,
+        ) {
             Ok(loaded) => loaded,
             Err(error) => return self.unreadable(index, dir, &error, pass),
         };

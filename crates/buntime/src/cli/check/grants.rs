@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use buntime_core::{Grants, NotGranted, Verdict};
 use buntime_server::catalog::Asks;
-use buntime_server::config::load_grants;
+use buntime_server::config::{OutOfReach, load_grants};
 use clap::ArgMatches;
 
-use super::{output, variable};
+use super::{Places, output, variable};
+
+/// The state directory if nobody says where, as the server has it.
+const STATE: &str = ".buntime";
 
 /// The operator's grants.
 pub(super) struct Given {
@@ -18,8 +21,9 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Those of the flag, else of the variable, else none.
-    pub(super) fn of(matches: &ArgMatches) -> Result<Self, Vec<String>> {
+    /// Those of the flag, else of the variable, else none. What lies in `places` cannot be
+    /// granted.
+    pub(super) fn of(matches: &ArgMatches, places: &Places) -> Result<Self, Vec<String>> {
         let named = matches.get_one::<PathBuf>("grants").cloned();
         let of_variable = || variable("RUNTIME_GRANTS").map(PathBuf::from);
         let Some(file) = named.clone().or_else(of_variable) else {
@@ -31,6 +35,17 @@ impl Given {
         let parsed = load_grants(&file)?;
         for warning in &parsed.warnings {
             output::say(format_args!("warning: {warning}"));
+        }
+        let state_dir = variable("RUNTIME_STATE_DIR").map_or_else(|| STATE.into(), PathBuf::from);
+        let out_of_reach = OutOfReach {
+            state_dir: Some(&state_dir),
+            workers: places.apps.iter().map(PathBuf::as_path).collect(),
+            plugins: &places.plugins,
+            file: &file,
+        };
+        let wrong = out_of_reach.of(&parsed.value);
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
         Ok(Self {
             grants: Arc::new(parsed.value),
@@ -46,7 +61,9 @@ pub(super) fn explain<'a>(
     file: &std::path::Path,
 ) {
     let file = file.display();
+    let mut known = Vec::new();
     for (id, asks) in units {
+        known.extend(&asks.name);
         if asks.judged.is_empty() {
             output::say(format_args!("{id}: asks for nothing"));
             continue;
@@ -75,5 +92,9 @@ pub(super) fn explain<'a>(
             }
             output::say(format_args!("    {line}"));
         }
+    }
+    for (name, line) in grants.units().filter(|(name, _)| !known.contains(name)) {
+        let message = "is granted something, and is none of these";
+        output::say(format_args!("{file}:{line}: \"{name}\" {message}"));
     }
 }
