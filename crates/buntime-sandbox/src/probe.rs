@@ -230,6 +230,12 @@ fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
         ),
         Some(ProcMount::Own) => {}
     }
+    if layers.landlock.is_none() && layers.namespaces.is_none() {
+        lacks(
+            "any guard of files",
+            "apps can read and write whatever the server's user can".to_owned(),
+        );
+    }
     if !layers.network {
         let found = refusals.iter().find(|(tried, _)| {
             tried.network && (layers.namespaces.is_none() || tried.namespaces == layers.namespaces)

@@ -316,7 +316,7 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
 
 #[test]
 fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing() {
-    let lesser: [(Level, &str); 6] = [
+    let lesser: [(Level, &str); 7] = [
         (
             Level {
                 lacks: &["userns"],
@@ -344,6 +344,13 @@ fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing(
                 ..Level::default()
             },
             "a /proc of its own (",
+        ),
+        (
+            Level {
+                lacks: &["landlock", "userns"],
+                ..Level::default()
+            },
+            "any guard of files (apps can read and write whatever the server's user can)",
         ),
         (
             Level {
