@@ -3,7 +3,7 @@
 use buntime_testkit::Connection;
 use serde_json::Value;
 
-use super::support::{call, gateway_of, server, server_in_the_open};
+use super::support::{CALLER, builder, call, gateway_of, server, server_in_the_open, with_net};
 
 #[test]
 fn a_request_of_a_worker_is_told_by_the_name_of_its_app() {
@@ -89,6 +89,35 @@ fn an_app_may_ask_the_server_and_the_outside_in_turns() {
         let outside = call(&server, "fetch", "http://10.255.255.1/");
         assert!(outside.starts_with("403 "), "{outside}");
     }
+}
+
+#[test]
+fn a_worker_may_open_a_websocket_to_another_app() {
+    let server = builder()
+        .module("app@1.0.0", &with_net("none"), CALLER)
+        .module("other@1.0.0", &with_net("none"), CALLER)
+        .start();
+    assert_eq!(call(&server, "upgrade", "/other/"), "done app hello");
+}
+
+#[test]
+fn a_request_under_way_reaches_all_it_could_while_the_server_stops() {
+    let mut server = server("public");
+    let data = server.dir().join("state/data/app");
+    assert_eq!(
+        call(&server, "variable", "DATA_DIR"),
+        data.canonicalize().unwrap().to_str().unwrap()
+    );
+    let mut under_way = server.begin("/app/?way=later&to=go");
+    server.wait_until("the request is under way", || {
+        server.get("/app/?way=variable&to=TZ").status == 200
+    });
+    server.terminate();
+    server.wait_for_message("Stopping");
+    std::fs::write(data.join("go"), "").unwrap();
+    let answer = under_way.response_to("GET");
+    assert_eq!(answer.text(), "200 403", "{answer:?}");
+    server.wait_exit(std::time::Duration::from_secs(20));
 }
 
 #[test]

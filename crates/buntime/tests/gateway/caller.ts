@@ -38,6 +38,22 @@ const ways: Record<string, (to: string) => Promise<string>> = {
       socket.onerror = (event) => reject(event);
     });
   },
+  // To the server itself, which needs no proxy.
+  async upgrade(to) {
+    const socket = new WebSocket(`${process.env["RUNTIME_API_URL"]!.replace("http", "ws")}${to}`);
+    return await new Promise((resolve, reject) => {
+      socket.onopen = () => socket.send("hello");
+      socket.onmessage = (event) => resolve(`done ${event.data}`);
+      socket.onerror = (event) => reject(event);
+    });
+  },
+  // Once there is such a file, the server and the outside.
+  async later(to) {
+    while (!(await Bun.file(`${process.env["DATA_DIR"]}/${to}`).exists())) await Bun.sleep(10);
+    const api = await fetch(`${process.env["RUNTIME_API_URL"]}/api/health/live`);
+    const outside = await fetch("http://10.255.255.1/");
+    return `${api.status} ${outside.status}`;
+  },
   async tcp(to) {
     const [hostname, port] = to.split(/:(?=\d+$)/);
     return await new Promise((resolve, reject) => {
@@ -102,10 +118,14 @@ const ways: Record<string, (to: string) => Promise<string>> = {
 const kept: net.Socket[] = [];
 
 export default {
-  async fetch(request: Request): Promise<Response> {
+  async fetch(request: Request, server: Bun.Server<undefined>): Promise<Response | undefined> {
+    if (server.upgrade(request)) return undefined;
     const { searchParams } = new URL(request.url);
     const way = ways[searchParams.get("way")!]!;
     const silent = new Promise<string>((resolve) => setTimeout(resolve, 10_000, "silent"));
     return new Response(await Promise.race([way(searchParams.get("to")!).catch(said), silent]));
+  },
+  websocket: {
+    message: (socket: Bun.ServerWebSocket<undefined>, text: string) => void socket.send(`app ${text}`),
   },
 };
