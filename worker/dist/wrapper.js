@@ -454,6 +454,27 @@ function websocketOf(given) {
   return websocket;
 }
 
+// src/websocket.ts
+function useProxy() {
+  const Direct = globalThis.WebSocket;
+  globalThis.WebSocket = class WebSocket extends Direct {
+    constructor(url, options) {
+      super(url, byProxy(url, options));
+    }
+  };
+}
+function byProxy(url, options) {
+  const { HTTPS_PROXY: proxy, NO_PROXY = "" } = process.env;
+  const isDirect = URL.canParse(`${url}`) && NO_PROXY.split(",").includes(new URL(url).hostname);
+  if (proxy === undefined || isDirect)
+    return options;
+  if (options === undefined)
+    return { proxy };
+  if (typeof options === "string" || Array.isArray(options))
+    return { proxy, protocols: options };
+  return { proxy, ...options };
+}
+
 // src/wrapper.ts
 var LISTEN_LATER_MS = 1000;
 var HOOKS = ["onIdle", "onTerminate"];
@@ -506,6 +527,7 @@ async function load(order, serve) {
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
+    useProxy();
     process.argv[1] = order.entry;
     const app = appOf(await moduleOf(order.entry));
     serve(app);

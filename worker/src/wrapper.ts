@@ -18,6 +18,7 @@ import {
 } from "./protocol.ts";
 import { Replies } from "./reply.ts";
 import { serveApp, serveAppAt, serveBlank, SOCKET } from "./serve.ts";
+import { useProxy } from "./websocket.ts";
 
 /** All orders are for hooks, and to listen costs a start a millisecond: a worker
  * without one begins when most ephemeral ones are gone. */
@@ -93,6 +94,7 @@ async function load(order: Assignment, serve: (app: App) => void): Promise<Outco
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
+    useProxy();
     process.argv[1] = order.entry;
     const app = appOf(await moduleOf(order.entry));
     serve(app);

@@ -30,8 +30,7 @@ const ways: Record<string, (to: string) => Promise<string>> = {
     });
   },
   async websocket(to) {
-    const proxy = process.env["HTTP_PROXY"]!;
-    const socket = new WebSocket(to, { proxy, tls: { rejectUnauthorized: false } } as never);
+    const socket = new WebSocket(to, { tls: { rejectUnauthorized: false } });
     return await new Promise((resolve, reject) => {
       socket.onopen = () => socket.send("hello");
       socket.onmessage = (event) => resolve(`done ${event.data}`);
@@ -49,6 +48,7 @@ const ways: Record<string, (to: string) => Promise<string>> = {
   },
   // Once there is such a file, the server and the outside.
   async later(to) {
+    await Bun.write(`${process.env["DATA_DIR"]}/begun`, "");
     while (!(await Bun.file(`${process.env["DATA_DIR"]}/${to}`).exists())) await Bun.sleep(10);
     const api = await fetch(`${process.env["RUNTIME_API_URL"]}/api/health/live`);
     const outside = await fetch("http://10.255.255.1/");
