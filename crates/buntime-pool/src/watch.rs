@@ -2,8 +2,9 @@
 //!
 //! What costs the least is asked first, and of a process that has computed nothing since
 //! the last look nothing else: it cannot have grown. That is one clock reading for each
-//! idle worker, twenty times a second. Of the others memory and threads are read, and
-//! less often how much they have written.
+//! idle worker, five times a second, and twenty times for one that has or had a request.
+//! Of those that computed memory and threads are read, and less often how much they have
+//! written.
 
 mod cpu;
 mod disk;
@@ -30,8 +31,9 @@ use crate::pool::Shared;
 
 /// Between two looks. A process can fill some 50 MB in it.
 const TICK: Duration = Duration::from_millis(50);
-/// Each how many looks those who computed are asked what they have written.
-const DISK_TICKS: u32 = 4;
+/// Each how many looks those are looked at who did nothing at the last, and those who
+/// computed are asked what they have written.
+const SELDOM: u32 = 4;
 /// Who has computed less than this has not grown by anything that counts.
 const NOTHING: Duration = Duration::from_micros(500);
 
@@ -56,6 +58,8 @@ struct State {
     asked: Duration,
     /// Requests that it had been given by the last look.
     requests: u64,
+    /// Whether it had computed nothing by the last look since the one before.
+    quiet: bool,
     /// Bytes that it had written.
     written: u64,
     /// What the app's folder held when it began.
@@ -110,10 +114,11 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             return;
         }
         let now = Instant::now();
+        let all = number % SELDOM == 0;
         for worker in &workers {
-            look(worker, now);
+            look(worker, now, all);
         }
-        if number % DISK_TICKS == 0 {
+        if all {
             for worker in &workers {
                 ask_what_it_wrote(&shared, worker, now);
             }
@@ -122,15 +127,21 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-/// Looks at processor time, memory and threads of a worker that has an app.
-fn look(worker: &Instance, now: Instant) {
+/// Looks at processor time, memory and threads of a worker that has an app. `all`:
+/// whether quiet ones have their turn.
+fn look(worker: &Instance, now: Instant, all: bool) {
     let (Some(bounds), Some(pace)) = (worker.bounds(), &worker.watched.pace) else {
         return;
     };
+    let mut state = worker.watched.state.lock();
+    let asked = worker.in_flight() > 0 || worker.requests() != state.requests;
+    if state.quiet && !asked && !all {
+        return;
+    }
     let Some(used) = pace.processor_time() else {
         return;
     };
-    let mut state = worker.watched.state.lock();
+    state.quiet = used.saturating_sub(state.measured) < NOTHING && !state.waits;
     let limit = match state.count(worker, bounds, used, now) {
         Verdict::Kill => Some(bounds.cpu()),
         verdict => {
