@@ -143,6 +143,7 @@ pub(crate) fn policy(
         write,
         write_later,
         spawn,
+        datagrams: false,
         stage: shared.slots_dir.with_file_name(STAGE),
     })
 }
@@ -161,12 +162,13 @@ pub(crate) fn install_policy(
     ports: &[u16],
 ) -> Option<Policy> {
     let ports = [&INSTALL_PORTS, ports].concat();
-    tool_policy(
-        shared,
-        Net::Ports(ports),
-        &CERTIFICATES.map(Path::new),
-        &folders,
-    )
+    let read = CERTIFICATES.map(Path::new);
+    let policy = tool_policy(shared, Net::Ports(ports), &read, &folders);
+    // It looks names up, for which not every name server can be asked over TCP.
+    policy.map(|policy| Policy {
+        datagrams: true,
+        ..policy
+    })
 }
 
 /// What confines a run of Bun's own tools.
@@ -180,6 +182,7 @@ fn tool_policy(shared: &Shared, net: Net, read: &[&Path], write: &[&Path]) -> Op
         write: paths(write),
         write_later: Vec::new(),
         spawn: false,
+        datagrams: false,
         stage: shared.slots_dir.with_file_name(STAGE),
     })
 }

@@ -103,6 +103,10 @@ fn filter(policy: &Policy, is_brokered: bool) -> &'static Filter {
             children.map(|children| Filter::new(connect, children))
         })
     });
+    static DATAGRAMS: LazyLock<Filter> = LazyLock::new(Filter::with_datagrams);
+    if policy.datagrams {
+        return &DATAGRAMS;
+    }
     let [free, asked] = &*FILTERS;
     let [none, unsignalled, signalled] = if is_brokered { asked } else { free };
     let layers = policy.layers;

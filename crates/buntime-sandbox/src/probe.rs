@@ -162,6 +162,7 @@ async fn attempt(
             write: vec![home.to_owned()],
             write_later: Vec::new(),
             spawn: false,
+            datagrams: false,
             stage: stage.to_owned(),
         }),
     };

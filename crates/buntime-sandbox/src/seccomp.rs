@@ -113,6 +113,15 @@ pub(crate) enum Connect {
 impl Filter {
     /// The filter for apps that connect like this and may have these children.
     pub(crate) fn new(connect: Connect, children: Children) -> Self {
+        Self::build(connect, children, false)
+    }
+
+    /// The filter for a program of ours that looks names up by itself.
+    pub(crate) fn with_datagrams() -> Self {
+        Self::build(Connect::Free, Children::None, true)
+    }
+
+    fn build(connect: Connect, children: Children, datagrams: bool) -> Self {
         let mut filter = Self {
             program: Vec::with_capacity(LONGEST),
             later: Vec::new(),
@@ -131,6 +140,9 @@ impl Filter {
         filter.on(libc::SYS_clone3, UNKNOWN);
         filter.arguments();
         filter.processes(children);
+        if datagrams {
+            filter.datagrams();
+        }
         filter.end(REFUSE);
         filter
     }
@@ -194,6 +206,24 @@ impl Filter {
         self.when(libc::SYS_prlimit64, &[(0, PidOrNull)]);
         self.when(libc::SYS_ioctl, &[(1, OneOf(IOCTLS))]);
         self.when(libc::SYS_prctl, &[(0, OneOf(PRCTLS))]);
+    }
+
+    fn datagrams(&mut self) {
+        use Test::{Masked, OneOf};
+        const INET: &[u32] = &[
+            libc::AF_INET.cast_unsigned(),
+            libc::AF_INET6.cast_unsigned(),
+        ];
+        const DATAGRAM: &[u32] = &[libc::SOCK_DGRAM.cast_unsigned()];
+        const UDP: &[u32] = &[0, libc::IPPROTO_UDP.cast_unsigned()];
+        self.when(
+            libc::SYS_socket,
+            &[
+                (0, OneOf(INET)),
+                (1, Masked(0xf, DATAGRAM)),
+                (2, OneOf(UDP)),
+            ],
+        );
     }
 
     fn processes(&mut self, children: Children) {

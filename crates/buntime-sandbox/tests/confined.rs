@@ -59,6 +59,7 @@ impl World {
             write: vec![self.path("slot")],
             write_later: vec![self.path("data")],
             spawn: false,
+            datagrams: false,
             stage: self.path("stage"),
         }
     }

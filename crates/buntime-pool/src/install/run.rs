@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Begun, Problem, failed, tree};
 use crate::config::{AppSpec, InstallLimits};
-use crate::confine::{install_policy, technical_env};
+use crate::confine::install_policy;
 use crate::events::{LONGEST_LINE, LogStream, PoolEvents};
 use crate::lines::{Lines, cut};
 use crate::pool::Shared;
@@ -109,7 +109,7 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
     }
     // Nothing of the server's: what Bun knows, a registry may be told. Without a
     // PATH it finds no program to run.
-    let mut env: Vec<(OsString, OsString)> = vec![
+    let env: Vec<(OsString, OsString)> = vec![
         ("HOME".into(), job.work.home().into()),
         ("TMPDIR".into(), job.work.tmp().into()),
         ("BUN_TMPDIR".into(), job.work.tmp().into()),
@@ -118,7 +118,6 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
         ("BUN_ENABLE_CRASH_REPORTING".into(), "0".into()),
         ("DO_NOT_TRACK".into(), "1".into()),
     ];
-    env.extend(technical_env(shared.config.sandbox.layers));
     let mut ports = registry_ports(&shared.config.install.npmrc);
     // A lockfile may name other hosts, which the log tells.
     ports.extend(job.plan.hosts.iter().filter_map(|host| port_of(host)));

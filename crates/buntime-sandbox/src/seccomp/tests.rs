@@ -233,3 +233,20 @@ fn with_children_programs_are_started_and_namespaces_are_not_made() {
         }
     }
 }
+
+#[test]
+fn who_looks_names_up_sends_datagrams_and_nothing_rawer() {
+    let filter = Filter::with_datagrams();
+    let socket = |family: i32, kind: i32, protocol: i32| {
+        let arguments = [family, kind, protocol, 0, 0, 0].map(|number| number as u64);
+        let number = u32::try_from(libc::SYS_socket).unwrap();
+        answer_of(&filter, ARCHITECTURE, number, arguments)
+    };
+    let cloexec = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    assert_eq!(socket(libc::AF_INET, cloexec, libc::IPPROTO_UDP), ALLOW);
+    assert_eq!(socket(libc::AF_INET6, cloexec, 0), ALLOW);
+    assert_eq!(socket(libc::AF_INET, libc::SOCK_RAW, 1), REFUSE);
+    assert_eq!(socket(libc::AF_INET, cloexec, libc::IPPROTO_ICMP), REFUSE);
+    assert_eq!(socket(libc::AF_PACKET, cloexec, 0), REFUSE);
+    assert_eq!(socket(libc::AF_INET, libc::SOCK_STREAM, 0), ALLOW);
+}

@@ -153,7 +153,6 @@ fn code_that_ran_in_an_install_or_a_build_would_find_nothing() {
             "file outside",
             "other processes",
             "spawn",
-            "UDP",
             "TCP",
             "changing the app",
         ] {

@@ -239,13 +239,8 @@ fn m14_settings_of_the_app_lead_nowhere_and_run_nothing() {
             "LANG",
             "BUN_RUNTIME_TRANSPILER_CACHE_PATH",
             "BUN_ENABLE_CRASH_REPORTING",
-            "DO_NOT_TRACK",
-            // Of the sandbox, where it is (docs/sandbox.md).
-            "RES_OPTIONS"
+            "DO_NOT_TRACK"
         ]
-        .into_iter()
-        .filter(|&name| name != "RES_OPTIONS" || names.contains(&name))
-        .collect::<Vec<_>>()
     );
     assert!(!environ.contains(secret) && !child.command().contains(secret));
     registry.release();
