@@ -8,7 +8,7 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
@@ -19,9 +19,7 @@ use crate::guard;
 use crate::layers::{self, Numbers};
 use crate::network::Entrance;
 use crate::plan::Plan;
-
-/// Bytes of stack; a child needs a few hundred.
-const STACK: usize = 64 << 10;
+use crate::stack::{Birth, Stack, Stacks};
 
 /// A step that failed, and what the system answered.
 #[derive(Debug)]
@@ -57,37 +55,6 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) hand: BorrowedFd<'a>,
 }
 
-/// The stack of one child at a time.
-#[derive(Debug)]
-pub(crate) struct Stack(Vec<u128>);
-
-impl Stack {
-    fn new() -> Self {
-        Self(vec![0; STACK / size_of::<u128>()])
-    }
-
-    /// One past its end, from where it grows down. Aligned to 16 bytes.
-    fn top(&mut self) -> *mut c_void {
-        self.0.as_mut_ptr_range().end.cast()
-    }
-}
-
-/// The stacks of children.
-#[derive(Debug)]
-pub(crate) struct Stacks {
-    program: Stack,
-    pub(crate) errand: Stack,
-}
-
-impl Stacks {
-    pub(crate) fn new() -> Self {
-        Self {
-            program: Stack::new(),
-            errand: Stack::new(),
-        }
-    }
-}
-
 /// What the child is given. It stays in the server's thread, which waits.
 struct Brief<'a> {
     plan: &'a Plan,
@@ -98,10 +65,29 @@ struct Brief<'a> {
     /// 0 unless a step failed.
     step: AtomicU8,
     errno: AtomicI32,
-    birth: Birth,
 }
 
-impl Brief<'_> {
+impl<'a> Brief<'a> {
+    fn new(plan: &'a Plan, descriptors: &Descriptors<'a>) -> Self {
+        Self {
+            plan,
+            numbers: Numbers {
+                given: [
+                    descriptors.stdin.as_raw_fd(),
+                    descriptors.stdout.as_raw_fd(),
+                    descriptors.stderr.as_raw_fd(),
+                    descriptors.control.as_raw_fd(),
+                ],
+                hand: descriptors.hand.as_raw_fd(),
+            },
+            server: descriptors.server,
+            argv: pointers(&plan.args),
+            envp: pointers(&plan.env),
+            step: AtomicU8::new(0),
+            errno: AtomicI32::new(0),
+        }
+    }
+
     fn fail(&self, failure: &Failure) {
         let errno = failure.source.raw_os_error().unwrap_or(libc::EIO);
         self.errno.store(errno, Ordering::Release);
@@ -112,30 +98,6 @@ impl Brief<'_> {
         let step = Step::from_byte(self.step.load(Ordering::Acquire))?;
         let source = io::Error::from_raw_os_error(self.errno.load(Ordering::Acquire));
         Some(Failure { step, source })
-    }
-}
-
-/// A child that was made, as the kernel and its maker noted it.
-struct Birth {
-    pid: AtomicI32,
-    /// A descriptor of it, there before the child runs; -1 if there is none.
-    pidfd: AtomicI32,
-}
-
-impl Birth {
-    const fn new() -> Self {
-        Self {
-            pid: AtomicI32::new(0),
-            pidfd: AtomicI32::new(-1),
-        }
-    }
-
-    #[expect(unsafe_code, reason = "the kernel made the descriptor for us")]
-    fn take(&self) -> Option<(Option<Pid>, OwnedFd)> {
-        let number = self.pidfd.swap(-1, Ordering::AcqRel);
-        let pid = Pid::from_raw(self.pid.load(Ordering::Acquire));
-        // SAFETY: nobody else takes it, and the swap gives it once.
-        (number >= 0).then(|| (pid, unsafe { OwnedFd::from_raw_fd(number) }))
     }
 }
 
@@ -160,36 +122,20 @@ fn make(
     descriptors: &Descriptors<'_>,
     entrance: Option<&Entrance<'_>>,
 ) -> io::Result<Result<(Pid, OwnedFd), Failure>> {
-    let brief = Brief {
-        plan,
-        numbers: Numbers {
-            given: [
-                descriptors.stdin.as_raw_fd(),
-                descriptors.stdout.as_raw_fd(),
-                descriptors.stderr.as_raw_fd(),
-                descriptors.control.as_raw_fd(),
-            ],
-            hand: descriptors.hand.as_raw_fd(),
-        },
-        server: descriptors.server,
-        argv: pointers(&plan.args),
-        envp: pointers(&plan.env),
-        step: AtomicU8::new(0),
-        errno: AtomicI32::new(0),
-        birth: Birth::new(),
-    };
+    let brief = Brief::new(plan, descriptors);
     let argument: *const Brief<'_> = &raw const brief;
-    let top = stacks.program.top();
+    let Stacks { program, errand } = stacks;
+    let (top, birth) = (program.top(), program.birth());
     let clone = |more: c_int| {
         let flags = plan.confinement.namespaces | more;
         // SAFETY: `brief` and what it borrows live until the child has executed its
         // program or is reaped, which is waited for below, and `child` keeps to the rules
         // at the top of this file. The stack is nobody else's.
-        unsafe { self::clone(top, flags, child, argument.cast_mut().cast(), &brief.birth) }
+        unsafe { self::clone(top, flags, child, argument.cast_mut().cast(), birth) }
     };
     let made = match entrance {
         None => with_signals_blocked(|| clone(0)),
-        Some(entrance) => errand(&mut stacks.errand, libc::CLONE_FILES, &|| match entrance
+        Some(entrance) => self::errand(errand, libc::CLONE_FILES, &|| match entrance
             .pass()
             .at(Step::Network)
         {
@@ -200,7 +146,7 @@ fn make(
             }
         }),
     };
-    let born = brief.birth.take();
+    let born = birth.take();
     match (made, brief.failure(), born) {
         (Ok(()), None, Some((Some(pid), pidfd))) => Ok(Ok((pid, pidfd))),
         (made, failure, born) => {
@@ -245,11 +191,13 @@ unsafe fn clone(
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | flags;
     // SAFETY: the stack is large enough and aligned; the rest is the caller's promise. The
     // atomic is where CLONE_PIDFD wants to write.
-    let pid = unsafe { libc::clone(function, top, flags, argument, birth.pidfd.as_ptr()) };
+    let pid = unsafe { libc::clone(function, top, flags, argument, birth.descriptor()) };
     if pid < 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        birth.failed();
+        return Err(error);
     }
-    birth.pid.store(pid, Ordering::Release);
+    birth.is(pid);
     Ok(())
 }
 
@@ -281,11 +229,11 @@ pub(crate) fn errand(
         errno: AtomicI32::new(libc::EIO),
     };
     let argument: *const Errand<'_> = &raw const errand;
-    let birth = Birth::new();
+    let (top, birth) = (stack.top(), stack.birth());
     with_signals_blocked(|| {
         let argument = argument.cast_mut().cast();
         // SAFETY: `errand` lives until the call returns, and `on_errand` keeps to the rules.
-        unsafe { clone(stack.top(), flags, on_errand, argument, &birth) }
+        unsafe { clone(top, flags, on_errand, argument, birth) }
     })?;
     if let Some((_, child)) = birth.take() {
         reap(&child);

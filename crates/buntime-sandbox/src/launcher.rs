@@ -15,7 +15,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::broker::Broker;
-use crate::child::{self, Descriptors, Failure, Stacks};
+use crate::child::{self, Descriptors, Failure};
 use crate::error::{AttachError, ForwardError, SpawnError, Step};
 use crate::launch::Launch;
 use crate::network::{self, Entrance, Lease, MOST_FORWARDS, Networks};
@@ -24,6 +24,7 @@ use crate::plan::{Confinement, Plan};
 use crate::policy::Attachment;
 use crate::process::{Leader, Process};
 use crate::root::Additions;
+use crate::stack::Stacks;
 
 /// Launches that wait for the thread at once; more wait before the queue.
 const QUEUE: usize = 64;
@@ -45,6 +46,7 @@ impl Launcher {
     /// If the system has no thread or descriptor left to give, or no `/dev/null`.
     pub fn start() -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
+        let stacks = Stacks::new()?;
         let worker = Arc::clone(&desk);
         let around = Around {
             null: File::open("/dev/null")?,
@@ -61,7 +63,7 @@ impl Launcher {
         std::thread::Builder::new()
             .name("launcher".into())
             .stack_size(256 << 10)
-            .spawn(move || worker.run(&around))?;
+            .spawn(move || worker.run(&around, stacks))?;
         Ok(Self {
             handle: Arc::new(Handle {
                 desk,
@@ -307,8 +309,7 @@ impl Desk {
         self.bell.notify_one();
     }
 
-    fn run(&self, around: &Around) {
-        let mut stacks = Stacks::new();
+    fn run(&self, around: &Around, mut stacks: Stacks) {
         while let Some(job) = self.next_job() {
             if job.is_given_up() {
                 continue;

@@ -20,6 +20,7 @@ mod probe;
 mod process;
 mod root;
 mod seccomp;
+mod stack;
 mod system;
 mod view;
 

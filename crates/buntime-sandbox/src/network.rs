@@ -22,9 +22,10 @@ use rustix::net::{
     send, shutdown, socket_with, sockopt,
 };
 
-use crate::child::{self, Stack};
+use crate::child;
 use crate::guard;
 use crate::root::UserMap;
+use crate::stack::Stack;
 use crate::system;
 
 /// Networks that wait for a process. More are taken away by the kernel.
