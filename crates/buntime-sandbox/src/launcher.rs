@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::broker::Broker;
 use crate::child::{self, Descriptors, Failure};
@@ -25,9 +25,14 @@ use crate::policy::Attachment;
 use crate::process::{Leader, Process};
 use crate::root::Additions;
 use crate::stack::Stacks;
+use crate::watchdog::Watchdog;
 
-/// Launches that wait for the thread at once; more wait before the queue.
+/// Jobs that wait for the thread at once, also those that were given up; more wait before
+/// the queue.
 const QUEUE: usize = 64;
+
+/// Longest that a job may take the thread. Most take a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often killed processes that nobody waits for are looked at.
 const REAP_INTERVAL: Duration = Duration::from_millis(5);
@@ -40,11 +45,16 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Starts the spawning thread.
+    /// Starts the spawning thread, and one that looks after it.
     ///
     /// # Errors
     /// If the system has no thread or descriptor left to give, or no `/dev/null`.
     pub fn start() -> io::Result<Self> {
+        Self::with_patience(PATIENCE)
+    }
+
+    /// The same with another limit for each job.
+    fn with_patience(patience: Duration) -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let stacks = Stacks::new()?;
         let worker = Arc::clone(&desk);
@@ -59,6 +69,7 @@ impl Launcher {
             )?,
             networks: Arc::default(),
             owner: OnceCell::new(),
+            watchdog: Watchdog::start(stacks.births(), patience)?,
         };
         std::thread::Builder::new()
             .name("launcher".into())
@@ -67,13 +78,13 @@ impl Launcher {
         Ok(Self {
             handle: Arc::new(Handle {
                 desk,
-                places: Semaphore::new(QUEUE),
+                places: Arc::new(Semaphore::new(QUEUE)),
             }),
         })
     }
 
-    /// Starts a process; returns once it executes its program. Dropping the
-    /// future leaves no process behind. Call it within a tokio runtime with I/O and time
+    /// Starts a process; returns once it executes its program, which must be within ten
+    /// seconds of the start's turn. Dropping the future leaves no process behind. Call it within a tokio runtime with I/O and time
     /// enabled, in which the connections of the process are made if the server makes them.
     ///
     /// # Errors
@@ -97,15 +108,17 @@ impl Launcher {
             control,
             ..
         } = launch;
-        let place = self.handle.places.acquire().await;
-        let _place = place.map_err(|_| SpawnError::Stopped)?;
+        let place = self.handle.place().await.ok_or(SpawnError::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        self.handle.desk.submit(Job::Start {
-            plan: Box::new(plan),
-            control,
-            keep_alive: Arc::clone(&self.handle),
-            reply,
-        });
+        self.handle.desk.submit(
+            place,
+            Job::Start {
+                plan: Box::new(plan),
+                control,
+                keep_alive: Arc::clone(&self.handle),
+                reply,
+            },
+        );
         match answer.await.map_err(|_| SpawnError::Stopped)? {
             Ok(Ok((mut process, listener))) => {
                 let serves = allowed.map_or(Ok(()), |allowed| {
@@ -143,14 +156,16 @@ impl Launcher {
     ) -> Result<(), AttachError> {
         let additions = Additions::of(attachments)?;
         let process = process.pidfd()?;
-        let place = self.handle.places.acquire().await;
-        let _place = place.map_err(|_| AttachError::Stopped)?;
+        let place = self.handle.place().await.ok_or(AttachError::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        self.handle.desk.submit(Job::Attach {
-            additions,
-            process,
-            reply,
-        });
+        self.handle.desk.submit(
+            place,
+            Job::Attach {
+                additions,
+                process,
+                reply,
+            },
+        );
         Ok(answer.await.map_err(|_| AttachError::Stopped)??)
     }
 
@@ -177,14 +192,16 @@ impl Launcher {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         }
         let lease = process.lease().ok_or(ForwardError::NoNetwork)?;
-        let place = self.handle.places.acquire().await;
-        let _place = place.map_err(|_| ForwardError::Stopped)?;
+        let place = self.handle.place().await.ok_or(ForwardError::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        self.handle.desk.submit(Job::Forward {
-            addresses: addresses.to_vec(),
-            lease,
-            reply,
-        });
+        self.handle.desk.submit(
+            place,
+            Job::Forward {
+                addresses: addresses.to_vec(),
+                lease,
+                reply,
+            },
+        );
         Ok(answer.await.map_err(|_| ForwardError::Stopped)??)
     }
 }
@@ -226,10 +243,15 @@ impl Job {
 #[derive(Debug)]
 pub(crate) struct Handle {
     desk: Arc<Desk>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Handle {
+    /// A place in the queue; none if the thread is gone.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
     /// Leaves a killed process to the thread for reaping.
     pub(crate) fn bury(&self, leader: Leader) {
         self.desk.lock().graves.push(leader);
@@ -255,6 +277,7 @@ struct Around {
     networks: Arc<Networks>,
     /// The user namespace that networks belong to, once there is one.
     owner: OnceCell<OwnedFd>,
+    watchdog: Watchdog,
 }
 
 impl Around {
@@ -282,8 +305,8 @@ struct Desk {
 
 #[derive(Default)]
 struct Work {
-    /// At most `QUEUE`, by the places of the handle, and those given up.
-    jobs: VecDeque<Job>,
+    /// At most `QUEUE`, for each holds a place.
+    jobs: VecDeque<(OwnedSemaphorePermit, Job)>,
     /// Killed and not yet reaped: never more than there were processes.
     graves: Vec<Leader>,
     closed: bool,
@@ -304,13 +327,13 @@ impl Desk {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn submit(&self, job: Job) {
-        self.lock().jobs.push_back(job);
+    fn submit(&self, place: OwnedSemaphorePermit, job: Job) {
+        self.lock().jobs.push_back((place, job));
         self.bell.notify_one();
     }
 
     fn run(&self, around: &Around, mut stacks: Stacks) {
-        while let Some(job) = self.next_job() {
+        while let Some((_place, job)) = self.next_job() {
             if job.is_given_up() {
                 continue;
             }
@@ -322,7 +345,9 @@ impl Desk {
                     reply,
                 } => {
                     // An answer that nobody takes is dropped, and its process with it.
-                    let started = start(&mut stacks, around, &plan, &control, keep_alive);
+                    let started = around
+                        .watchdog
+                        .during(|| start(&mut stacks, around, &plan, &control, keep_alive));
                     let _ = reply.send(started);
                 }
                 Job::Attach {
@@ -330,8 +355,9 @@ impl Desk {
                     process,
                     reply,
                 } => {
-                    let done =
-                        child::errand(&mut stacks.errand, 0, &|| additions.attach(process.as_fd()));
+                    let done = around.watchdog.during(|| {
+                        child::errand(&mut stacks.errand, 0, &|| additions.attach(process.as_fd()))
+                    });
                     let _ = reply.send(done);
                 }
                 Job::Forward {
@@ -339,8 +365,8 @@ impl Desk {
                     lease,
                     reply,
                 } => {
-                    let owner = around.owner(&mut stacks);
-                    let made = owner.and_then(|owner| {
+                    let made = around.watchdog.during(|| {
+                        let owner = around.owner(&mut stacks)?;
                         lease.forward(&mut stacks.errand, owner.as_fd(), &addresses)
                     });
                     let _ = reply.send(made);
@@ -350,7 +376,7 @@ impl Desk {
     }
 
     /// Waits for a job and reaps meanwhile. None once nobody can send one.
-    fn next_job(&self) -> Option<Job> {
+    fn next_job(&self) -> Option<(OwnedSemaphorePermit, Job)> {
         let mut work = self.lock();
         loop {
             work.graves.retain_mut(|leader| leader.try_reap().is_none());
@@ -422,3 +448,6 @@ fn start(
     let process = Process::new(leader, stdout, stderr, gateway, handle);
     passed.map(|()| Ok((process, listener)))
 }
+
+#[cfg(test)]
+mod tests;

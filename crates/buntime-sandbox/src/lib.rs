@@ -23,6 +23,7 @@ mod seccomp;
 mod stack;
 mod system;
 mod view;
+mod watchdog;
 
 pub use environment::erase_variable;
 pub use error::{AttachError, ForwardError, SpawnError, Step};
