@@ -10,21 +10,21 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::notify::{Call, Listener, Waiting, read_memory};
 
 /// Longest that a process waits for a connection on a socket that waits. The other end is
 /// the server's own.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 /// The largest address that is looked at; the kernel takes none that is longer.
 const LONGEST: usize = 128;
@@ -37,53 +37,60 @@ pub(crate) struct Allowed {
 }
 
 /// Answers for a process until that is gone, or until this value is.
+///
+/// Putting a socket in the place of another waits for the thread that called: one that is
+/// stopped or gets no processor time holds up who answers. So each process has a thread of
+/// its own, and nobody else waits for it.
 #[derive(Debug)]
-pub(crate) struct Broker(AbortHandle);
+pub(crate) struct Broker {
+    /// The thread looks at the other end.
+    _end: OwnedFd,
+}
 
 impl Broker {
-    /// Starts to answer, within a tokio runtime with I/O and time enabled.
-    #[expect(
-        unsafe_code,
-        reason = "registering a descriptor is a promise to keep it open"
-    )]
+    /// Starts to answer.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left to give.
     pub(crate) fn start(listener: Listener, allowed: Allowed) -> io::Result<Self> {
-        // SAFETY: the descriptor stays what it is until the listener is dropped, which the
-        // watch does after it has ended the registration.
-        let watch = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?;
-        Ok(Self(tokio::spawn(run(watch, allowed)).abort_handle()))
+        let (over, end) = pipe_with(PipeFlags::CLOEXEC)?;
+        std::thread::Builder::new()
+            .name("broker".into())
+            .stack_size(128 << 10)
+            .spawn(move || run(&listener, &over, allowed))?;
+        Ok(Self { _end: end })
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn run(watch: AsyncFd<Listener>, allowed: Allowed) {
+fn run(listener: &Listener, over: &OwnedFd, allowed: Allowed) {
     loop {
-        let Ok(mut ready) = watch.readable().await else {
-            return;
-        };
-        let listener = watch.get_ref();
+        let mut look = [
+            PollFd::new(listener, PollFlags::IN),
+            PollFd::new(over, PollFlags::IN),
+        ];
+        match poll(&mut look, None) {
+            Ok(_) if !look[1].revents().is_empty() => return,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
         match listener.look() {
             Waiting::Call => {
                 if let Some(call) = listener.take() {
-                    let errno = match serve(listener, &call, allowed).await {
+                    let errno = match serve(listener, &call, allowed) {
                         Ok(()) => 0,
                         Err(errno) => errno.raw_os_error(),
                     };
                     listener.answer(&call, errno);
                 }
             }
-            Waiting::Nothing => ready.clear_ready(),
+            Waiting::Nothing => {}
             Waiting::Over => return,
         }
     }
 }
 
 /// Does a `connect` for who called. What it answers is the call's result.
-async fn serve(listener: &Listener, call: &Call, allowed: Allowed) -> Result<(), Errno> {
+fn serve(listener: &Listener, call: &Call, allowed: Allowed) -> Result<(), Errno> {
     let [number, place, length, ..] = call.arguments;
     // The kernel looks at the lower halves: both are of type int.
     #[expect(clippy::cast_possible_truncation, reason = "the half that is wanted")]
@@ -97,7 +104,7 @@ async fn serve(listener: &Listener, call: &Call, allowed: Allowed) -> Result<(),
     if !listener.still_waits(call) {
         return Err(Errno::INTR);
     }
-    let (socket, outcome) = connected(&address, flags.contains(OFlags::NONBLOCK)).await?;
+    let (socket, outcome) = connected(&address, flags.contains(OFlags::NONBLOCK))?;
     let closes = flags.contains(OFlags::CLOEXEC);
     listener
         .replace(call, number, socket.as_fd(), closes)
@@ -106,7 +113,7 @@ async fn serve(listener: &Listener, call: &Call, allowed: Allowed) -> Result<(),
 }
 
 /// A socket that is connected, or, if it is not to wait, about to be.
-async fn connected(
+fn connected(
     address: &SocketAddr,
     is_nonblocking: bool,
 ) -> Result<(OwnedFd, Result<(), Errno>), Errno> {
@@ -115,13 +122,11 @@ async fn connected(
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let mut socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     match connect(&socket, address) {
         Ok(()) => {}
         Err(Errno::INPROGRESS) if is_nonblocking => return Ok((socket, Err(Errno::INPROGRESS))),
-        Err(Errno::INPROGRESS) => {
-            socket = completed(socket).await?;
-        }
+        Err(Errno::INPROGRESS) => completed(&socket)?,
         Err(error) => return Err(error),
     }
     if !is_nonblocking {
@@ -132,15 +137,12 @@ async fn connected(
 }
 
 /// Waits for a connection.
-async fn completed(socket: OwnedFd) -> Result<OwnedFd, Errno> {
-    let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let stream = TcpStream::from_std(socket.into()).map_err(errno)?;
-    let waited = tokio::time::timeout(PATIENCE, stream.writable()).await;
-    waited.map_err(|_| Errno::TIMEDOUT)?.map_err(errno)?;
-    if let Some(error) = stream.take_error().map_err(errno)? {
-        return Err(errno(error));
+fn completed(socket: &OwnedFd) -> Result<(), Errno> {
+    let mut look = [PollFd::new(socket, PollFlags::OUT)];
+    match poll(&mut look, Some(&PATIENCE))? {
+        0 => Err(Errno::TIMEDOUT),
+        _ => sockopt::socket_error(socket)?,
     }
-    Ok(stream.into_std().map_err(errno)?.into())
 }
 
 /// The flags of a descriptor of another process; none if it has no such descriptor.

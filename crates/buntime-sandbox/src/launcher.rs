@@ -84,8 +84,7 @@ impl Launcher {
     }
 
     /// Starts a process; returns once it executes its program, which must be within ten
-    /// seconds of the start's turn. Dropping the future leaves no process behind. Call it within a tokio runtime with I/O and time
-    /// enabled, in which the connections of the process are made if the server makes them.
+    /// seconds of the start's turn. Dropping the future leaves no process behind.
     ///
     /// # Errors
     /// See [`SpawnError`].

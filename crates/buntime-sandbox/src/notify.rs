@@ -41,12 +41,6 @@ impl AsFd for Listener {
     }
 }
 
-impl std::os::fd::AsRawFd for Listener {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
 impl Listener {
     /// Looks without waiting.
     pub(crate) fn look(&self) -> Waiting {

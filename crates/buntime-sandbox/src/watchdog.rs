@@ -145,7 +145,6 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
 
     /// Waits for ever, by system calls only.
-    #[expect(clippy::unnecessary_wraps, reason = "what an errand is")]
     fn hang() -> io::Result<()> {
         loop {
             let _ = rustix::event::poll(&mut [], None);

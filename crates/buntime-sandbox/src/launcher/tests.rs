@@ -57,24 +57,26 @@ async fn a_start_that_hangs_fails_and_the_next_does_not() {
     drop(held);
 }
 
+/// Puts a job that will hang into the queue.
+async fn submit(spawn: std::pin::Pin<&mut impl Future>) {
+    tokio::select! {
+        biased;
+        _ = spawn => panic!("it was to hang"),
+        () = std::future::ready(()) => {}
+    }
+}
+
 #[tokio::test]
 async fn a_job_that_was_given_up_keeps_its_place_until_its_turn() {
     let launcher = Launcher::with_patience(Duration::from_secs(20)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let hangs = dir.path().join("hangs");
     let held = held_back(&hangs);
-    let submitted = || async {
-        let mut spawn = Box::pin(launcher.spawn(launch(&hangs)));
-        tokio::select! {
-            biased;
-            _ = &mut spawn => panic!("it was to hang"),
-            () = std::future::ready(()) => spawn,
-        }
-    };
-    let first = submitted().await;
+    let mut first = Box::pin(launcher.spawn(launch(&hangs)));
+    submit(first.as_mut()).await;
     for _ in 1..QUEUE {
         // As a caller that goes away once its job is in the queue.
-        drop(submitted().await);
+        submit(Box::pin(launcher.spawn(launch(&hangs))).as_mut()).await;
     }
     assert_eq!(launcher.handle.places.available_permits(), 0);
     drop(held);

@@ -401,6 +401,33 @@ async fn a_process_without_a_network_of_its_own_connects_to_one_address_alone() 
     }
 }
 
+#[tokio::test]
+async fn connections_are_made_without_the_runtime() {
+    let world = World::new().await;
+    let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = target.local_addr().unwrap().port();
+    let script = format!(
+        r#"{CALLS}
+        console.log(call(CONNECT, call(SOCKET, 2, 1, 0), ptr(inet(127, 0, 0, 1, {port})), 16));
+        process.exit(0);
+        "#
+    );
+    let layers = world.brokered()[0];
+    let net = Net::Loopback { port };
+    let (mut process, _control) = world.start(layers, net, &script).await;
+    // The runtime has this thread alone, which does nothing but wait.
+    let stdout = process.stdout.take().unwrap();
+    let mut look = [rustix::event::PollFd::new(
+        &stdout,
+        rustix::event::PollFlags::IN,
+    )];
+    let limit = rustix::event::Timespec::try_from(LIMIT).unwrap();
+    assert_eq!(rustix::event::poll(&mut look, Some(&limit)).unwrap(), 1);
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut fs::File::from(stdout), &mut text).unwrap();
+    assert_eq!(text, "0\n");
+}
+
 /// How many listeners for held-back calls this process has.
 fn listeners() -> usize {
     let links = fs::read_dir("/proc/self/fd").unwrap();
