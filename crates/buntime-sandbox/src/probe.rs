@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::launch::{Launch, ProcessLimits};
 use crate::launcher::Launcher;
@@ -14,8 +14,10 @@ use crate::policy::{Landlock, Layers, Net, Policy, ProcMount};
 use crate::process::Exit;
 use crate::system;
 
-/// Longest that a program may take to say its word.
+/// Longest that a program may take to start and say its word.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Longest for all tries together.
+const LIMIT_OF_ALL: Duration = Duration::from_secs(60);
 /// The version of Landlock that has all that is used: files, TCP, scopes.
 const WHOLE: Landlock = Landlock(6);
 /// What Bun says, and that it ends then whatever is open.
@@ -77,7 +79,9 @@ impl fmt::Display for Layers {
 /// Finds out which layers this machine gives, by starting `bun` under them, the strongest
 /// first. `folder` must be an empty folder that nobody else writes to.
 ///
-/// The answer is what was tried, not what the kernel's version promises.
+/// The answer is what was tried, not what the kernel's version promises. Layers under which
+/// Bun took too long are tried once more. After a minute nothing more is tried, and what is
+/// missing says so.
 pub async fn probe(launcher: &Launcher, bun: &Path, folder: &Path) -> Strength {
     let (stage, home) = (folder.join("stage"), folder.join("home"));
     for path in [&stage, &home] {
@@ -87,6 +91,7 @@ pub async fn probe(launcher: &Launcher, bun: &Path, folder: &Path) -> Strength {
     let version = system::landlock_version();
     let landlock = (version > 0).then_some(Landlock(version));
     let mut refusals: Vec<(Layers, String)> = Vec::new();
+    let end = Instant::now() + LIMIT_OF_ALL;
     for calls in [true, false] {
         for (namespaces, network, broker) in places() {
             for landlock in [landlock, None] {
@@ -100,9 +105,16 @@ pub async fn probe(launcher: &Launcher, bun: &Path, folder: &Path) -> Strength {
                 if refusals.iter().any(|(tried, _)| *tried == layers) {
                     continue;
                 }
-                match attempt(launcher, bun, (&stage, &home), layers).await {
+                let attempt = || attempt(launcher, bun, (&stage, &home), layers);
+                match patiently(end, attempt).await {
                     Ok(()) => return judge(layers, &refusals),
-                    Err(why) => refusals.push((layers, why)),
+                    Err(Refusal::No(why)) => refusals.push((layers, why)),
+                    Err(Refusal::Late) => {
+                        refusals.push((layers, LATE.to_owned()));
+                        if Instant::now() >= end {
+                            return too_slow(&refusals);
+                        }
+                    }
                 }
             }
         }
@@ -121,6 +133,47 @@ fn places() -> impl Iterator<Item = (Option<ProcMount>, bool, bool)> {
                 .filter(move |(network, _)| namespaces.is_some() || !network)
                 .map(move |(network, broker)| (namespaces, network, broker))
         })
+}
+
+/// Why layers do not count as given.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    No(String),
+    /// Bun did not answer in time, twice unless all time was over.
+    Late,
+}
+
+const LATE: &str = "Bun did not answer in time: timed out";
+
+/// Makes an attempt within its time, and another if it took too long.
+async fn patiently<F: Future<Output = Result<(), String>>>(
+    end: Instant,
+    attempt: impl Fn() -> F,
+) -> Result<(), Refusal> {
+    for _ in 0..2 {
+        let left = end.saturating_duration_since(Instant::now());
+        if let Ok(answer) = tokio::time::timeout(LIMIT.min(left), attempt()).await {
+            return answer.map_err(Refusal::No);
+        }
+    }
+    Err(Refusal::Late)
+}
+
+/// The answer of a machine on which the time was over before anything was found.
+fn too_slow(refusals: &[(Layers, String)]) -> Strength {
+    let mut strength = judge(Layers::NONE, refusals);
+    strength.missing.insert(
+        0,
+        Shortfall {
+            what: "an answer in time",
+            why: format!(
+                "timed out: starting Bun took too long, and after {} seconds nothing weaker was \
+                 tried; is the machine overloaded?",
+                LIMIT_OF_ALL.as_secs()
+            ),
+        },
+    );
+    strength
 }
 
 async fn attempt(
@@ -176,9 +229,9 @@ async fn attempt(
         let read = word.map(|pipe| File::from(pipe).take(100).read_to_string(&mut text));
         read.map(|_| text)
     });
-    let exit = tokio::time::timeout(LIMIT, process.wait()).await;
+    // Who gives up drops the process, which ends it.
+    let exit = process.wait().await;
     drop(process);
-    let exit = exit.map_err(|_| "Bun did not answer in time".to_owned())?;
     let said = said.await.ok().flatten().unwrap_or_default();
     if exit == Exit::Code(0) && said.trim() == "42" {
         return Ok(());
@@ -255,4 +308,46 @@ fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
         }
     }
     Strength { layers, missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_tried_once_more_and_told_apart() {
+        let tries = Cell::new(0);
+        let end = Instant::now() + LIMIT_OF_ALL;
+        let slow_at_first = async || {
+            tries.set(tries.get() + 1);
+            if tries.get() == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        };
+        assert_eq!(patiently(end, slow_at_first).await, Ok(()));
+        assert_eq!(tries.take(), 2);
+        let never = async || {
+            tries.set(tries.get() + 1);
+            std::future::pending().await
+        };
+        assert_eq!(patiently(end, never).await, Err(Refusal::Late));
+        assert_eq!(tries.take(), 2);
+        let refused = async || Err("no".to_owned());
+        let no = Refusal::No("no".to_owned());
+        assert_eq!(patiently(end, refused).await, Err(no));
+    }
+
+    #[test]
+    fn a_machine_that_is_too_slow_is_told_so() {
+        let tried = Layers {
+            calls: true,
+            ..Layers::NONE
+        };
+        let strength = too_slow(&[(tried, LATE.to_owned())]);
+        assert_eq!(strength.layers, Layers::NONE);
+        assert!(strength.missing[0].why.contains("timed out"));
+    }
 }
