@@ -49,7 +49,7 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
     pub(crate) control: BorrowedFd<'a>,
-    /// Of the server's process; the program does not get it.
+    /// Of the launcher's thread; the program does not get it.
     pub(crate) server: BorrowedFd<'a>,
     /// Where a listener is handed over; the program does not get it.
     pub(crate) hand: BorrowedFd<'a>,

@@ -9,9 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::thread::gettid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::broker::Broker;
@@ -60,7 +62,7 @@ impl Launcher {
         let worker = Arc::clone(&desk);
         let around = Around {
             null: File::open("/dev/null")?,
-            server: pidfd_open(getpid(), PidfdFlags::empty())?,
+            server: OnceCell::new(),
             hand: socketpair(
                 AddressFamily::UNIX,
                 SocketType::SEQPACKET,
@@ -269,8 +271,8 @@ impl Drop for Handle {
 #[derive(Debug)]
 struct Around {
     null: File,
-    /// This process.
-    server: OwnedFd,
+    /// The thread that starts children, once it runs.
+    server: OnceCell<OwnedFd>,
     /// Over which children hand listeners to the server.
     hand: (OwnedFd, OwnedFd),
     networks: Arc<Networks>,
@@ -280,6 +282,22 @@ struct Around {
 }
 
 impl Around {
+    /// This thread. Before Linux 6.9 there are descriptors of processes only, which can be
+    /// read when the last thread has ended.
+    fn server(&self) -> io::Result<&OwnedFd> {
+        // `PIDFD_THREAD`: the value of O_EXCL.
+        const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+        if let Some(server) = self.server.get() {
+            return Ok(server);
+        }
+        let found = match pidfd_open(gettid(), THREAD) {
+            Err(Errno::INVAL) => pidfd_open(getpid(), PidfdFlags::empty()),
+            found => found,
+        };
+        let found = found?;
+        Ok(self.server.get_or_init(|| found))
+    }
+
     fn owner(&self, stacks: &mut Stacks) -> io::Result<&OwnedFd> {
         if let Some(owner) = self.owner.get() {
             return Ok(owner);
@@ -412,7 +430,7 @@ fn start(
         stdout: out.as_fd(),
         stderr: err.as_fd(),
         control: control.as_fd(),
-        server: around.server.as_fd(),
+        server: around.server()?.as_fd(),
         hand: around.hand.1.as_fd(),
     };
     let entrance = match plan

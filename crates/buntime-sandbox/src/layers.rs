@@ -77,9 +77,9 @@ pub(crate) fn become_program(
     Err(exec()).at(Step::Exec)
 }
 
-/// The server may have died before the death signal was asked for, and then no
+/// The launcher's thread may have died before the death signal was asked for, and then no
 /// signal will come. A process of another namespace cannot see its parent's number,
-/// but a descriptor of a process can be read once that has ended.
+/// but a descriptor of a thread can be read once that has ended.
 fn check_server(server: BorrowedFd<'_>) -> io::Result<()> {
     let mut look = [PollFd::from_borrowed_fd(server, PollFlags::IN)];
     match rustix::event::poll(&mut look, Some(&Timespec::default()))? {
