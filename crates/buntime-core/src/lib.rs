@@ -31,7 +31,7 @@ pub use glob::{GlobError, RouteGlob, RouteGlobs};
 pub use hex::hex;
 pub use install_plan::{InstallPlan, InstallPlanError};
 pub use manifest::{
-    Ask, BodyLimit, BundleMode, Caps, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS,
+    Ask, BodyLimit, BundleMode, Caps, CoveredPath, CronJob, CsrfPolicy, DEFAULT_ENTRYPOINTS,
     DEFAULT_PLUGIN_ENTRIES, Granted, GrantedPath, Grants, HostPort, Instances, Limits,
     MANIFEST_MAX_BYTES, Manifest, Menu, NetPermission, NotGranted, Permissions, PluginManifest,
     PluginManifestErrors, Verdict, Visibility,

@@ -9,7 +9,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use self::grants::{Ask, Caps, Granted, GrantedPath, Grants, NotGranted, Verdict};
+pub use self::grants::{Ask, Caps, CoveredPath, Granted, GrantedPath, Grants, NotGranted, Verdict};
 pub use self::plugin::{DEFAULT_PLUGIN_ENTRIES, Menu, PluginManifest, PluginManifestErrors};
 use crate::diagnostic::{ManifestErrors, Parsed};
 use crate::{ByteSize, Origin, PackageName, RouteGlobs, Version};

@@ -11,8 +11,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use buntime_core::{Granted, PackageName};
-use buntime_sandbox::{Attachment, Layers, Net, Policy, Process};
+use buntime_core::{CoveredPath, Granted, PackageName};
+use buntime_sandbox::{Attachment, Held, Layers, Net, Policy, Process};
+use rustix::io::Errno;
 
 use crate::config::AppSpec;
 use crate::error::StartFailure;
@@ -54,35 +55,48 @@ impl Wanted<'_> {
                 .filter(|bundle| !bundle.starts_with(&self.spec.dir))
                 .map(Path::to_owned),
         );
-        let granted = self.spec.granted.read.iter();
-        folders.extend(granted.filter(|path| path.exists()).cloned());
         folders
     }
 }
 
-/// Most paths to read that a blank is shown besides the app.
-const MOST_SHOWN: usize = 8;
-
-/// Whether a worker of this app starts for it, and no blank will do: one may be shown a few
-/// more paths to read, but what it may write and start is settled when it starts.
+/// Whether a worker of this app starts for it, and no blank will do: what it may open and
+/// start of the machine is settled when it starts.
 pub(crate) fn starts_for_app(shared: &Shared, spec: &AppSpec) -> bool {
     let layers = shared.config.sandbox.layers;
     let granted = &spec.granted;
-    let is_more = granted.spawn || !granted.write.is_empty() || granted.read.len() > MOST_SHOWN;
+    let is_more = granted.spawn || !granted.write.is_empty() || !granted.read.is_empty();
     layers != Layers::NONE && (!has_blanks(layers) || is_more)
 }
 
-/// Looks where the paths lead that an app was granted: a link that came later must not lead
-/// to what nobody is granted.
-pub(crate) fn check_granted(shared: &Shared, spec: &AppSpec) -> Result<(), StartFailure> {
+/// Opens what an app was granted, and looks at where that is: a link that came later must
+/// not lead to what nobody is granted. What is opened here is what the worker gets.
+fn hold_granted(shared: &Shared, spec: &AppSpec) -> Result<Vec<Held>, StartFailure> {
     let Granted { read, write, .. } = &*spec.granted;
-    for path in read.iter().chain(write) {
-        // What is not there is not shown.
-        let Ok(real) = path.canonicalize() else {
-            continue;
+    let read = read.iter().map(|covered| (covered, false));
+    let write = write.iter().map(|covered| (covered, true));
+    let mut all = Vec::new();
+    for (CoveredPath { root, path, .. }, writable) in read.chain(write) {
+        let held = match Held::open(root, path, writable) {
+            Ok(held) => held,
+            // What is not there is not shown.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+                return Err(StartFailure::new(format!(
+                    "{} is or leads through a link, and beneath {}, which was granted, none is followed",
+                    path.display(),
+                    root.display()
+                )));
+            }
+            Err(error) => {
+                let path = path.display();
+                return Err(StartFailure::new(format!(
+                    "{path}, which was granted, cannot be opened: {error}"
+                )));
+            }
         };
+        let real = held.real();
         let out = &shared.config.sandbox.out_of_reach;
-        let meets = |place: &&PathBuf| real.starts_with(place) || place.starts_with(&real);
+        let meets = |place: &&PathBuf| real.starts_with(place) || place.starts_with(real);
         if let Some(place) = out.iter().find(meets) {
             return Err(StartFailure::new(format!(
                 "{} leads to {}, which nobody is granted",
@@ -90,8 +104,9 @@ pub(crate) fn check_granted(shared: &Shared, spec: &AppSpec) -> Result<(), Start
                 place.display()
             )));
         }
+        all.push(held);
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Whether workers can be started before it is known what they serve.
@@ -109,21 +124,25 @@ pub(crate) fn technical_env(layers: Layers) -> impl Iterator<Item = (OsString, O
 
 /// What confines a worker whose directory is `slot`; `None` if nothing does. Without
 /// `wanted` it is a blank.
+///
+/// # Errors
+/// If something that the app was granted leads where it must not, or cannot be opened.
 pub(crate) fn policy(
     shared: &Shared,
     slot: &Path,
     gateway: &Unserved,
     wanted: Option<&Wanted<'_>>,
-) -> Option<Policy> {
+) -> Result<Option<Policy>, StartFailure> {
     let config = &shared.config;
     let layers = config.sandbox.layers;
     if layers == Layers::NONE {
-        return None;
+        return Ok(None);
     }
     // All of its folder, which Bun looks into.
     let wrapper = shared.wrapper.path().parent();
     let mut read: Vec<PathBuf> = wrapper.map(Path::to_owned).into_iter().collect();
     let mut write = vec![slot.to_owned()];
+    let mut held = Vec::new();
     let mut write_later = Vec::new();
     let mut spawn = false;
     match wanted {
@@ -131,21 +150,22 @@ pub(crate) fn policy(
             read.extend(wanted.folders());
             // If it cannot be made, the assignment will say so.
             write.extend(make_data_dir(shared, wanted.spec));
-            write.extend(wanted.spec.granted.write.iter().cloned());
+            held = hold_granted(shared, wanted.spec)?;
             spawn = wanted.spec.granted.spawn;
         }
         None => write_later.push(config.data_dir.clone()),
     }
-    Some(Policy {
+    Ok(Some(Policy {
         layers,
         net: gateway.net(layers),
         read,
         write,
+        held,
         write_later,
         spawn,
         datagrams: false,
         stage: shared.slots_dir.with_file_name(STAGE),
-    })
+    }))
 }
 
 /// What confines a build: it reads some folders, writes others, and has no network.
@@ -180,6 +200,7 @@ fn tool_policy(shared: &Shared, net: Net, read: &[&Path], write: &[&Path]) -> Op
         net,
         read: paths(read),
         write: paths(write),
+        held: Vec::new(),
         write_later: Vec::new(),
         spawn: false,
         datagrams: false,

@@ -42,10 +42,12 @@ pub enum Step {
     Calls = 16,
     /// Entering a network of its own.
     Network = 17,
+    /// Finding what it was granted as it was when that was judged.
+    Held = 18,
 }
 
 impl Step {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::DeathSignal,
         Self::Parent,
         Self::Session,
@@ -63,6 +65,7 @@ impl Step {
         Self::Landlock,
         Self::Calls,
         Self::Network,
+        Self::Held,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -90,6 +93,7 @@ impl fmt::Display for Step {
             Self::Landlock => "come under Landlock's rules",
             Self::Calls => "come under the list of system calls",
             Self::Network => "enter a network of its own",
+            Self::Held => "find what was granted unchanged",
         })
     }
 }

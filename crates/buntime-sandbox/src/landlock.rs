@@ -9,6 +9,7 @@ use std::io;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::held::{self, Held, Identity};
 use crate::policy::{Landlock, Net, Policy};
 use crate::system::{self, RulesetAttr};
 use crate::view::{self, c_string};
@@ -45,12 +46,14 @@ fn file_rights(version: Landlock) -> u64 {
 }
 
 /// What is to be enforced, made before the child.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Rules {
     attr: RulesetAttr,
     size: usize,
     /// Each path, which may be missing, and what is allowed beneath it.
     paths: Vec<(CString, u64)>,
+    /// The same of what must be there, and be what it says.
+    held: Vec<(CString, Identity, u64)>,
     /// TCP ports to which connections may be made, if that is limited.
     ports: Vec<u16>,
 }
@@ -115,6 +118,22 @@ impl Rules {
         for path in &policy.write {
             allow(path, all & !NEVER_IN_OWN)?;
         }
+        let allow_held = |held: &Held| {
+            let access = match (held.is_writable(), policy.spawn) {
+                (true, _) => all & !NEVER_IN_OWN,
+                (false, true) => read | EXECUTE,
+                (false, false) => read,
+            };
+            let of_kind = if held.is_folder() { all } else { OF_FILES };
+            // In the private root it is where it is seen, and nowhere else.
+            let place = match policy.layers.namespaces {
+                Some(_) => held.path(),
+                None => held.real(),
+            };
+            Ok((c_string(place)?, held.identity(), access & of_kind & all))
+        };
+        let held = policy.held.iter().map(allow_held);
+        let held = held.collect::<io::Result<Vec<_>>>()?;
         for path in &policy.write_later {
             // A folder of the private root: outside there may be none yet.
             paths.push((c_string(path)?, all & !NEVER_IN_OWN));
@@ -134,6 +153,7 @@ impl Rules {
             attr,
             size,
             paths,
+            held,
             ports,
         })
     }
@@ -149,6 +169,10 @@ impl Rules {
                 Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        for (path, identity, access) in &self.held {
+            let place = held::open_again(path, *identity)?;
+            system::landlock_allow(&ruleset, place, *access)?;
         }
         for &port in &self.ports {
             system::landlock_allow_port(&ruleset, port, CONNECT_TCP)?;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::held::Held;
+
 /// The layers that confine a process. Which of them a machine has, only trying
 /// tells: [`probe`](crate::probe).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +77,7 @@ pub enum Net {
 }
 
 /// What confines a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Policy {
     /// With which means.
     pub layers: Layers,
@@ -87,10 +89,14 @@ pub struct Policy {
     pub read: Vec<PathBuf>,
     /// Files and folders that may be written, absolute, among them the working directory.
     pub write: Vec<PathBuf>,
+    /// What was opened and judged before, to be read or written as it says. If it is not
+    /// there any more, or something else is, the process does not start.
+    pub held: Vec<Held>,
     /// Empty folders in which [`Launcher::attach`](crate::Launcher::attach) may
     /// later show others that may be written.
     pub write_later: Vec<PathBuf>,
-    /// Whether it may start programs: those of the system, and what lies in `read`. They
+    /// Whether it may start programs: those of the system, and what lies in `read` or is held
+    /// to be read. They
     /// are confined as it is. What it writes is never one.
     pub spawn: bool,
     /// Whether it may send datagrams, wherever to: for programs of ours that look names up.

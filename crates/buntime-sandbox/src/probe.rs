@@ -213,6 +213,7 @@ async fn attempt(
             net,
             read: Vec::new(),
             write: vec![home.to_owned()],
+            held: Vec::new(),
             write_later: Vec::new(),
             spawn: false,
             datagrams: false,

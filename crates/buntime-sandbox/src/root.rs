@@ -10,8 +10,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -19,6 +20,7 @@ use rustix::mount::{
 
 use crate::error::Step;
 use crate::guard;
+use crate::held::{self, Held, Identity};
 use crate::policy::{Attachment, Net, Policy, ProcMount};
 use crate::system;
 use crate::view::{self, c_string};
@@ -55,7 +57,7 @@ pub(crate) fn namespaces(policy: &Policy) -> libc::c_int {
 }
 
 /// One thing to make in an empty root. Paths in it are relative.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Node {
     Folder(CString),
     File(CString),
@@ -64,14 +66,52 @@ enum Node {
         to: CString,
     },
     Bind {
-        source: CString,
+        source: Source,
         at: CString,
         attributes: u64,
     },
 }
 
+/// What is shown.
+#[derive(Debug)]
+enum Source {
+    /// What is at a path.
+    Path(CString),
+    /// What was judged, if it still is where it was.
+    Held {
+        real: CString,
+        identity: Identity,
+        /// While it is open, nothing else has its identity.
+        #[expect(dead_code, reason = "it is only to stay open")]
+        opened: Arc<OwnedFd>,
+    },
+}
+
+impl Node {
+    /// What fails if it cannot be made.
+    const fn step(&self) -> Step {
+        match self {
+            Self::Bind {
+                source: Source::Held { .. },
+                ..
+            } => Step::Held,
+            _ => Step::Root,
+        }
+    }
+}
+
+impl Source {
+    fn of(held: &Held) -> io::Result<Self> {
+        Ok(Self::Held {
+            real: c_string(held.real())?,
+            identity: held.identity(),
+            opened: held.keep(),
+        })
+    }
+}
+
 /// How the root is put together, made before the child.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Root {
     stage: CString,
     nodes: Vec<Node>,
@@ -109,6 +149,9 @@ impl Root {
         for path in &policy.write {
             nodes.bind(path, WRITE)?;
         }
+        for held in &policy.held {
+            nodes.hold(held)?;
+        }
         for path in &policy.write_later {
             nodes.folder(path)?;
         }
@@ -131,7 +174,7 @@ impl Root {
     /// Puts the root together and makes it that of this process. Only system calls.
     pub(crate) fn enter(&self) -> Result<(), (Step, io::Error)> {
         self.user.write().map_err(|error| (Step::User, error))?;
-        let root = self.build().map_err(|error| (Step::Root, error))?;
+        let root = self.build()?;
         self.mount_proc(root.as_fd())
             .map_err(|error| (Step::Proc, error))?;
         turn_into(root.as_fd()).map_err(|error| (Step::Root, error))?;
@@ -141,7 +184,15 @@ impl Root {
         Ok(())
     }
 
-    fn build(&self) -> io::Result<OwnedFd> {
+    fn build(&self) -> Result<OwnedFd, (Step, io::Error)> {
+        let folder = self.stage().map_err(|error| (Step::Root, error))?;
+        for node in &self.nodes {
+            make(folder.as_fd(), node).map_err(|error| (node.step(), error))?;
+        }
+        Ok(folder)
+    }
+
+    fn stage(&self) -> io::Result<OwnedFd> {
         let folder = new_file_system(
             c"tmpfs",
             &[(c"size", c"64k"), (c"nr_inodes", c"2k"), (c"mode", c"755")],
@@ -153,9 +204,6 @@ impl Root {
             self.stage.as_c_str(),
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
         )?;
-        for node in &self.nodes {
-            make(folder.as_fd(), node)?;
-        }
         Ok(folder)
     }
 
@@ -167,7 +215,7 @@ impl Root {
             }
             // Followed here, the link leads to what the host's tells of this process.
             ProcMount::Host => {
-                let own = copy(c"/proc/self/.", READ | NOEXEC)?;
+                let own = copy_path(c"/proc/self/.", READ | NOEXEC)?;
                 show(&own, root, c"proc/self")
             }
         }
@@ -274,7 +322,26 @@ impl Nodes {
 
     /// Shows what is at `path` at `place`.
     fn bind_at(&mut self, path: &Path, place: &Path, attributes: u64) -> io::Result<()> {
-        let seen = place;
+        let Ok(found) = fs::metadata(path) else {
+            return Ok(());
+        };
+        let source = Source::Path(c_string(path)?);
+        self.show(source, found.is_dir(), place, attributes)
+    }
+
+    /// Shows what is held where it is to be seen.
+    fn hold(&mut self, held: &Held) -> io::Result<()> {
+        let attributes = if held.is_writable() { WRITE } else { READ };
+        self.show(Source::of(held)?, held.is_folder(), held.path(), attributes)
+    }
+
+    fn show(
+        &mut self,
+        source: Source,
+        is_folder: bool,
+        seen: &Path,
+        attributes: u64,
+    ) -> io::Result<()> {
         let place = straight(seen);
         let writable = attributes & RDONLY == 0;
         let within = self.whole.iter().rev();
@@ -284,17 +351,14 @@ impl Nodes {
             Some((whole, in_whole)) if !writable || *in_whole || *whole == place => return Ok(()),
             within => within.is_some(),
         };
-        let Ok(found) = fs::metadata(path) else {
-            return Ok(());
-        };
-        if !is_there && found.is_dir() {
+        if !is_there && is_folder {
             self.folder(seen)?;
         } else if !is_there {
             self.folder(seen.parent().unwrap_or(Path::new("/")))?;
             self.list.push(Node::File(relative(&place)?));
         }
         self.list.push(Node::Bind {
-            source: c_string(path)?,
+            source,
             at: relative(&place)?,
             attributes,
         });
@@ -344,7 +408,19 @@ fn make(root: BorrowedFd<'_>, node: &Node) -> io::Result<()> {
             source,
             at,
             attributes,
-        } => show(copy(source, *attributes)?, root, at),
+        } => match source {
+            Source::Path(_) => show(copy(source, *attributes)?, root, at),
+            Source::Held { .. } => {
+                let tree = copy(source, *attributes)?;
+                // It may be seen in a folder that others write: no link leads elsewhere.
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+                let at = rustix::fs::openat2(root, at.as_c_str(), flags, Mode::empty(), resolve)?;
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
+                    | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                Ok(rustix::mount::move_mount(tree, c"", at, c"", flags)?)
+            }
+        },
     }
 }
 
@@ -362,14 +438,30 @@ fn new_file_system(kind: &CStr, options: &[(&CStr, &CStr)]) -> io::Result<OwnedF
     Ok(rustix::mount::fsmount(context.as_fd(), flags, attributes)?)
 }
 
-/// What is at `source` with all that is mounted in it, to be shown elsewhere.
-fn copy(source: &CStr, attributes: u64) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = rustix::mount::open_tree(CWD, source, flags)?;
+/// All that is mounted in what is copied comes along.
+const COPY: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_RECURSIVE);
+
+/// What is at `path`, to be shown elsewhere.
+fn copy_path(path: &CStr, attributes: u64) -> io::Result<OwnedFd> {
+    let tree = rustix::mount::open_tree(CWD, path, COPY)?;
     system::mount_setattr(&tree, attributes, 0, libc::AT_RECURSIVE)?;
     Ok(tree)
+}
+
+/// What `source` is, to be shown elsewhere.
+fn copy(source: &Source, attributes: u64) -> io::Result<OwnedFd> {
+    match source {
+        Source::Path(path) => copy_path(path, attributes),
+        Source::Held { real, identity, .. } => {
+            let found = held::open_again(real, *identity)?;
+            let tree =
+                rustix::mount::open_tree(found, c"", COPY.union(OpenTreeFlags::AT_EMPTY_PATH))?;
+            system::mount_setattr(&tree, attributes, 0, libc::AT_RECURSIVE)?;
+            Ok(tree)
+        }
+    }
 }
 
 fn show(tree: impl AsFd, root: BorrowedFd<'_>, at: &CStr) -> io::Result<()> {
@@ -393,7 +485,7 @@ pub(crate) struct Additions {
     folders: Vec<CString>,
     files: Vec<CString>,
     /// Source, place in the root, attributes.
-    trees: Vec<(CString, CString, u64)>,
+    trees: Vec<(Source, CString, u64)>,
 }
 
 /// Most things that are shown at once.

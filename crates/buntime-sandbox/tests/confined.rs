@@ -57,6 +57,7 @@ impl World {
             net: Net::Host,
             read: Vec::new(),
             write: vec![self.path("slot")],
+            held: Vec::new(),
             write_later: vec![self.path("data")],
             spawn: false,
             datagrams: false,

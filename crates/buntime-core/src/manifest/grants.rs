@@ -76,11 +76,10 @@ impl Caps {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Granted {
-    /// Paths to read besides its own folder: absolute, without `..`. By their text: whoever
-    /// opens them looks where links lead.
-    pub read: Vec<PathBuf>,
-    /// Paths to write, and so to read, besides its data folder; as `read`.
-    pub write: Vec<PathBuf>,
+    /// Paths to read besides its own folder.
+    pub read: Vec<CoveredPath>,
+    /// Paths to write, and so to read, besides its data folder.
+    pub write: Vec<CoveredPath>,
     /// Whether it may start programs.
     pub spawn: bool,
     /// Which addresses it may reach.
@@ -89,6 +88,20 @@ pub struct Granted {
     pub private: Vec<HostPort>,
     /// Its limits.
     pub limits: Caps,
+}
+
+/// A path that was asked for, and the one in the operator's file from which it is reached.
+/// Both are absolute and without `..`.
+///
+/// That the one holds the other is known by their text alone. Apps can make links beneath
+/// `root`, so whoever opens `path` follows none there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CoveredPath {
+    /// As the operator wrote it: links in it are the operator's.
+    pub root: PathBuf,
+    /// `root`, or beneath it.
+    pub path: PathBuf,
 }
 
 impl Default for Granted {
@@ -226,7 +239,7 @@ impl Grants {
         if !refused.is_empty() {
             return Err(refused);
         }
-        let paths = |texts: &[String]| texts.iter().map(PathBuf::from).collect();
+        let paths = |texts: &[String]| texts.iter().map(|text| self.covered(unit, text)).collect();
         let hosts = match &permissions.net {
             NetPermission::Hosts(hosts) => hosts.as_slice(),
             NetPermission::Public | NetPermission::None => &[],
@@ -277,6 +290,30 @@ impl Grants {
                 to: entry.to.to_string(),
                 line: entry.line,
             },
+        }
+    }
+
+    /// From where a path is reached that `unit` was granted: the longest path in its entries
+    /// that covers it, unless somebody may write one that does. What lies in that may be a
+    /// link of any app's, whoever it is granted to.
+    fn covered(&self, unit: Option<&PackageName>, path: &str) -> CoveredPath {
+        let holds = |granted: &&String| covers(std::slice::from_ref(*granted), path);
+        let entries = self.0.iter();
+        let written = entries.flat_map(|entry| &entry.permissions.write);
+        let written = written
+            .filter(holds)
+            .min_by_key(|granted| Path::new(granted).components().count());
+        let own = self.of(unit).flat_map(|entry| &entry.permissions.read);
+        let own = || {
+            own.filter(holds)
+                .max_by_key(|granted| Path::new(granted).components().count())
+        };
+        let path = PathBuf::from(path);
+        CoveredPath {
+            root: written
+                .or_else(own)
+                .map_or_else(|| path.clone(), PathBuf::from),
+            path,
         }
     }
 

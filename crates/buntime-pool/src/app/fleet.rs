@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{App, QUEUE_RETRY};
 use crate::breaker::Breaker;
 use crate::config::CrashLoop;
-use crate::confine::{Wanted, check_granted, starts_for_app};
+use crate::confine::{Wanted, starts_for_app};
 use crate::entry::entry_to_run;
 use crate::error::{ExchangeError, ExitReason, StartFailure};
 use crate::forwards;
@@ -416,7 +416,6 @@ impl App {
         deadline: Instant,
     ) -> Result<Option<(Lease, Answer)>, Verdict> {
         let manifest = &self.spec.manifest;
-        check_granted(&self.shared, &self.spec).map_err(Verdict::Failed)?;
         if manifest.is_ephemeral() {
             // While requests come faster than blanks can be started, a worker that
             // is started for its app costs less.

@@ -181,7 +181,7 @@ pub(super) async fn spawn(
     let (ours, theirs) = StdUnixStream::pair().map_err(channel)?;
     ours.set_nonblocking(true).map_err(channel)?;
     let control = Control::new(UnixStream::from_std(ours).map_err(channel)?);
-    let launch = launch(shared, flavor, slot, &gateway, for_app, theirs.into());
+    let launch = launch(shared, flavor, slot, &gateway, for_app, theirs.into())?;
     let mut process = shared
         .config
         .launcher
@@ -228,7 +228,7 @@ fn launch(
     gateway: &Unserved,
     (wanted, given): ForApp<'_>,
     control: OwnedFd,
-) -> Launch {
+) -> Result<Launch, StartFailure> {
     let mut env: Vec<(OsString, OsString)> = Vec::new();
     let base = shared.config.base_env.iter();
     env.extend(base.map(|(name, value)| (name.into(), value.into())));
@@ -257,7 +257,7 @@ fn launch(
         .map(OsString::from),
     );
     args.push(shared.wrapper.path().into());
-    Launch {
+    Ok(Launch {
         program: shared.config.bun.clone(),
         args,
         env,
@@ -265,8 +265,8 @@ fn launch(
         control,
         limits: shared.config.limits,
         nice: 0,
-        policy: policy(shared, slot.path(), gateway, wanted),
-    }
+        policy: policy(shared, slot.path(), gateway, wanted)?,
+    })
 }
 
 async fn wait_until_up(process: &mut Process, control: &mut Control) -> Result<(), StartFailure> {

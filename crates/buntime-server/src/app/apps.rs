@@ -123,7 +123,8 @@ fn out_of_reach(config: &Config) -> Vec<PathBuf> {
     let roots = config.workers.iter().map(|root| &root.path);
     let places = roots
         .chain(&config.plugins.roots)
-        .chain([&config.state.dir]);
+        .chain([&config.state.dir])
+        .chain(&config.grants_file);
     let real = places.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     real.chain([PathBuf::from("/proc")]).collect()
 }

@@ -249,6 +249,7 @@ impl<'a> Draft<'a> {
             trusted_proxies: raw.trusted_proxies.unwrap_or_else(TrustedProxies::loopback),
             sandbox: raw.sandbox.unwrap_or(SandboxMode::Auto),
             grants,
+            grants_file: raw.grants,
             homepage: raw.homepage,
             npm: npm::load(
                 raw.npm_registry,

@@ -42,6 +42,8 @@ pub struct Config {
     /// What the operator grants to which unit. Nothing of it leads to the state directory, the
     /// roots or `/proc`.
     pub grants: Arc<Grants>,
+    /// The file that says so, if there is one (`RUNTIME_GRANTS`).
+    pub grants_file: Option<PathBuf>,
     /// App that answers `/` and what nothing else answers.
     pub homepage: Option<Homepage>,
     /// For auto-install.

@@ -44,7 +44,7 @@ export default {
 struct World {
     server: TestServer,
     outside: tempfile::TempDir,
-    _bin: tempfile::TempDir,
+    bin: tempfile::TempDir,
 }
 
 impl World {
@@ -70,7 +70,7 @@ impl World {
         Ok(Self {
             server: level.hand_over(builder).start(),
             outside,
-            _bin: bin,
+            bin,
         })
     }
 
@@ -167,6 +167,130 @@ fn a_granted_path_that_became_a_way_to_the_state_starts_nothing() {
         .server
         .wait_for_log(|line| line.message() == "Request failed");
     assert!(failed.text("reason").contains("nobody is granted"));
+}
+
+/// A folder that `app@1.0.0` may write, in which it makes a link; `app@2.0.0` asks for the link.
+const LINKS: &str = r#"
+import { symlinkSync, renameSync, mkdirSync } from "node:fs";
+const actions: Record<string, (path: string) => unknown> = {
+  link: (path) => { const [to, at] = path.split(" "); symlinkSync(to, at + ".new"); renameSync(at + ".new", at); return "made"; },
+  folder: (path) => { mkdirSync(path); return "made"; },
+};
+export default {
+  fetch(request: Request) {
+    const { pathname, searchParams } = new URL(request.url);
+    return new Response(String(actions[pathname.slice(1)](searchParams.get("of") ?? "")));
+  },
+};
+"#;
+
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+#[test]
+fn a_link_that_an_app_made_in_what_it_may_write_gives_no_version_of_it_more() {
+    for level in levels() {
+        let bin = place();
+        let program = match level.program(bin.path()) {
+            Ok(program) => program,
+            Err(why) => return skip(&why),
+        };
+        let outside = place();
+        let path = |name: &str| outside.path().join(name).display().to_string();
+        for name in ["out", "victim"] {
+            fs::create_dir(outside.path().join(name)).unwrap();
+        }
+        fs::write(outside.path().join("victim/secret"), "secret").unwrap();
+        give(outside.path(), level.uid());
+        let (out, asked) = (path("out"), path("out/x"));
+        let grants = bin.path().join("grants.yaml");
+        fs::write(
+            &grants,
+            format!("app:\n  permissions: {{write: [{out}]}}\n"),
+        )
+        .unwrap();
+        let asks = |path: &str| format!("ttl: 0\npermissions: {{write: [{path}]}}\n");
+        let builder = TestServer::builder(program)
+            .module("app@1.0.0", &asks(&out), LINKS)
+            .module("app@2.0.0", &asks(&asked), APP)
+            .module("app@3.0.0", &asks(&path("out/x/deep")), APP)
+            .module("app@4.0.0", &asks(&out), APP)
+            .env("RUNTIME_GRANTS", grants.to_str().unwrap());
+        let server = level.hand_over(builder).start();
+        let ask = |version: &str, action: &str, of: &str| {
+            server.get(&format!("/app@{version}/{action}?of={}", escaped(of)))
+        };
+        // A folder there is as good as the granted one.
+        assert_eq!(ask("1.0.0", "folder", &asked).text(), "made", "{level:?}");
+        let written = ask("2.0.0", "write", &path("out/x/new")).text();
+        assert_eq!(written, "written", "{level:?}");
+        fs::remove_dir_all(&asked).unwrap();
+
+        let state = server.dir().join("state").display().to_string();
+        for to in [&path("victim"), &state, bin.path().to_str().unwrap(), "/"] {
+            let made = ask("1.0.0", "link", &format!("{to} {asked}")).text();
+            assert_eq!(made, "made", "{level:?}");
+            fs::create_dir_all(path("victim/deep")).unwrap();
+            for version in ["2.0.0", "3.0.0"] {
+                let refused = ask(version, "list", &asked);
+                // Nothing lies beneath the others, and what is not there is not shown.
+                assert!(
+                    refused.status == 502 || refused.text().starts_with("refused"),
+                    "{version} to {to}, {level:?}: {}",
+                    refused.text()
+                );
+            }
+            // Within the folder itself it leads nowhere either.
+            let followed = ask("4.0.0", "read", &path("out/x/secret")).text();
+            assert!(followed.starts_with("refused"), "{level:?}: {followed}");
+            let followed = ask("4.0.0", "write", &path("out/x/new")).text();
+            assert!(followed.starts_with("refused"), "{level:?}: {followed}");
+        }
+        assert!(!outside.path().join("victim/new").exists());
+        let failed = server.wait_for_log(|line| line.message() == "Request failed");
+        let reason = failed.text("reason");
+        assert!(
+            reason.contains(&asked) && reason.contains("link"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn a_granted_link_to_the_folder_of_the_grants_starts_nothing() {
+    let asks = "{read: [OUTSIDE/maps]}";
+    let world = World::new(Level::default(), "ttl: 0\n", asks, asks).unwrap();
+    let maps = world.outside.path().join("maps");
+    fs::remove_dir_all(&maps).unwrap();
+    std::os::unix::fs::symlink(world.bin.path(), &maps).unwrap();
+    assert_eq!(world.server.get("/app/list").status, 502);
+    let failed = world
+        .server
+        .wait_for_log(|line| line.message() == "Request failed");
+    assert!(failed.text("reason").contains("nobody is granted"));
+}
+
+#[test]
+fn a_file_is_granted_as_a_folder_is() {
+    let asks = "{read: [OUTSIDE/maps/a], write: [OUTSIDE/secret]}";
+    for level in levels() {
+        let world = match World::new(level, "ttl: 0\n", asks, asks) {
+            Ok(world) => world,
+            Err(why) => return skip(&why),
+        };
+        assert_eq!(
+            world.ask("read", &world.path("maps/a")),
+            "a map",
+            "{level:?}"
+        );
+        let written = world.ask("write", &world.path("secret"));
+        assert_eq!(written, "written", "{level:?}");
+        for (action, name) in [("write", "maps/a"), ("list", "out"), ("write", "out/new")] {
+            let answer = world.ask(action, &world.path(name));
+            assert!(answer.starts_with("refused"), "{level:?}: {answer}");
+        }
+    }
 }
 
 #[test]

@@ -260,3 +260,33 @@ proptest! {
         let _ = Grants::parse(&text, "grants.yaml");
     }
 }
+
+#[test]
+fn a_path_is_reached_from_what_the_operator_wrote_and_from_what_nobody_else_may_write() {
+    let grants = "shop: {permissions: {read: [/srv/maps, /srv/maps/big], write: [/srv/out]}}\n\
+        other: {permissions: {write: [/srv/out/deep, /var/all]}}\n\
+        third: {permissions: {read: [/var/all/mine]}}\n";
+    let grants = Grants::parse(grants, "grants.yaml").unwrap().value;
+    let root = |unit: &str, write: bool, path: &str| {
+        let mut asked = Permissions::default();
+        let list = if write {
+            &mut asked.write
+        } else {
+            &mut asked.read
+        };
+        list.push(path.to_owned());
+        let unit: PackageName = unit.parse().unwrap();
+        let granted = grants.decide(Some(&unit), &asked, &Limits::default());
+        let granted = granted.unwrap();
+        let covered = granted.read.iter().chain(&granted.write).next().unwrap();
+        assert_eq!(covered.path, Path::new(path));
+        covered.root.to_str().unwrap().to_owned()
+    };
+    assert_eq!(root("shop", false, "/srv/maps"), "/srv/maps");
+    assert_eq!(root("shop", false, "/srv/maps/big/a"), "/srv/maps/big");
+    assert_eq!(root("shop", false, "/srv/out/a"), "/srv/out");
+    assert_eq!(root("shop", true, "/srv/out/a/b"), "/srv/out");
+    // What another app may write may be a link of its making.
+    assert_eq!(root("other", true, "/srv/out/deep"), "/srv/out");
+    assert_eq!(root("third", false, "/var/all/mine/a"), "/var/all");
+}
