@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use buntime_sandbox::{
-    Attachment, Exit, Launch, Launcher, Layers, Net, Policy, Process, ProcessLimits, Strength,
-    probe,
+    Attachment, Exit, Held, Launch, Launcher, Layers, Net, Policy, Process, ProcessLimits,
+    Strength, probe,
 };
 use tempfile::TempDir;
 
@@ -265,4 +265,39 @@ async fn a_process_that_is_gone_is_shown_nothing() {
         writable: false,
     }];
     assert!(world.launcher.attach(&process, &attach).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_put_in_the_place_of_what_was_judged_is_not_given() {
+    let world = World::new().await;
+    for layers in world.levels() {
+        let (asked, moved) = (world.path("asked"), world.path("moved"));
+        for swapped in [false, true] {
+            fs::create_dir(&asked).unwrap();
+            let held = Held::open(&asked, &asked, true).unwrap();
+            if swapped {
+                fs::rename(&asked, &moved).unwrap();
+                fs::create_dir(&asked).unwrap();
+            }
+            let (_ours, theirs) = UnixStream::pair().unwrap();
+            let launch = Launch {
+                program: bun(),
+                args: vec!["--version".into()],
+                env: Vec::new(),
+                cwd: world.path("slot"),
+                control: theirs.into(),
+                limits: ProcessLimits::default(),
+                nice: 0,
+                policy: Some(Policy {
+                    held: vec![held],
+                    ..world.policy(layers)
+                }),
+            };
+            let started = world.launcher.spawn(launch).await;
+            assert_eq!(started.is_err(), swapped, "{layers:?}: {started:?}");
+            drop(started);
+            fs::remove_dir(&asked).unwrap();
+        }
+        fs::remove_dir(&moved).unwrap();
+    }
 }
