@@ -14,10 +14,16 @@ pub enum AddressKind {
     Forbidden,
 }
 
-/// Metadata services outside of the link-local ranges.
-const METADATA: [IpAddr; 2] = [
+/// Metadata services outside of the link-local ranges, as the clouds' own pages name them.
+const METADATA: [IpAddr; 6] = [
+    // Alibaba, Azure (which also answers for the machine's agent), Oracle.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    // Google, Linode, Scaleway.
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
 ];
 
 impl AddressKind {
@@ -70,6 +76,8 @@ fn of_v6(address: Ipv6Addr) -> AddressKind {
         [0x2001, 0, ..] => v4(!g, !h),
         // Link-local, what was site-local, multicast.
         [0xfe80..=0xfeff, ..] | [0xff00..=0xffff, ..] => AddressKind::Forbidden,
+        // All that Amazon serves to its machines: metadata, credentials of containers, names.
+        [0xfd00, 0xec2, ..] => AddressKind::Forbidden,
         // Of this network, and what is no part of the internet: global unicast is 2000::/3.
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] | [0x2001, 2 | 0x10..=0x2f, ..] => {
             AddressKind::Private
@@ -113,6 +121,16 @@ mod tests {
             ("169.254.169.254", AddressKind::Forbidden),
             ("169.254.170.2", AddressKind::Forbidden),
             ("100.100.100.200", AddressKind::Forbidden),
+            ("168.63.129.16", AddressKind::Forbidden),
+            ("168.63.129.17", AddressKind::Public),
+            ("192.0.0.192", AddressKind::Forbidden),
+            ("::ffff:168.63.129.16", AddressKind::Forbidden),
+            ("64:ff9b::a83f:8110", AddressKind::Forbidden),
+            ("fd20:ce::254", AddressKind::Forbidden),
+            ("fd00:a9fe:a9fe::1", AddressKind::Forbidden),
+            ("fd00:42::42", AddressKind::Forbidden),
+            ("fd00:ec2::23", AddressKind::Forbidden),
+            ("fd00:ec3::23", AddressKind::Private),
             ("255.255.255.255", AddressKind::Forbidden),
             ("224.0.0.1", AddressKind::Forbidden),
             ("::", AddressKind::Forbidden),
