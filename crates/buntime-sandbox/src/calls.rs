@@ -82,7 +82,6 @@ pub(crate) const FREE: &[c_long] = &[
     libc::SYS_inotify_rm_watch,
     libc::SYS_dup,
     libc::SYS_dup3,
-    libc::SYS_fcntl,
     libc::SYS_pipe2,
     // Waiting and time.
     libc::SYS_ppoll,

@@ -205,7 +205,36 @@ impl Filter {
         );
         self.when(libc::SYS_prlimit64, &[(0, PidOrNull)]);
         self.when(libc::SYS_ioctl, &[(1, OneOf(IOCTLS))]);
+        self.descriptors();
         self.when(libc::SYS_prctl, &[(0, OneOf(PRCTLS))]);
+    }
+
+    /// Flags and locks. Who owns a descriptor, and which signal that one gets, is not a
+    /// process's to say: the kernel would send the signal in its name, to whom it may not
+    /// send any.
+    fn descriptors(&mut self) {
+        const SET_FLAGS: &[u32] = &[libc::F_SETFL.cast_unsigned()];
+        const ASYNC: u32 = libc::O_ASYNC.cast_unsigned();
+        const COMMANDS: &[u32] = &[
+            libc::F_DUPFD.cast_unsigned(),
+            libc::F_DUPFD_CLOEXEC.cast_unsigned(),
+            libc::F_GETFD.cast_unsigned(),
+            libc::F_SETFD.cast_unsigned(),
+            libc::F_GETFL.cast_unsigned(),
+            libc::F_GETLK.cast_unsigned(),
+            libc::F_SETLK.cast_unsigned(),
+            libc::F_SETLKW.cast_unsigned(),
+            libc::F_OFD_GETLK.cast_unsigned(),
+            libc::F_OFD_SETLK.cast_unsigned(),
+            libc::F_OFD_SETLKW.cast_unsigned(),
+            libc::F_GETPIPE_SZ.cast_unsigned(),
+            libc::F_GET_SEALS.cast_unsigned(),
+        ];
+        self.when(libc::SYS_fcntl, &[(1, Test::OneOf(COMMANDS))]);
+        self.when(
+            libc::SYS_fcntl,
+            &[(1, Test::OneOf(SET_FLAGS)), (2, Test::Without(ASYNC))],
+        );
     }
 
     fn datagrams(&mut self) {

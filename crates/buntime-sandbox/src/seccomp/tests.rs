@@ -186,6 +186,28 @@ fn arguments_decide() {
 }
 
 #[test]
+fn descriptors_are_locked_and_signal_nobody() {
+    let fcntl =
+        |command: i32, argument: i32| of(libc::SYS_fcntl, &[3, command as u64, argument as u64]);
+    for command in [libc::F_GETFL, libc::F_SETLK, libc::F_DUPFD_CLOEXEC] {
+        assert_eq!(fcntl(command, -1), ALLOW, "{command}");
+    }
+    assert_eq!(fcntl(libc::F_SETFL, libc::O_NONBLOCK), ALLOW);
+    assert_eq!(
+        fcntl(libc::F_SETFL, libc::O_NONBLOCK | libc::O_ASYNC),
+        REFUSE
+    );
+    // F_SETOWN, F_SETSIG, F_SETOWN_EX.
+    for command in [8, 10, 15, libc::F_SETLEASE, libc::F_NOTIFY] {
+        assert_eq!(fcntl(command, 0), REFUSE, "{command}");
+    }
+    // FIOSETOWN, SIOCSPGRP, FIOASYNC.
+    for request in [0x8901, 0x8902, 0x5452] {
+        assert_eq!(of(libc::SYS_ioctl, &[3, request]), REFUSE);
+    }
+}
+
+#[test]
 fn only_the_one_exec_is_allowed() {
     assert_eq!(of(libc::SYS_execve, &MOMENT.exec), ALLOW);
     for wrong in 0..3 {

@@ -76,6 +76,8 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "signal to the server": (q) => call(62, Number(q.get("server")), 0),
   "signal to everybody": () => call(62, -1, 0),
   "signal to the group": () => call(62, 0, 0),
+  "signal by a descriptor": (q) => call(72, 1, 8, Number(q.get("server"))),
+  "deadly signal by a descriptor": () => call(72, 1, 10, 9),
   ptrace: (q) => call(101, 16, Number(q.get("server"))),
   process_vm_readv: (q) => call(310, Number(q.get("server"))),
   process_vm_writev: (q) => call(311, Number(q.get("server"))),
