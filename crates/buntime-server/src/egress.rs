@@ -15,6 +15,7 @@
 mod dial;
 mod forward;
 mod policy;
+mod route;
 mod server;
 #[cfg(test)]
 mod tests;

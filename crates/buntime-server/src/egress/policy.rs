@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use buntime_core::{AddressKind, Granted, HostPort, NetPermission};
 
+use super::route::is_own;
+
 /// What one app may reach.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -93,18 +95,4 @@ pub(super) fn kind_here(address: IpAddr) -> AddressKind {
         _ if is_own(address) => AddressKind::Forbidden,
         kind => kind,
     }
-}
-
-/// Whether `address` is one of this machine's: then the kernel would send from it as
-/// well. Nothing is sent by asking.
-fn is_own(address: IpAddr) -> bool {
-    let any: IpAddr = match address {
-        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let from = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    });
-    from.is_ok_and(|from| from.ip() == address)
 }

@@ -66,6 +66,12 @@ fn what_is_not_public_is_refused_however_it_is_named() {
         "http://10.9.0.1/",
         "http://[::1]/",
         "http://0.0.0.0/",
+        // This machine's, public as they look.
+        "http://203.1.114.5/",
+        "http://203.1.114.77/",
+        "http://203.2.114.6/",
+        "http://second.example.com/",
+        "http://203.3.114.9/",
     ] {
         let answer = call(&server, "fetch", to);
         assert!(answer.starts_with("403 "), "{to}: {answer}");

@@ -16,6 +16,7 @@ const HOSTS: &str = "127.0.0.1 localhost\n\
     127.0.0.1 rebound.example.com\n\
     10.9.0.1 self.example.com\n\
     169.254.169.254 metadata.example.com\n\
+    203.2.114.6 second.example.com\n\
     10.9.0.2 inside.example.com\n";
 /// `$1`: Bun. The outside is where it begins, the inside where it ends.
 const SETUP: &str = r#"
@@ -32,6 +33,11 @@ set -e
 ip link set lo up
 ip link add out type veth peer name in netns '"$OUTSIDE"'
 ip addr add 10.9.0.1/24 dev out
+# Addresses of this machine that it never sends from by itself.
+ip addr add 203.1.114.5/24 dev lo
+ip addr add 203.2.114.5/24 dev out
+ip addr add 203.2.114.6/24 dev out
+ip route add local 203.3.114.0/24 dev lo
 ip link set out up
 nsenter -t '"$OUTSIDE"' -n sh -c "
   ip link set in up
