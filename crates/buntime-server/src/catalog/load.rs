@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use buntime_core::{
     DEFAULT_ENTRYPOINTS, Diagnostic, DiagnosticKind, Granted, Grants, InstallPlan,
-    InstallPlanError, MANIFEST_MAX_BYTES, Manifest, ManifestErrors, NetPermission, PackageJson,
-    PackageName, Parsed, Version, dotenv, worker_env,
+    InstallPlanError, MANIFEST_MAX_BYTES, Manifest, ManifestErrors, PackageJson, PackageName,
+    Parsed, Version, dotenv, worker_env,
 };
 use buntime_fs::{FileInfo, OpenError, RelPath, Root};
 
@@ -215,13 +215,9 @@ impl Loading<'_> {
         decided.map_err(|refused| Failure::Broken(Broken::NotGranted(refused.into())))
     }
 
-    /// A key that asks for protection and gets none must not look as if it did.
+    /// A key that is read and does nothing must not look as if it did.
     fn name_what_is_not_built(&mut self, manifest: &Manifest) {
         let keys = [
-            (
-                "permissions.net",
-                manifest.permissions.net != NetPermission::default(),
-            ),
             ("cron", !manifest.cron.is_empty()),
             ("publicRoutes", !manifest.public_routes.is_empty()),
         ];

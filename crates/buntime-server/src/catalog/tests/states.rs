@@ -208,14 +208,15 @@ fn keys_that_do_nothing_yet_are_named() {
     let fixture = app(&[
         (
             "manifest.yaml",
-            "permissions: {net: none}\nlimits: {memory: 64mb, instances: 2}\nvisibility: internal\n",
+            "permissions: {net: none}\nlimits: {memory: 64mb, instances: 2}\nvisibility: internal\npublicRoutes: [/a]\n",
         ),
         ("index.ts", ""),
     ]);
     assert!(matches!(fixture.state("app"), State::Ready(_)));
     let messages = fixture.messages().join("\n");
     for (key, named) in [
-        ("permissions.net", true),
+        ("publicRoutes", true),
+        ("permissions.net", false),
         ("limits.memory", false),
         ("visibility", false),
         ("limits.cpu", false),
