@@ -1,9 +1,12 @@
 //! The server as workers reach it.
 
 use buntime_testkit::Connection;
-use serde_json::Value;
+use buntime_testkit::api::{ask, make_key};
+use serde_json::{Value, json};
 
-use super::support::{CALLER, builder, call, gateway_of, server, server_in_the_open, with_net};
+use super::support::{
+    CALLER, KEY, builder, call, gateway_of, server, server_in_the_open, with_net,
+};
 
 #[test]
 fn a_request_of_a_worker_is_told_by_the_name_of_its_app() {
@@ -40,6 +43,47 @@ fn strangers_among_workers_are_counted_by_their_app() {
         line["address"] == "worker:app" && line["counts"]["AUTH_REQUIRED"] == 1
     });
     assert!(found, "{audit}");
+}
+
+#[test]
+fn w17_a_token_that_is_stolen_or_made_up_opens_nothing_of_the_api() {
+    let server = server("none");
+    let (gateway, proxy) = gateway_of(&server, "app");
+    let ask_with = |header: &str, value: &str| {
+        let to = format!("{header}|{value}|http://{gateway}/api/keys");
+        call(&server, "presented", &to)
+    };
+    let made = make_key(&server, KEY, &json!({"name": "ci", "role": "admin"}));
+    let (id, key) = (made.id, made.secret);
+    // Whoever has a key may what the key may: being a worker takes nothing away either.
+    for (header, value) in [
+        ("X-API-Key", key.clone()),
+        ("Authorization", format!("Bearer {key}")),
+    ] {
+        let answer = ask_with(header, &value);
+        assert!(answer.starts_with("200 "), "{header}: {answer}");
+    }
+    let revoked = ask(&server, KEY, "DELETE", &format!("/api/keys/{id}"), None);
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+
+    let mut invented = key.clone();
+    invented.pop();
+    let secret = proxy.rsplit_once('@').unwrap().0;
+    let secret = secret.rsplit_once(':').unwrap().1;
+    assert!(secret.len() > 16, "{proxy}");
+    for value in [&key, &invented, "admin", "btk_", "worker:app", secret] {
+        for (header, value) in [
+            ("X-API-Key", value.to_owned()),
+            ("Authorization", format!("Bearer {value}")),
+            ("Cookie", format!("buntime_session={value}")),
+        ] {
+            let answer = ask_with(header, &value);
+            assert!(answer.starts_with("401 "), "{header}: {value}: {answer}");
+        }
+    }
+    // What exempts a caller on this machine from CSRF is no key.
+    let answer = ask_with("X-Buntime-Internal", "true");
+    assert!(answer.starts_with("401 "), "{answer}");
 }
 
 #[test]

@@ -16,6 +16,12 @@ const ways: Record<string, (to: string) => Promise<string>> = {
     const response = await fetch(to, { method: "POST", headers: { "X-Api-Key": process.env["GREETING"]! } });
     return `${response.status} ${await response.text()}`;
   },
+  // The API with a credential that it was told: header, value and address.
+  async presented(to) {
+    const [header, value, url] = to.split("|");
+    const response = await fetch(url!, { headers: { [header!]: value! } });
+    return `${response.status} ${await response.text()}`;
+  },
   async node(to) {
     const { request } = to.startsWith("https:") ? await import("node:https") : await import("node:http");
     return await new Promise((resolve, reject) => {
