@@ -76,7 +76,7 @@ impl TestServer {
     #[must_use]
     #[track_caller]
     pub fn process_of(&self, worker: &str) -> Option<ProcessId> {
-        let started = self.wait_for_log(|line| {
+        let started = self.wait_for_log_about(worker, |line| {
             line.message() == "Worker started" && line.value()["worker"] == worker
         });
         let pid = u32::try_from(started.value()["pid"].as_u64().unwrap()).unwrap();

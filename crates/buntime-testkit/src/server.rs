@@ -259,10 +259,23 @@ impl TestServer {
     ///
     /// # Panics
     /// If none comes within [`PATIENCE`], or a malformed one does.
-    pub fn wait_for_log(&self, mut is_it: impl FnMut(&LogLine) -> bool) -> LogLine {
+    pub fn wait_for_log(&self, is_it: impl FnMut(&LogLine) -> bool) -> LogLine {
+        self.wait_for_log_about("", is_it)
+    }
+
+    /// As [`TestServer::wait_for_log`], among the lines that hold `word`. Others are not parsed:
+    /// to be asked a thousand times, of a log that grows.
+    ///
+    /// # Panics
+    /// If none comes within [`PATIENCE`], or a malformed one does.
+    pub fn wait_for_log_about(
+        &self,
+        word: &str,
+        mut is_it: impl FnMut(&LogLine) -> bool,
+    ) -> LogLine {
         self.stdout
             .wait(PATIENCE, |line| {
-                let line = LogLine::parse(line);
+                let line = line.contains(word).then(|| LogLine::parse(line))?;
                 is_it(&line).then_some(line)
             })
             .unwrap_or_else(|| panic!("no such line in the log:\n{}", self.stdout.all().join("\n")))

@@ -1,4 +1,5 @@
-//! A thousand kills of one app's workers, and of blanks, while another app serves.
+//! Row T19: a thousand kills of one app's workers, and of blanks, at all moments, while
+//! another app is under load.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use buntime_testkit::process::{self, ProcessId};
 use buntime_testkit::sample::assert_gone;
-use buntime_testkit::{Connection, PATIENCE, TestServer};
+use buntime_testkit::{Connection, NeighbourProbe, PATIENCE, TestServer};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::server;
@@ -15,7 +16,19 @@ const KILLS: usize = 1000;
 const THREADS: usize = 3;
 /// Each how many kills a blank is hit, if one can be found.
 const BLANK_EACH: usize = 20;
+/// Clients of the neighbour, each of which asks all the time.
+const PROBES: usize = 4;
 const LIMIT: Duration = Duration::from_secs(180);
+
+/// How long a request was under way when its worker is killed: any time up to its end,
+/// and the same in each run.
+fn moment(number: usize) -> Duration {
+    let mixed = u64::try_from(number)
+        .unwrap()
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        >> 32;
+    Duration::from_micros(mixed % 25_000)
+}
 
 fn kill(pid: u32) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -59,6 +72,7 @@ fn strike(server: &TestServer, number: usize) -> bool {
         let mut connection = server.connect();
         let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         connection.send(request.as_bytes());
+        thread::sleep(moment(number));
         connection
     });
     kill(pid);
@@ -69,7 +83,7 @@ fn strike(server: &TestServer, number: usize) -> bool {
 }
 
 #[test]
-fn a_thousand_kills_fail_no_request_of_a_neighbour() {
+fn t19_a_thousand_kills_fail_no_request_of_a_neighbour() {
     let server = server()
         // Lest a blank that is hit be just about to become the neighbour's next worker.
         .module(
@@ -82,7 +96,7 @@ fn a_thousand_kills_fail_no_request_of_a_neighbour() {
             "ttl: 1h\ntimeout: 5s\nlimits: {instances: 1..3}\n",
         )
         .start();
-    let probe = server.probe();
+    let probes = [(); PROBES].map(|()| server.probe());
     let descriptors = process::descriptors(server.pid());
     let begun = Instant::now();
     let kills = AtomicUsize::new(0);
@@ -116,8 +130,9 @@ fn a_thousand_kills_fail_no_request_of_a_neighbour() {
             });
         }
     });
-    let report = probe.finish();
-    assert!(report.sent > 100, "{report}");
+    for report in probes.map(NeighbourProbe::finish) {
+        assert!(report.sent > 100, "{report}");
+    }
     server.wait_until("the victim is back", || {
         server.get("/victim/").status == 200
     });
