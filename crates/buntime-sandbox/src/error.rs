@@ -12,8 +12,8 @@ pub enum Step {
     DeathSignal = 1,
     /// Making sure that the server still lives.
     Parent = 2,
-    /// Starting a session of its own.
-    Session = 3,
+    /// Leading a group of its own.
+    Group = 3,
     /// Giving up the right to gain privileges.
     Privileges = 4,
     /// Placing and closing descriptors.
@@ -50,7 +50,7 @@ impl Step {
     const ALL: [Self; 18] = [
         Self::DeathSignal,
         Self::Parent,
-        Self::Session,
+        Self::Group,
         Self::Privileges,
         Self::Descriptors,
         Self::Signals,
@@ -78,7 +78,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::DeathSignal => "set the parent death signal",
             Self::Parent => "find its parent alive",
-            Self::Session => "start a session",
+            Self::Group => "lead a process group",
             Self::Privileges => "set no_new_privs",
             Self::Descriptors => "set up descriptors",
             Self::Signals => "reset signals",

@@ -48,7 +48,11 @@ pub(crate) fn become_program(
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::DeathSignal)?;
     check_server(server).at(Step::Parent)?;
     let confinement = &plan.confinement;
-    rustix::process::setsid().at(Step::Session)?;
+    // A group to be killed as one, which no terminal sends signals to. Not a session:
+    // schedulers that share the processors among sessions would give each worker as much
+    // as the whole server, which then answers late (docs/decisions/0016-sandbox.md).
+    rustix::process::setpgid(None, None).at(Step::Group)?;
+    system::leave_terminal();
     rustix::thread::set_no_new_privs(true).at(Step::Privileges)?;
     if let Some(root) = &confinement.root {
         // Another host's name tells nothing.

@@ -130,7 +130,7 @@ impl Process {
         }
     }
 
-    /// Its process id, also the id of its group and session. For people and
+    /// Its process id, also the id of its group. For people and
     /// logs: after the process is reaped it may belong to another.
     #[must_use]
     pub fn pid(&self) -> u32 {

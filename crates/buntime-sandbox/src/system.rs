@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 
 use libc::{c_long, sock_filter};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 fn check(result: c_long) -> io::Result<c_long> {
@@ -133,6 +134,19 @@ pub(crate) fn loopback_up() -> io::Result<()> {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
     }))?;
     Ok(())
+}
+
+/// Gives the controlling terminal up, if this process has one and the machine a name for
+/// it. That of others stays.
+#[expect(unsafe_code, reason = "rustix has no terminals here")]
+pub(crate) fn leave_terminal() {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let Ok(terminal) = rustix::fs::open(c"/dev/tty", flags, Mode::empty()) else {
+        return;
+    };
+    // SAFETY: the call takes a number and nothing else. A process that leads no session
+    // loses its terminal and changes nothing for others.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
 }
 
 /// The version of Landlock's interface; 0 if there is none.

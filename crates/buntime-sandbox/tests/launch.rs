@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -133,14 +133,14 @@ async fn the_control_channel_goes_both_ways() {
 }
 
 #[tokio::test]
-async fn the_process_has_a_session_and_limits_of_its_own() {
+async fn the_process_has_a_group_and_limits_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (mut launch, _control) = launch(
         "/bin/sh",
         &[
             "-c",
             "ulimit -n; ulimit -c; ulimit -f; ulimit -d; umask; pwd; nice; \
-             cut -d' ' -f1,5,6 /proc/$$/stat",
+             cut -d' ' -f1,5 /proc/$$/stat",
         ],
     );
     launch.cwd = dir.path().to_path_buf();
@@ -165,7 +165,7 @@ async fn the_process_has_a_session_and_limits_of_its_own() {
     assert_eq!(Path::new(lines[5]), dir.path().canonicalize().unwrap());
     let nice = rustix::process::getpriority_process(None).unwrap() + 5;
     assert_eq!(lines[6], nice.to_string());
-    assert_eq!(lines[7], format!("{pid} {pid} {pid}"));
+    assert_eq!(lines[7], format!("{pid} {pid}"));
 }
 
 #[tokio::test]
@@ -388,4 +388,32 @@ async fn the_process_dies_when_the_server_is_killed() {
     server.kill().unwrap();
     server.wait().unwrap();
     eventually("the process is dead", || !running(pid)).await;
+}
+
+/// Who can open a terminal that it shares with a shell can type commands into it.
+#[test]
+fn the_process_has_no_terminal() {
+    // Field 7 is the controlling terminal, 0 for none; 4 the parent.
+    let field = |pid: &str, number: usize| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields.skip(number - 3).map(str::to_owned).next().unwrap()
+    };
+    // A server with a terminal of its own.
+    let mut shell = Command::new("script")
+        .args(["--quiet", "--command", PROBE, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let pid = line.trim();
+    let server = field(pid, 4);
+    assert_ne!(field(&server, 7), "0");
+    assert_eq!(field(pid, 7), "0");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
 }
