@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn each_name_has_an_address_and_each_address_is_itself() {
-        let yaml = "permissions: {net: ['db.internal:5432', 'DB.internal:80', 'db.internal.:80', \
+        let yaml = "permissions: {net: ['db.internal:5432', 'DB.internal:80', \
             'cache.internal:6379', '10.0.0.5:80', '[2001:db8::1]:443']}\n";
         let manifest = buntime_core::Manifest::parse(yaml, "m").unwrap().value;
         let NetPermission::Hosts(hosts) = manifest.permissions.net else {

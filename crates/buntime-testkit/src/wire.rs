@@ -197,6 +197,15 @@ impl Connection {
         &self.stream
     }
 
+    /// Keeps what has come and is not read yet small, so that the server soon notices who
+    /// does not read. A kernel may hold many megabytes else.
+    ///
+    /// # Panics
+    /// If the socket refuses.
+    pub fn hold_little(&self) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.stream, 64 * 1024).unwrap();
+    }
+
     /// Sends bytes. That the server no longer takes them shows in what it answers.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.try_send(bytes);

@@ -1,5 +1,6 @@
 //! The last lines of a worker, and those that come.
 
+use std::fs;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use http_body::Body as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::support::{Apps as _, Follow, ROOT, api, builder, root, worker};
+use super::support::{APP, Apps as _, Follow, ROOT, STAYS, api, builder, root, worker};
 
 #[test]
 fn the_last_lines_are_those_of_the_app_and_of_the_server_about_it() {
@@ -127,10 +128,18 @@ fn a_stream_ends_with_the_server_and_with_its_worker() {
 /// nothing: the app answers as before, and each is told what it missed.
 #[test]
 fn a_slow_follower_holds_up_nobody_and_is_told_what_it_missed() {
-    let server = builder().with_app("shop/1.0.0").start();
+    let builder = builder();
+    let grants = builder.dir().join("grants.yaml");
+    fs::write(&grants, "shop: {limits: {output: 32mb}}\n").unwrap();
+    let chatty = format!("{STAYS}limits: {{output: 32mb}}\n");
+    let server = builder
+        .env("RUNTIME_GRANTS", grants.to_str().unwrap())
+        .app("shop/1.0.0", &chatty, &[("index.ts", APP)])
+        .start();
     worker(&server, "/shop/");
     let path = "/workers/_/shop/logs?follow=1&lines=0";
     let mut slow = Follow::begin(&server, path, None);
+    slow.connection().hold_little();
     let mut quick = Follow::begin(&server, path, None);
     let text = "x".repeat(8000);
     std::thread::scope(|scope| {

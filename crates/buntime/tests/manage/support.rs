@@ -5,7 +5,7 @@ use buntime_testkit::api::ask;
 use buntime_testkit::{Builder, Connection, Response, TestServer};
 
 /// An app that says which worker answers, and takes its time if it is asked to.
-const APP: &str = r#"
+pub(super) const APP: &str = r#"
 export default async (request) => {
   const url = new URL(request.url);
   if (url.pathname === "/slow") {

@@ -3,6 +3,8 @@ import { appendFileSync } from "node:fs";
 
 const encoder = new TextEncoder();
 let aborted = 0;
+// One for all: an app that holds one for each of hundreds of requests is killed for that.
+const large = new Blob([new Uint8Array(8 * 1024 * 1024).fill(120)]);
 const listening = new Set<ReadableStreamDefaultController>();
 
 function stream(chunk: Uint8Array, count: number): ReadableStream {
@@ -68,7 +70,7 @@ async function fetch(request: Request, server: any): Promise<Response> {
     case "/download":
       return new Response(stream(new Uint8Array(64 * 1024).fill(120), number("blocks")));
     case "/large":
-      return new Response(new Uint8Array(8 * 1024 * 1024).fill(120));
+      return new Response(large);
     case "/events": {
       const body = new ReadableStream({
         start(controller) {

@@ -257,9 +257,15 @@ fn fits(pattern: &str, segments: &[String]) -> bool {
             .iter()
             .zip(segments)
             .all(|(wanted, found)| match wanted.strip_prefix(':') {
+                Some("scope") if !is_scope(found) => false,
                 Some(name) => !found.is_empty() && (name == "plugin" || !found.contains('/')),
                 None => wanted == found,
             })
+}
+
+/// What is neither is no scope, and the path leads elsewhere.
+fn is_scope(text: &str) -> bool {
+    text == "_" || text.starts_with('@')
 }
 
 fn decoded(segment: &str) -> Option<String> {
