@@ -63,9 +63,6 @@ pub(crate) const FREE: &[c_long] = &[
     libc::SYS_unlinkat,
     libc::SYS_linkat,
     libc::SYS_symlinkat,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_utimensat,
     libc::SYS_umask,
     libc::SYS_copy_file_range,
     libc::SYS_sendfile,
@@ -78,7 +75,6 @@ pub(crate) const FREE: &[c_long] = &[
     libc::SYS_flistxattr,
     libc::SYS_llistxattr,
     libc::SYS_inotify_init1,
-    libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
     libc::SYS_dup,
     libc::SYS_dup3,
@@ -173,9 +169,6 @@ pub(crate) const FREE_HERE: &[c_long] = &[
     libc::SYS_unlink,
     libc::SYS_link,
     libc::SYS_symlink,
-    libc::SYS_chmod,
-    libc::SYS_utime,
-    libc::SYS_utimes,
     libc::SYS_dup2,
     libc::SYS_pipe,
     libc::SYS_time,
@@ -187,6 +180,20 @@ pub(crate) const FREE_HERE: &[c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const FREE_HERE: &[c_long] = &[libc::SYS_renameat];
+
+/// What Landlock does not look at: modes and times of what one's user owns, and names of what
+/// comes into a folder, wherever that is. Allowed in a private root, where there is nothing
+/// but what was given.
+pub(crate) const ANYWHERE: &[c_long] = &[
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_utimensat,
+    libc::SYS_inotify_add_watch,
+];
+#[cfg(target_arch = "x86_64")]
+pub(crate) const ANYWHERE_HERE: &[c_long] = &[libc::SYS_chmod, libc::SYS_utime, libc::SYS_utimes];
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const ANYWHERE_HERE: &[c_long] = &[];
 
 /// Allowed besides to who may start programs. No session or group of its own: what is
 /// left is found by the group.

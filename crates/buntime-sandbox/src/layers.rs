@@ -67,7 +67,7 @@ pub(crate) fn become_program(
     if let Some(rules) = &confinement.rules {
         rules.enforce().at(Step::Landlock)?;
     }
-    if let Some(filter) = confinement.filter {
+    if let Some(filter) = &confinement.filter {
         let moment = Moment {
             pid: rustix::process::getpid()
                 .as_raw_nonzero()

@@ -4,14 +4,14 @@ use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::broker::Allowed;
 use crate::landlock::Rules;
 use crate::launch::{Launch, ProcessLimits};
 use crate::policy::{Landlock, Net, Policy};
 use crate::root::{Root, namespaces};
-use crate::seccomp::{Children, Connect, Filter};
+use crate::seccomp::{Children, Connect, Filter, Rights};
 use crate::view;
 
 /// Most bytes of one launch. The kernel takes less for arguments and environment
@@ -43,7 +43,7 @@ pub(crate) struct Confinement {
     pub(crate) gateway: Option<u16>,
     pub(crate) root: Option<Root>,
     pub(crate) rules: Option<Rules>,
-    pub(crate) filter: Option<&'static Filter>,
+    pub(crate) filter: Option<Arc<Filter>>,
     /// To where the server connects for the process, if it does.
     pub(crate) broker: Option<Allowed>,
 }
@@ -95,28 +95,33 @@ impl Confinement {
 }
 
 /// The filter of a process, for which the server connects or not.
-fn filter(policy: &Policy, is_brokered: bool) -> &'static Filter {
-    /// For each way to connect and each kind of children.
-    static FILTERS: LazyLock<[[Filter; 3]; 2]> = LazyLock::new(|| {
-        [Connect::Free, Connect::Asked].map(|connect| {
-            let children = [Children::None, Children::Unsignalled, Children::Free];
-            children.map(|children| Filter::new(connect, children))
-        })
-    });
-    static DATAGRAMS: LazyLock<Filter> = LazyLock::new(Filter::with_datagrams);
-    if policy.datagrams {
-        return &DATAGRAMS;
-    }
-    let [free, asked] = &*FILTERS;
-    let [none, unsignalled, signalled] = if is_brokered { asked } else { free };
+fn filter(policy: &Policy, is_brokered: bool) -> Arc<Filter> {
+    /// Each that was wanted so far.
+    static MADE: Mutex<Vec<(Rights, Arc<Filter>)>> = Mutex::new(Vec::new());
     let layers = policy.layers;
     // Where others cannot be named, or not be reached, it may signal whom it likes.
     let is_alone = layers.namespaces.is_some() || layers.landlock >= Some(Landlock(6));
-    match (policy.spawn, is_alone) {
-        (false, _) => none,
-        (true, false) => unsignalled,
-        (true, true) => signalled,
+    let rights = Rights {
+        connect: if is_brokered {
+            Connect::Asked
+        } else {
+            Connect::Free
+        },
+        children: match (policy.spawn, is_alone) {
+            (false, _) => Children::None,
+            (true, false) => Children::Unsignalled,
+            (true, true) => Children::Free,
+        },
+        datagrams: policy.datagrams,
+        private_root: layers.namespaces.is_some(),
+    };
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, filter)) = made.iter().find(|(those, _)| *those == rights) {
+        return Arc::clone(filter);
     }
+    let filter = Arc::new(Filter::new(rights));
+    made.push((rights, Arc::clone(&filter)));
+    filter
 }
 
 impl Plan {

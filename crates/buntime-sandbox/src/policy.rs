@@ -30,6 +30,14 @@ impl Layers {
         network: false,
         broker: false,
     };
+
+    /// Whether files that are not given to a process are out of its reach. Landlock needs help
+    /// for that: it does not look at changes of modes, which the list of system calls refuses,
+    /// and does not look at `truncate` before version 3.
+    #[must_use]
+    pub fn guards_files(&self) -> bool {
+        self.namespaces.is_some() || self.calls && self.landlock >= Some(Landlock(3))
+    }
 }
 
 /// A version of Landlock's interface, at least 1.

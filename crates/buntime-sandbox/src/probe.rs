@@ -285,11 +285,18 @@ fn judge(layers: Layers, refusals: &[(Layers, String)]) -> Strength {
         ),
         Some(ProcMount::Own) => {}
     }
-    if layers.landlock.is_none() && layers.namespaces.is_none() {
-        lacks(
-            "any guard of files",
-            "apps can read and write whatever the server's user can".to_owned(),
-        );
+    if !layers.guards_files() {
+        let (what, why) = match layers.landlock {
+            None => (
+                "any guard of files",
+                "apps can read and write whatever the server's user can",
+            ),
+            Some(_) => (
+                "a whole guard of files",
+                "apps can change the modes of files that are the server's user's, or empty them",
+            ),
+        };
+        lacks(what, why.to_owned());
     }
     if !layers.network {
         let found = refusals.iter().find(|(tried, _)| {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use libc::{c_long, sock_filter};
 
-use crate::calls::{FREE, FREE_HERE, SPAWN, SPAWN_HERE};
+use crate::calls::{ANYWHERE, ANYWHERE_HERE, FREE, FREE_HERE, SPAWN, SPAWN_HERE};
 use crate::notify::hand_over;
 use crate::system;
 
@@ -110,18 +110,25 @@ pub(crate) enum Connect {
     Asked,
 }
 
+/// What a filter lets through beyond what all do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rights {
+    pub(crate) connect: Connect,
+    pub(crate) children: Children,
+    /// Datagrams, wherever to.
+    pub(crate) datagrams: bool,
+    /// Whether the process sees nothing but what was given to it.
+    pub(crate) private_root: bool,
+}
+
 impl Filter {
-    /// The filter for apps that connect like this and may have these children.
-    pub(crate) fn new(connect: Connect, children: Children) -> Self {
-        Self::build(connect, children, false)
-    }
-
-    /// The filter for a program of ours that looks names up by itself.
-    pub(crate) fn with_datagrams() -> Self {
-        Self::build(Connect::Free, Children::None, true)
-    }
-
-    fn build(connect: Connect, children: Children, datagrams: bool) -> Self {
+    pub(crate) fn new(rights: Rights) -> Self {
+        let Rights {
+            connect,
+            children,
+            datagrams,
+            private_root,
+        } = rights;
         let mut filter = Self {
             program: Vec::with_capacity(LONGEST),
             later: Vec::new(),
@@ -131,7 +138,9 @@ impl Filter {
         filter.load(NUMBER);
         filter.at_least(OTHER_NUMBERS, REFUSE);
         let asked = |number: c_long| connect == Connect::Asked && number == libc::SYS_connect;
-        let free = FREE.iter().chain(FREE_HERE);
+        let anywhere = ANYWHERE.iter().chain(ANYWHERE_HERE);
+        let anywhere = anywhere.filter(|_| private_root);
+        let free = FREE.iter().chain(FREE_HERE).chain(anywhere);
         filter.allow_all(free.filter(|number| !asked(**number)));
         if connect == Connect::Asked {
             filter.on(libc::SYS_connect, ASK);

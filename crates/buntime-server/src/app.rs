@@ -38,7 +38,7 @@ use crate::health::Readiness;
 use crate::logging::Logger;
 use crate::message::Scheme;
 use crate::plugins::{self, BadBases, InstalledPlugins, Plugins};
-use crate::sandbox::NotWhole;
+use crate::sandbox::Refused;
 use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::store::{LockError, OpenError, StateLock, StoreError};
@@ -74,9 +74,9 @@ pub enum RunError {
     /// No usable Bun.
     #[error(transparent)]
     Bun(#[from] BunError),
-    /// The machine gives less than the full sandbox, which is asked for.
+    /// The machine gives less of the sandbox than is asked for, or than root needs.
     #[error(transparent)]
-    Sandbox(#[from] NotWhole),
+    Sandbox(#[from] Refused),
     /// A plugin's base is reserved or malformed. Reads as the lines to print.
     #[error(transparent)]
     Plugins(#[from] BadBases),

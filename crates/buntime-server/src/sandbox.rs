@@ -13,27 +13,72 @@ use uuid::Uuid;
 use crate::config::SandboxMode;
 use crate::logging::Logger;
 
-/// The full set is asked for, and this machine does not give it.
+/// Why workers are not to be started on this machine.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "RUNTIME_SANDBOX is require, and this machine does not give the full sandbox: {missing}; \
-     mend that (`buntime doctor` shows it), or write auto to run with what there is"
-)]
-pub struct NotWhole {
-    missing: String,
+pub enum Refused {
+    /// The full set is asked for.
+    #[error(
+        "RUNTIME_SANDBOX is require, and this machine does not give the full sandbox: {missing}; \
+         mend that (`buntime doctor` shows it), or write auto to run with what there is"
+    )]
+    NotWhole {
+        /// What is missing.
+        missing: String,
+    },
+    /// Root's apps could reach all of the machine's files.
+    #[error("{UNGUARDED}: {missing}; {WAYS_OUT}")]
+    Unguarded {
+        /// What is missing.
+        missing: String,
+    },
+}
+
+const UNGUARDED: &str =
+    "the server runs as root, and nothing on this machine keeps apps from root's files";
+const WAYS_OUT: &str = "run it as an ordinary user, or enable user namespaces or Landlock \
+     (`buntime doctor` shows what is missing), or accept that apps can read and change all files \
+     of this machine by RUNTIME_SANDBOX=off";
+
+/// Whether workers may be started with what a machine gives. `is_root` tells whether the server
+/// is.
+fn judge(mode: SandboxMode, is_root: bool, strength: &Strength) -> Result<(), Refused> {
+    let missing = || list(&strength.missing);
+    match mode {
+        SandboxMode::Off => Ok(()),
+        SandboxMode::Require if !strength.missing.is_empty() => {
+            Err(Refused::NotWhole { missing: missing() })
+        }
+        _ if is_root && !strength.layers.guards_files() => {
+            Err(Refused::Unguarded { missing: missing() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What to do where a server of this process's user does not start without being told to;
+/// nothing elsewhere.
+#[must_use]
+pub fn advice(strength: &Strength) -> Option<String> {
+    let judged = judge(SandboxMode::Auto, is_root(), strength);
+    judged.err().map(|_| format!("{UNGUARDED}: {WAYS_OUT}"))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// What confines workers, by trying what this machine gives. Says in one line what came of it.
 ///
 /// # Errors
-/// The machine gives less than `require` asks for.
+/// The machine gives less than `require` asks for, or the server is root and nothing guards its
+/// files.
 pub(crate) async fn settle(
     mode: SandboxMode,
     launcher: &Launcher,
     bun: &Path,
     dir: &Path,
     log: &Logger,
-) -> Result<Strength, NotWhole> {
+) -> Result<Strength, Refused> {
     if mode == SandboxMode::Off {
         log.warn(
             "sandbox",
@@ -46,6 +91,7 @@ pub(crate) async fn settle(
         });
     }
     let strength = find(launcher, bun, dir).await;
+    judge(mode, is_root(), &strength)?;
     let layers = strength.layers;
     let missing = list(&strength.missing);
     if missing.is_empty() {
@@ -53,9 +99,6 @@ pub(crate) async fn settle(
             fields.text("layers", layers);
         });
         return Ok(strength);
-    }
-    if mode == SandboxMode::Require {
-        return Err(NotWhole { missing });
     }
     let message = if layers == Layers::NONE {
         "Workers run without a sandbox: this machine gives none"
@@ -123,5 +166,83 @@ struct Place(PathBuf);
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Layers = Layers {
+        landlock: Some(Landlock(6)),
+        calls: true,
+        namespaces: Some(ProcMount::Own),
+        network: true,
+        broker: false,
+    };
+
+    fn judged(mode: SandboxMode, is_root: bool, layers: Layers) -> &'static str {
+        let missing = Shortfall {
+            what: "something",
+            why: String::new(),
+        };
+        let strength = Strength {
+            layers,
+            missing: (layers != FULL).then_some(missing).into_iter().collect(),
+        };
+        match judge(mode, is_root, &strength) {
+            Ok(()) => "starts",
+            Err(Refused::NotWhole { .. }) => "not whole",
+            Err(Refused::Unguarded { .. }) => "unguarded",
+        }
+    }
+
+    #[test]
+    fn root_starts_only_where_something_guards_its_files() {
+        let landlock = |version| Layers {
+            landlock: Some(Landlock(version)),
+            namespaces: None,
+            network: false,
+            broker: true,
+            ..FULL
+        };
+        let namespaces = Layers {
+            calls: false,
+            namespaces: Some(ProcMount::Host),
+            ..Layers::NONE
+        };
+        let calls = Layers {
+            calls: true,
+            ..Layers::NONE
+        };
+        let no_calls = Layers {
+            calls: false,
+            broker: false,
+            ..landlock(6)
+        };
+        use SandboxMode::{Auto, Off, Require};
+        for (layers, of_root) in [
+            (FULL, "starts"),
+            (landlock(6), "starts"),
+            (landlock(3), "starts"),
+            (namespaces, "starts"),
+            // What Landlock does not look at.
+            (landlock(2), "unguarded"),
+            (no_calls, "unguarded"),
+            (calls, "unguarded"),
+            (Layers::NONE, "unguarded"),
+        ] {
+            assert_eq!(judged(Auto, true, layers), of_root, "{layers}");
+            assert_eq!(judged(Auto, false, layers), "starts", "{layers}");
+            for is_root in [true, false] {
+                assert_eq!(judged(Off, is_root, layers), "starts", "{layers}");
+                let whole = if layers == FULL {
+                    "starts"
+                } else {
+                    "not whole"
+                };
+                assert_eq!(judged(Require, is_root, layers), whole, "{layers}");
+            }
+        }
     }
 }

@@ -7,14 +7,17 @@ const MOMENT: Moment = Moment {
     exec: [0x7f00_1234_5678, 0x7f00_1234_0000, 0x7ffe_0000_0008],
 };
 
+/// Those of an app in a private root.
+const APP: Rights = Rights {
+    connect: Connect::Free,
+    children: Children::None,
+    datagrams: false,
+    private_root: true,
+};
+
 /// What the kernel would make of a call.
 fn answer(arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
-    answer_of(
-        &Filter::new(Connect::Free, Children::None),
-        arch,
-        number,
-        arguments,
-    )
+    answer_of(&Filter::new(APP), arch, number, arguments)
 }
 
 fn answer_of(filter: &Filter, arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
@@ -69,7 +72,14 @@ fn of(call: c_long, arguments: &[u64]) -> u32 {
 fn the_filter_fits_and_its_jumps_reach() {
     for children in [Children::None, Children::Unsignalled, Children::Free] {
         for connect in [Connect::Free, Connect::Asked] {
-            assert_fits(&Filter::new(connect, children));
+            for private_root in [true, false] {
+                assert_fits(&Filter::new(Rights {
+                    connect,
+                    children,
+                    datagrams: true,
+                    private_root,
+                }));
+            }
         }
     }
 }
@@ -92,7 +102,8 @@ fn assert_fits(filter: &Filter) {
 #[test]
 fn what_is_listed_is_allowed_and_nothing_else() {
     for call in 0..600 {
-        let listed = FREE.contains(&call) || FREE_HERE.contains(&call);
+        let lists = [FREE, FREE_HERE, ANYWHERE, ANYWHERE_HERE];
+        let listed = lists.iter().any(|list| list.contains(&call));
         let all_ones = of(call, &[u64::MAX; 6]);
         assert_eq!(all_ones == ALLOW, listed, "call {call}");
     }
@@ -118,7 +129,7 @@ fn what_is_listed_is_allowed_and_nothing_else() {
 #[test]
 fn only_connect_differs_where_the_server_is_asked() {
     let [free, asked] =
-        [Connect::Free, Connect::Asked].map(|connect| Filter::new(connect, Children::None));
+        [Connect::Free, Connect::Asked].map(|connect| Filter::new(Rights { connect, ..APP }));
     assert!(asked.program.len() < LONGEST, "{}", asked.program.len());
     for call in 0..600 {
         for arguments in [[0; 6], [1; 6], [u64::MAX; 6]] {
@@ -129,6 +140,26 @@ fn only_connect_differs_where_the_server_is_asked() {
             } else {
                 assert_eq!(free, asked, "call {call}");
             }
+        }
+    }
+}
+
+#[test]
+fn what_landlock_does_not_look_at_is_refused_where_files_of_others_can_be_named() {
+    let filter = Filter::new(Rights {
+        private_root: false,
+        ..APP
+    });
+    for call in 0..600 {
+        let is_such = ANYWHERE.contains(&call) || ANYWHERE_HERE.contains(&call);
+        for arguments in [[0; 6], [1; 6], [u64::MAX; 6]] {
+            let number = number_of(call);
+            let expected = match is_such {
+                true => REFUSE,
+                false => answer(ARCHITECTURE, number, arguments),
+            };
+            let found = answer_of(&filter, ARCHITECTURE, number, arguments);
+            assert_eq!(found, expected, "call {call}");
         }
     }
 }
@@ -222,7 +253,7 @@ fn only_the_one_exec_is_allowed() {
 #[test]
 fn with_children_programs_are_started_and_namespaces_are_not_made() {
     for children in [Children::Unsignalled, Children::Free] {
-        let filter = Filter::new(Connect::Free, children);
+        let filter = Filter::new(Rights { children, ..APP });
         let of = |call: c_long, arguments: [u64; 6]| {
             answer_of(
                 &filter,
@@ -258,7 +289,10 @@ fn with_children_programs_are_started_and_namespaces_are_not_made() {
 
 #[test]
 fn who_looks_names_up_sends_datagrams_and_nothing_rawer() {
-    let filter = Filter::with_datagrams();
+    let filter = Filter::new(Rights {
+        datagrams: true,
+        ..APP
+    });
     let socket = |family: i32, kind: i32, protocol: i32| {
         let arguments = [family, kind, protocol, 0, 0, 0].map(|number| number as u64);
         let number = u32::try_from(libc::SYS_socket).unwrap();

@@ -148,11 +148,20 @@ fn confinement(strength: Option<&io::Result<Strength>>) -> Finding {
         Some(Ok(Strength { layers, missing })) if missing.is_empty() => {
             (Verdict::Good, layers.to_string(), String::new())
         }
-        Some(Ok(Strength { layers, missing })) => (
-            Verdict::Low,
-            layers.to_string(),
-            format!("missing: {}", sandbox::list(missing)),
-        ),
+        Some(Ok(strength @ Strength { layers, missing })) => {
+            let mut advice = format!("missing: {}", sandbox::list(missing));
+            let refused = sandbox::advice(strength);
+            let verdict = if refused.is_some() {
+                Verdict::Bad
+            } else {
+                Verdict::Low
+            };
+            if let Some(refused) = refused {
+                advice.push_str("; ");
+                advice.push_str(&refused);
+            }
+            (verdict, layers.to_string(), advice)
+        }
     };
     Finding {
         subject: "sandbox",

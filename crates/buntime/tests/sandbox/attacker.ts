@@ -2,7 +2,7 @@
 // The answer says "done" and what was gained, or "refused" and by what.
 
 import { dlopen, ptr, read } from "bun:ffi";
-import { chmodSync, constants, copyFileSync, existsSync, linkSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, constants, copyFileSync, existsSync, fchmodSync, fstatSync, linkSync, openSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, utimesSync, watch, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { network } from "./network.ts";
 
@@ -72,6 +72,15 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "new file beside own code": () => writeFileSync(`${APP_DIR}/new.ts`, ""),
   "write outside": () => writeFileSync(`${OUTSIDE}/new`, ""),
   "write beside own data": () => writeFileSync(`${DATA_DIR}/../new`, ""),
+  "size of a file outside": () => statSync(`${OUTSIDE}/secret`).size,
+  "mode of a file outside": () => chmodSync(`${OUTSIDE}/secret`, 0o666),
+  "times of a file outside": () => utimesSync(`${OUTSIDE}/secret`, 1, 1),
+  "emptying a file outside": () => truncateSync(`${OUTSIDE}/secret`),
+  "mode of the system's libraries": () => {
+    const folder = openSync("/usr/lib", "r");
+    fchmodSync(folder, fstatSync(folder).mode);
+  },
+  "names of new files outside": () => watch(OUTSIDE!).close(),
   // Processes.
   "signal to the server": (q) => call(62, Number(q.get("server")), 0),
   "signal to everybody": () => call(62, -1, 0),

@@ -8,7 +8,7 @@ use std::path::Path;
 use buntime_testkit::TestServer;
 use buntime_testkit::log::LogLine;
 
-use crate::levels::{BUNTIME, Level, give, place, skip};
+use crate::levels::{BUNTIME, Level, give, is_root, place, skip};
 
 const ATTACKER: &str = include_str!("attacker.ts");
 const NETWORK: &str = include_str!("network.ts");
@@ -235,6 +235,7 @@ fn attacks_fail_where_no_proc_can_be_mounted() {
 
 /// What only namespaces stop.
 const LIBRARY: &str = "library that it wrote";
+const SIZE: &str = "size of a file outside";
 
 #[test]
 fn attacks_fail_without_user_namespaces() {
@@ -246,7 +247,7 @@ fn attacks_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[LIBRARY],
+        &[SIZE, LIBRARY],
     );
 }
 
@@ -261,7 +262,7 @@ fn attacks_of_a_plain_user_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[LIBRARY],
+        &[SIZE, LIBRARY],
     );
 }
 
@@ -308,10 +309,71 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
         "new file beside own code",
         "write outside",
         "write beside own data",
+        SIZE,
+        "emptying a file outside",
         LIBRARY,
         "TCP server",
     ];
     attack(level, "seccomp, connect broker", "neither", &known);
+}
+
+/// A server's attempt to start, with these words after `serve`: its exit code and what it said.
+fn refused(program: &Path, words: &[&str]) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let apps = dir.path().join("apps");
+    fs::create_dir(&apps).unwrap();
+    let output = std::process::Command::new(program)
+        .arg("serve")
+        .args(words)
+        .env("RUNTIME_WORKER_DIRS", &apps)
+        .env("RUNTIME_STATE_DIR", dir.path().join("state"))
+        .env("RUNTIME_BUN", buntime_testkit::real_bun())
+        .env("PORT", "0")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn root_does_not_start_where_nothing_guards_its_files_unless_it_is_told_to() {
+    if !is_root() {
+        return skip("these tests do not run as root");
+    }
+    let ways = ["ordinary user", "Landlock", "RUNTIME_SANDBOX=off"];
+    for lacks in [&["landlock", "userns"][..], &["seccomp", "userns"]] {
+        let level = Level {
+            lacks,
+            ..Level::default()
+        };
+        let bin = place();
+        let program = match level.program(bin.path()) {
+            Ok(program) => program,
+            Err(why) => return skip(&why),
+        };
+        let (code, said) = refused(&program, &[]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("guard of files ("), "{said}");
+        for way in ways {
+            assert!(said.contains(way), "{way}: {said}");
+        }
+        let (code, said) = refused(&program, &["--sandbox", "require"]);
+        assert_eq!(code, Some(2), "{said}");
+        let output = std::process::Command::new(&program)
+            .args(["doctor", "--bun"])
+            .arg(buntime_testkit::real_bun())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success(), "{said}");
+        for way in ways {
+            assert!(said.contains(way), "{way}: {said}");
+        }
+        let world = World::new(level, "off").unwrap();
+        let told = world.told();
+        assert_eq!(told.value()["level"], "warn", "{told:?}");
+        assert!(told.message().contains("RUNTIME_SANDBOX is off"));
+    }
 }
 
 #[test]
@@ -376,18 +438,8 @@ fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing(
                 continue;
             }
         };
-        let apps = dir.path().join("apps");
-        fs::create_dir(&apps).unwrap();
-        let output = std::process::Command::new(&program)
-            .args(["serve", "--sandbox", "require"])
-            .env("RUNTIME_WORKER_DIRS", &apps)
-            .env("RUNTIME_STATE_DIR", dir.path().join("state"))
-            .env("RUNTIME_BUN", buntime_testkit::real_bun())
-            .env("PORT", "0")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
+        let (code, said) = refused(&program, &["--sandbox", "require"]);
+        assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(missing), "{level:?}: {said}");
         // `buntime doctor` says the same.
         let output = std::process::Command::new(&program)

@@ -37,6 +37,11 @@ fn levels() -> Vec<Level> {
 /// while that is done, if they were listened to.
 fn hostile(registry: &NpmRegistry, canary: &Path) -> Vec<(&'static str, String)> {
     let (package, lock) = locked(&[("plain", "1.0.0", "")]);
+    // A program, whose mode Bun sets.
+    let lock = lock.replace(
+        "{}, \"\"]",
+        "{ \"bin\": { \"plain\": \"index.js\" } }, \"\"]",
+    );
     let attack = format!(
         "require(\"fs\").writeFileSync({:?}, \"\"); export const text = () => \"made by a macro\"; export default {{}};",
         canary
@@ -70,7 +75,8 @@ fn t39_hostile_settings_and_macros_do_nothing_and_the_app_is_installed_and_bundl
     for level in levels() {
         let registry = NpmRegistry::start();
         let files = [("index.js", "module.exports = \"installed\";")];
-        registry.publish("plain", "1.0.0", "", &files);
+        let bin = "\"bin\": {\"plain\": \"index.js\"}";
+        registry.publish("plain", "1.0.0", bin, &files);
         let bin = place();
         let program = match level.program(bin.path()) {
             Ok(program) => program,
