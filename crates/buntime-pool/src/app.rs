@@ -3,6 +3,7 @@
 mod exchange;
 mod fleet;
 mod packages;
+mod starts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

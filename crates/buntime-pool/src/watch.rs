@@ -43,8 +43,7 @@ const FIRST_TO_GO: i32 = 500;
 /// What the watcher knows of one worker.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    /// `None`: the system had no descriptor left, and the worker goes unwatched.
-    pace: Option<Pace>,
+    pace: Pace,
     state: Mutex<State>,
 }
 
@@ -67,7 +66,7 @@ struct State {
 }
 
 impl Watched {
-    pub(crate) fn new(pace: Option<Pace>) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         Self {
             pace,
             state: Mutex::default(),
@@ -130,9 +129,10 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
 /// Looks at processor time, memory and threads of a worker that has an app. `all`:
 /// whether quiet ones have their turn.
 fn look(worker: &Instance, now: Instant, all: bool) {
-    let (Some(bounds), Some(pace)) = (worker.bounds(), &worker.watched.pace) else {
+    let Some(bounds) = worker.bounds() else {
         return;
     };
+    let pace = &worker.watched.pace;
     let mut state = worker.watched.state.lock();
     let asked = worker.in_flight() > 0 || worker.requests() != state.requests;
     if state.quiet && !asked && !all {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use buntime_sandbox::{Launch, Process};
+use buntime_sandbox::{Launch, Pace, Process};
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot, watch};
@@ -32,7 +32,7 @@ use crate::pool::Shared;
 use crate::watch::{Watched, is_first_to_go};
 
 /// Longest start of an empty Bun; a busy machine needs tens of milliseconds.
-const BOOT_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(10);
 /// Between looks at the slot of a start that failed, and how many there are.
 const CLEAR_PAUSE: Duration = Duration::from_millis(10);
 const CLEAR_TRIES: u32 = 20;
@@ -129,6 +129,7 @@ pub(super) async fn clear(slot: Slot) {
 /// A process that was started, and what hangs on it.
 pub(super) struct Started {
     pub(super) process: Process,
+    pace: Pace,
     control: Control,
     logs: Vec<JoinHandle<()>>,
     app: Arc<OnceLock<Arc<AppSpec>>>,
@@ -196,6 +197,10 @@ pub(super) async fn spawn(
         })?;
     gateway.made(process.gateway.take());
     is_first_to_go(process.pid());
+    // Nothing of what it uses would be limited without.
+    let pace = process
+        .pace()
+        .map_err(|error| StartFailure::new(format!("cannot watch the worker: {error}")))?;
     let app = Arc::new(OnceLock::new());
     let output = Arc::new(logs::Output::new(Arc::clone(&app)));
     let pipes = [
@@ -214,6 +219,7 @@ pub(super) async fn spawn(
         .collect();
     Ok(Started {
         process,
+        pace,
         control,
         logs,
         app,
@@ -318,7 +324,7 @@ pub(super) fn supervisor(
         requests: AtomicU64::new(0),
         memory: Memory::default(),
         bounds: OnceLock::new(),
-        watched: Watched::new(started.process.pace().ok()),
+        watched: Watched::new(started.pace),
         touched: AtomicU64::new(0),
         ready: OnceLock::new(),
         order,

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::Lease;
-use super::boot::{Flavor, clear, make_slot, spawn, supervisor};
+use super::boot::{BOOT_LIMIT, Flavor, clear, make_slot, spawn, supervisor};
 use super::door::Become;
 use super::slot::Slot;
 use super::supervisor::{Birth, StartProblem};
@@ -120,8 +120,13 @@ pub(crate) async fn start_given(
         entry: &given.entry,
     };
     let (flavor, for_app) = (given.flavor, (Some(&wanted), Some(given.text)));
-    let started = spawn(shared, flavor, given.id, &slot, given.gateway, for_app).await;
-    let started = match started {
+    let started = spawn(shared, flavor, given.id, &slot, given.gateway, for_app);
+    let started = tokio::select! {
+        started = timeout(BOOT_LIMIT, started) => started,
+        () = shared.stopped() => Ok(Err(StartFailure::new("the pool is stopping"))),
+    };
+    let late = |_| Err(StartFailure::new("Bun was not started in time"));
+    let started = match started.unwrap_or_else(late) {
         Ok(started) => started,
         Err(failure) => {
             clear(slot).await;

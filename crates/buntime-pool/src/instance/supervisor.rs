@@ -1,41 +1,33 @@
 //! The task that owns one worker's process from the moment it is up.
 
+mod ending;
+mod loading;
+
 use std::collections::BTreeMap;
-use std::future::{Pending, pending};
-use std::io;
+use std::future::pending;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use buntime_sandbox::{Exit, Process};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::DropGuard;
 
 use super::control::{self, Control, Heard, Notice};
-use super::door::{Become, Door, Outcome};
+use super::door::Door;
 use super::slot::Slot;
 use super::{Instance, Order};
 use crate::config::AppSpec;
-use crate::confine::{Wanted, admit};
 use crate::error::{Death, ExitReason, Limit, StartFailure};
-use crate::forwards;
-use crate::gateway::{Forward, Unserved};
+use crate::gateway::Unserved;
 use crate::lines::cut;
 use crate::pool::Shared;
-use crate::watch::last_look;
 
-/// How long what is under way may take once a worker takes nothing new. A disabled or
-/// removed app has its `timeout` for it.
-const DRAIN_LIMIT: Duration = Duration::from_secs(600);
 /// Between the end of the control channel and that of the process.
 const CLOSED_GRACE: Duration = Duration::from_secs(1);
-/// More than the wrapper's own grace, so that it can say that it is done.
-const TERMINATE_MARGIN: Duration = Duration::from_millis(250);
-/// For the last lines of a dead worker; a pipe may be held open by a stranger.
-const LOG_LIMIT: Duration = Duration::from_secs(1);
 /// For what a dead worker said at last on the control channel.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 /// Garbage on the control channel until the worker is killed.
@@ -43,7 +35,6 @@ const MOST_GARBAGE: u32 = 100;
 /// A message of an app, in bytes.
 const LONGEST_MESSAGE: usize = 16 * 1024;
 const ON_IDLE: &str = "onIdle";
-const ON_TERMINATE: &str = "onTerminate";
 
 /// What makes a blank the worker of an app. The instance has been dedicated to
 /// the app before.
@@ -167,153 +158,6 @@ impl Supervisor {
         }
     }
 
-    /// Has a blank load the app.
-    async fn load(
-        &mut self,
-        assignment: &mut Assignment,
-    ) -> Result<(), (StartProblem, ExitReason)> {
-        let (Some(spec), Some(mut door)) = (self.instance.spec().cloned(), self.door.take()) else {
-            return Err((StartProblem::Ended, ExitReason::Surplus));
-        };
-        let (Some(dir), Some(entry)) = (spec.dir.to_str(), assignment.entry.to_str()) else {
-            return Err(failed("the path of the app is not valid UTF-8".to_owned()));
-        };
-        let wanted = Wanted {
-            spec: &spec,
-            entry: &assignment.entry,
-        };
-        if let Err(failure) = admit(&self.shared, &self.process, &wanted).await {
-            return Err((StartProblem::Failed(failure), ExitReason::StartFailed));
-        }
-        let forwards = match forwards::make(&self.shared, &self.process, &spec).await {
-            Ok(forwards) => forwards,
-            Err(failure) => {
-                return Err((StartProblem::Failed(failure), ExitReason::StartFailed));
-            }
-        };
-        if let Some(unserved) = &self.unserved {
-            assignment.env.extend(unserved.variables());
-        }
-        self.serve_gateway(&spec, forwards);
-        let what = Become {
-            dir,
-            entry,
-            env: &assignment.env,
-        };
-        let answer = door.assign(&what);
-        let outcome = self.outcome(Some(answer), assignment.deadline).await?;
-        self.take_outcome(outcome)?;
-        *self.instance.first.lock() = door.into_std().ok();
-        Ok(())
-    }
-
-    /// Lets the worker reach the server, and the outside as far as `spec` may.
-    pub(super) fn serve_gateway(&mut self, spec: &AppSpec, forwards: Vec<Forward>) {
-        let gateways = &self.shared.config.gateways;
-        let gateway = self.unserved.take();
-        let gateway = gateway.and_then(|one| one.into_gateway(forwards));
-        self.gateway = gateway.map(|gateway| gateways.serve(gateway, spec));
-    }
-
-    /// Waits for a worker that loads its app by itself.
-    async fn load_given(&mut self, deadline: Instant) -> Result<(), (StartProblem, ExitReason)> {
-        let answer = None::<Pending<io::Result<Outcome>>>;
-        let outcome = self.outcome(answer, deadline).await?;
-        self.take_outcome(outcome)?;
-        let socket = self
-            .slot
-            .take_socket()
-            .map_err(|error| failed(format!("cannot take the worker's socket: {error}")))?;
-        let _ = self.instance.socket.set(socket);
-        Ok(())
-    }
-
-    fn take_outcome(&mut self, outcome: Outcome) -> Result<(), (StartProblem, ExitReason)> {
-        match outcome {
-            Outcome::Ready { hooks } => {
-                self.hooks = hooks;
-                Ok(())
-            }
-            Outcome::Failed { message, stack } => Err(failed(join(&message, &stack))),
-        }
-    }
-
-    /// Waits for the app to be loaded, and for all that may come in between. A
-    /// blank's outcome is its answer, any other's comes over the control channel.
-    async fn outcome(
-        &mut self,
-        answer: Option<impl Future<Output = io::Result<Outcome>>>,
-        deadline: Instant,
-    ) -> Result<Outcome, (StartProblem, ExitReason)> {
-        let is_given = answer.is_none();
-        let mut answer = pin!(async {
-            match answer {
-                Some(answer) => answer.await,
-                None => pending().await,
-            }
-        });
-        loop {
-            let event = tokio::select! {
-                biased;
-                event = self.event() => event,
-                outcome = &mut answer => match outcome {
-                    Ok(outcome) => return Ok(outcome),
-                    Err(error) => return Err(self.no_outcome(&error).await),
-                },
-                () = sleep_until(deadline) => {
-                    return Err((StartProblem::Timeout, ExitReason::Timeout));
-                }
-            };
-            match event {
-                Event::Exit(exit) => return Err(ended(exit)),
-                Event::Heard(Heard::Notice(Notice::Ready { hooks })) if is_given => {
-                    return Ok(Outcome::Ready { hooks });
-                }
-                Event::Heard(Heard::Notice(Notice::Failed { message, stack })) if is_given => {
-                    return Ok(Outcome::Failed { message, stack });
-                }
-                other => match self.digest(other) {
-                    // Nobody ordered that: it is the app's fault.
-                    Some(Order::Kill(ExitReason::Misbehaved)) => {
-                        let (problem, _) =
-                            failed("the worker misbehaved while it loaded the app".to_owned());
-                        return Err((problem, ExitReason::Misbehaved));
-                    }
-                    Some(Order::Kill(reason @ ExitReason::Killed(limit))) => {
-                        return Err((StartProblem::Killed(limit), reason));
-                    }
-                    Some(Order::Drain(reason) | Order::Kill(reason)) => {
-                        return Err((StartProblem::Ended, reason));
-                    }
-                    Some(Order::Run) | None => {}
-                },
-            }
-        }
-    }
-
-    /// The connection broke: mostly because the process ended, and its end is what
-    /// the app's author wants to know of.
-    async fn no_outcome(&mut self, error: &io::Error) -> (StartProblem, ExitReason) {
-        match timeout(LAST_WORDS, self.process.wait()).await {
-            Ok(exit) => ended(exit),
-            Err(_) => failed(format!("the wrapper did not answer: {error}")),
-        }
-    }
-
-    /// What a dead worker had to say and nobody has read yet.
-    async fn last_words(&mut self) {
-        let heard = timeout(LAST_WORDS, async {
-            while self.closed_at.is_none() {
-                let heard = self.control.hear().await;
-                // It may have become ready just when nobody wanted it any more.
-                if matches!(heard, Heard::Closed | Heard::Notice(Notice::Error { .. })) {
-                    self.digest(Event::Heard(heard));
-                }
-            }
-        });
-        let _ = heard.await;
-    }
-
     /// Until the worker is to end.
     async fn serve(&mut self, spec: &AppSpec) -> Order {
         let manifest = &spec.manifest;
@@ -368,64 +212,6 @@ impl Supervisor {
         if self.hooks.iter().any(|hook| hook == ON_IDLE) {
             // A worker that hears nothing any more is noticed when it must answer.
             let _ = self.control.tell(&control::Order::Idle).await;
-        }
-    }
-
-    /// Lets requests under way finish, then asks the app to end.
-    async fn drain(&mut self, reason: ExitReason) -> ExitReason {
-        self.instance.close();
-        let limit = match (reason, self.instance.spec()) {
-            (ExitReason::Removed, Some(spec)) => spec.manifest.timeout,
-            _ => DRAIN_LIMIT,
-        };
-        let limit = Instant::now() + limit;
-        let instance = Arc::clone(&self.instance);
-        while instance.in_flight() > 0 {
-            let event = tokio::select! {
-                biased;
-                event = self.event() => event,
-                () = instance.emptied.notified() => continue,
-                () = sleep_until(limit) => return reason,
-            };
-            match self.digest(event) {
-                Some(Order::Kill(reason)) => return reason,
-                Some(Order::Drain(_) | Order::Run) | None => {}
-            }
-        }
-        self.terminate(reason).await
-    }
-
-    async fn terminate(&mut self, reason: ExitReason) -> ExitReason {
-        // Who has no hook has nothing to say at the end.
-        if !self.hooks.iter().any(|hook| hook == ON_TERMINATE) {
-            return reason;
-        }
-        let grace = self.shared.config.terminate_grace;
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        if self
-            .control
-            .tell(&control::Order::Terminate { grace_ms })
-            .await
-            .is_err()
-        {
-            return reason;
-        }
-        let limit = Instant::now() + grace + TERMINATE_MARGIN;
-        loop {
-            let event = tokio::select! {
-                biased;
-                event = self.event() => event,
-                () = sleep_until(limit) => return reason,
-            };
-            match event {
-                Event::Exit(_)
-                | Event::Deaf
-                | Event::Order(Order::Kill(_))
-                | Event::Heard(Heard::Notice(Notice::Terminated)) => return reason,
-                other => {
-                    self.digest(other);
-                }
-            }
         }
     }
 
@@ -487,49 +273,6 @@ impl Supervisor {
             }
         }
     }
-
-    /// The app gives this worker no more requests.
-    fn leave_app(&self) {
-        if let Some(app) = self.instance.owner.get().and_then(Weak::upgrade) {
-            app.gone(&self.instance);
-        }
-    }
-
-    /// Kills the process and clears up after it.
-    async fn end(mut self, reason: ExitReason) {
-        self.instance.close();
-        self.leave_app();
-        if let Some(spec) = self.instance.spec() {
-            last_look(&self.shared, &self.instance, spec);
-        }
-        self.process.kill();
-        self.process.wait().await;
-        drop(self.gateway.take());
-        let instance = Arc::clone(&self.instance);
-        instance.fate.send_replace(Some(reason));
-        if let Some(app) = instance.owner.get().and_then(Weak::upgrade) {
-            app.parted(&instance, Some(reason));
-        }
-        instance.shelves.clear(instance.number());
-        // The place first: who makes room must not count this one twice.
-        drop(instance.take_permit());
-        self.shared.unregister(&instance);
-        self.last_words().await;
-        let ended = timeout(LOG_LIMIT, async {
-            for log in &mut self.logs {
-                let _ = log.await;
-            }
-        });
-        if ended.await.is_err() {
-            self.logs.iter().for_each(JoinHandle::abort);
-        }
-        let app = instance.spec().map(|spec| spec.id.as_str());
-        let events = &self.shared.config.events;
-        events.exited(app, instance.id(), instance.pid(), reason);
-        if let Some(slot) = self.shared.slot_dirs.give_back(self.slot) {
-            let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
-        }
-    }
 }
 
 async fn sleep_until_some(deadline: Option<Instant>) {
@@ -537,19 +280,6 @@ async fn sleep_until_some(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
     }
-}
-
-fn failed(message: String) -> (StartProblem, ExitReason) {
-    let failure = StartFailure { message };
-    (StartProblem::Failed(failure), ExitReason::StartFailed)
-}
-
-fn ended(exit: Exit) -> (StartProblem, ExitReason) {
-    let how = match exit {
-        Exit::Code(code) => format!("with code {code}"),
-        Exit::Signal(signal) => format!("by signal {signal}"),
-    };
-    failed(format!("the process ended {how} while it loaded the app"))
 }
 
 fn death(exit: Exit) -> Death {
