@@ -107,6 +107,11 @@ pub trait PoolEvents: Send + Sync {
     /// Bun made no bytecode of the wrapper: each start takes a little longer.
     fn not_compiled(&self) {}
 
+    /// Workers of the app reach a listed host, `host:port`, by the proxy alone.
+    fn not_forwarded(&self, app: &str, host: &str, reason: &str) {
+        let _ = (app, host, reason);
+    }
+
     /// A worker sent something on the control channel that is not understood, or
     /// did something else that a worker does not do.
     fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {

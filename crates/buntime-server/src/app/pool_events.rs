@@ -234,6 +234,14 @@ impl PoolEvents for PoolLog {
         });
     }
 
+    fn not_forwarded(&self, app: &str, host: &str, reason: &str) {
+        self.log
+            .warn("pool", "Listed host only by the proxy", |fields| {
+                fields.text("app", app).text("host", host);
+                fields.text("reason", reason);
+            });
+    }
+
     fn not_compiled(&self) {
         self.log
             .warn("pool", "Wrapper has no bytecode, starts are slower", |_| {});
