@@ -68,6 +68,16 @@ pub(crate) fn starts_for_app(shared: &Shared, spec: &AppSpec) -> bool {
     layers != Layers::NONE && (!has_blanks(layers) || is_more)
 }
 
+/// Whether what a worker of this app started may still be there when the worker is gone,
+/// and write where it could.
+pub(crate) fn may_leave_processes(shared: &Shared, spec: &AppSpec) -> bool {
+    let layers = shared.config.sandbox.layers;
+    // With namespaces all of them end with the worker. With nothing at all, the next
+    // worker's directory is as open to them as this one's.
+    let is_bound = layers.namespaces.is_some() || layers == Layers::NONE;
+    !is_bound && (spec.granted.spawn || !layers.calls)
+}
+
 /// Opens what an app was granted, and looks at where that is: a link that came later must
 /// not lead to what nobody is granted. What is opened here is what the worker gets.
 fn hold_granted(shared: &Shared, spec: &AppSpec) -> Result<Vec<Held>, StartFailure> {

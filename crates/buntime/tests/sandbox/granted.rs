@@ -1,5 +1,6 @@
 //! What an app may do once it was granted more (contract section 3).
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -335,5 +336,24 @@ fn programs_are_started_by_who_was_granted_it_and_are_confined_as_it_is() {
         let left = world.ask("sh", "sleep 1000 >/dev/null 2>&1 & echo $!");
         assert!(left.starts_with("0 "), "{place}: {left}");
         neighbour.finish();
+    }
+}
+
+#[test]
+fn a_directory_that_a_started_program_may_still_write_is_not_used_again() {
+    // With namespaces of its own all that a worker started ends with it.
+    let level = Level {
+        lacks: &["userns"],
+        ..Level::default()
+    };
+    let world = World::new(level, "ttl: 0\n", "{spawn: true}", "{spawn: true}").unwrap();
+    let mut homes = HashSet::new();
+    for ended in 1..=4 {
+        let home = world.ask("spawn", "echo $HOME");
+        assert!(home.starts_with("0 /"), "{home}");
+        assert!(homes.insert(home), "{homes:?}");
+        world.server.wait_until("its worker has ended", || {
+            world.server.count_messages("Worker ended") >= ended
+        });
     }
 }

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Event, LAST_WORDS, Supervisor};
+use crate::confine::may_leave_processes;
 use crate::error::ExitReason;
 use crate::instance::Order;
 use crate::instance::control::{self, Heard, Notice};
@@ -118,7 +119,15 @@ impl Supervisor {
         let app = instance.spec().map(|spec| spec.id.as_str());
         let events = &self.shared.config.events;
         events.exited(app, instance.id(), instance.pid(), reason);
-        if let Some(slot) = self.shared.slot_dirs.give_back(self.slot) {
+        let survivors = instance
+            .spec()
+            .is_some_and(|spec| may_leave_processes(&self.shared, spec));
+        let slot = if survivors {
+            Some(self.slot)
+        } else {
+            self.shared.slot_dirs.give_back(self.slot)
+        };
+        if let Some(slot) = slot {
             let _ = tokio::task::spawn_blocking(move || slot.remove()).await;
         }
     }
