@@ -47,6 +47,12 @@ impl ProcessId {
             .is_some_and(|stat| stat.start == self.start && !matches!(stat.state, b'Z' | b'X'))
     }
 
+    /// Whether a signal stopped it where it stands.
+    #[must_use]
+    pub fn is_stopped(self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && stat.state == b'T')
+    }
+
     /// Its command line, for messages.
     #[must_use]
     pub fn command(self) -> String {
