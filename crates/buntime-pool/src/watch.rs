@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use buntime_sandbox::Pace;
 use parking_lot::Mutex;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use self::cpu::{Account, Verdict};
 pub(crate) use self::disk::Disks;
@@ -98,6 +98,14 @@ pub(crate) fn is_first_to_go(pid: u32) {
         format!("/proc/{pid}/oom_score_adj"),
         (own.unwrap_or(0) + FIRST_TO_GO).min(1000).to_string(),
     );
+}
+
+/// Until a process that is no worker has more memory than `most` bytes. Its number must
+/// stay its own while this runs.
+pub(crate) async fn over(pid: u32, most: u64) {
+    while usage(pid).is_none_or(|usage| usage.memory <= most) {
+        sleep(TICK).await;
+    }
 }
 
 /// Watches all workers until the pool stops and the last of them is gone.

@@ -17,11 +17,15 @@ use crate::config::AppSpec;
 use crate::confine::{build_policy, technical_env};
 use crate::lines::cut;
 use crate::pool::Shared;
+use crate::watch::{is_first_to_go, over};
 
 /// Longest build.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Largest file that a build may write, and all of them together, in bytes.
 pub(super) const MOST_OUTPUT: u64 = 64 << 20;
+/// Most memory of a build, in bytes: many times that of the sources, which may be more than
+/// the machine has.
+const MOST_MEMORY: u64 = 512 << 20;
 /// What is kept of what Bun says, in bytes.
 const MOST_WORDS: usize = 4 * 1024;
 /// Builds wait for everything else.
@@ -139,9 +143,23 @@ pub(crate) async fn run(shared: &Shared, launch: Launch) -> Result<(), String> {
     let launcher = &shared.config.launcher;
     let spawned = launcher.spawn(launch).await;
     let mut process = spawned.map_err(|error| format!("cannot start the build: {error}"))?;
+    is_first_to_go(process.pid());
+    let pid = process.pid();
     let (out, err) = (process.stdout.take(), process.stderr.take());
-    let (_, said, exit) = tokio::join!(listen(out), listen(err), process.wait());
-    match exit {
+    let bounded = async {
+        tokio::select! {
+            exit = process.wait() => Ok(exit),
+            () = over(pid, MOST_MEMORY) => {
+                // The pipes end with it.
+                process.kill();
+                process.wait().await;
+                let most = MOST_MEMORY >> 20;
+                Err(format!("the build took more than {most} MB of memory"))
+            }
+        }
+    };
+    let (_, said, exit) = tokio::join!(listen(out), listen(err), bounded);
+    match exit? {
         Exit::Code(0) => Ok(()),
         Exit::Code(_) => Err(cut(said.trim(), MOST_WORDS).to_owned()),
         Exit::Signal(signal) => Err(format!("the build was ended by signal {signal}")),

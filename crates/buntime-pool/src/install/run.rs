@@ -19,6 +19,7 @@ use crate::confine::install_policy;
 use crate::events::{LONGEST_LINE, LogStream, PoolEvents};
 use crate::lines::{Lines, cut};
 use crate::pool::Shared;
+use crate::watch::is_first_to_go;
 
 /// Between two looks at the size; more if a look takes long.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
@@ -63,6 +64,7 @@ pub(super) async fn run(
     let spawned = shared.config.launcher.spawn(launch).await;
     let mut process =
         spawned.map_err(|error| Problem::Failed(format!("cannot start Bun: {error}")))?;
+    is_first_to_go(process.pid());
     let pipe = |pipe: Option<OwnedFd>, stream| {
         let events = Arc::clone(&shared.config.events);
         tokio::spawn(listen(pipe, stream, spec.id.clone(), events))

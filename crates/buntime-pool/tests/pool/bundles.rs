@@ -435,3 +435,38 @@ async fn bundles_outlive_the_pool_unless_they_are_damaged() {
     fs::create_dir(bundles.join("new-left-by-a-crash")).unwrap();
     run().await;
 }
+
+#[tokio::test]
+async fn a_build_that_takes_too_much_memory_is_refused_and_the_source_runs() {
+    use std::fmt::Write as _;
+
+    let mut large = String::new();
+    for number in 0..200_000 {
+        writeln!(
+            large,
+            "export const v{number} = [{number}, (a: number) => a + {number}];"
+        )
+        .unwrap();
+    }
+    // The source loads it never, and a bundle has all of it.
+    let entry = r#"
+export default {
+  async fetch(request: Request) {
+    const { pathname } = new URL(request.url);
+    return new Response(pathname === "/" ? "source" : Object.keys(await import("./large.ts")).join());
+  },
+};
+"#;
+    let rig = Rig::real();
+    let folder = TempDir::new().unwrap();
+    let files = [("index.ts", entry), ("large.ts", &large)];
+    let dir = folder.path().join("large");
+    let spec = place(&rig, &dir, &files, of_mode(BundleMode::Always));
+    let app = rig.pool.app(spec);
+    assert_eq!(rig.text(&app, "/").await, "source");
+    let (demanded, reason) = not_bundled(&rig, &app).await;
+    assert!(demanded);
+    assert_eq!(reason, "the build took more than 512 MB of memory");
+    assert_eq!(rig.text(&app, "/").await, "source");
+    rig.finish().await;
+}

@@ -9,7 +9,7 @@ use buntime_pool::{App, ExchangeError, InstallLimits, PoolConfig};
 use buntime_testkit::NpmRegistry;
 use buntime_testkit::npm::locked;
 
-use crate::support::{Event, Failed, Rig};
+use crate::support::{Event, Failed, Rig, soon};
 
 const SOURCE: &str = "import text from \"plain\";\n\
      export default { fetch: () => new Response(text) };\n";
@@ -114,6 +114,36 @@ async fn t39_an_install_over_its_time_is_ended() {
     registry.release();
     assert_eq!(rig.text(&late, "/").await, "late");
     rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_install_is_ended_before_the_server_when_memory_is_out() {
+    let registry = registry("kept");
+    registry.hold("plain", "1.0.0");
+    let rig = rig(&registry, |_| {});
+    let kept = app(&rig, "kept", &[("plain", "1.0.0", "")]);
+    let own = readiness_to_go(std::process::id()).unwrap();
+    let look = async {
+        tokio::task::block_in_place(|| registry.wait_for_requests(1));
+        soon("all processes go first", async {
+            let ours = || buntime_testkit::process::with_environment_of(rig.dir.path().as_os_str());
+            let goes_first = |pid| readiness_to_go(pid).is_none_or(|its| its > own);
+            while ours().is_empty() || !ours().iter().all(|process| goes_first(process.pid)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        registry.release();
+    };
+    let (answer, ()) = tokio::join!(rig.text(&kept, "/"), look);
+    assert_eq!(answer, "kept");
+    rig.finish().await;
+}
+
+/// How soon the kernel ends a process for want of memory.
+fn readiness_to_go(pid: u32) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
+    Some(text.trim().parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
