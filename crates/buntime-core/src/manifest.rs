@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use self::grants::{Ask, Caps, CoveredPath, Granted, GrantedPath, Grants, NotGranted, Verdict};
 pub use self::plugin::{DEFAULT_PLUGIN_ENTRIES, Menu, PluginManifest, PluginManifestErrors};
 use crate::diagnostic::{ManifestErrors, Parsed};
+use crate::origin::split_host_port;
 use crate::{ByteSize, Origin, PackageName, RouteGlobs, Version};
 
 /// Largest manifest, in bytes. Larger ones are refused before they are read.
@@ -216,6 +217,21 @@ pub struct HostPort {
 }
 
 impl HostPort {
+    /// What the authority of a URL names, `host` or `host:port`. `None` if it is anything
+    /// else, user information too.
+    #[must_use]
+    pub fn of_authority(text: &str, default_port: u16) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        let (host, port) = split_host_port(&lower)?;
+        Some(Self {
+            host: host.to_owned(),
+            port: match port {
+                Some(port) => port.parse().ok()?,
+                None => default_port,
+            },
+        })
+    }
+
     /// The host, IPv6 in brackets.
     #[must_use]
     pub fn host(&self) -> &str {

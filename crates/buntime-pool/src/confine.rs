@@ -29,8 +29,6 @@ const TECHNICAL: [(&str, &str); 1] = [
     ("RES_OPTIONS", "use-vc"),
 ];
 
-/// Ports of servers that tarballs come from, and of name servers.
-const INSTALL_PORTS: [u16; 3] = [443, 80, 53];
 /// Where certificates of the machine's are.
 const CERTIFICATES: [&str; 3] = [
     "/etc/ssl/certs",
@@ -184,21 +182,14 @@ pub(crate) fn build_policy(shared: &Shared, read: &[&Path], write: &[&Path]) -> 
 }
 
 /// What confines an install: it writes `folders`, its working directory and its cache, and
-/// connects to these `ports` and those that tarballs usually come from. Nothing of an
-/// app's is there.
+/// connects to its gateway. Nothing of an app's is there.
 pub(crate) fn install_policy(
     shared: &Shared,
     folders: [&Path; 2],
-    ports: &[u16],
+    gateway: &Unserved,
 ) -> Option<Policy> {
-    let ports = [&INSTALL_PORTS, ports].concat();
-    let read = CERTIFICATES.map(Path::new);
-    let policy = tool_policy(shared, Net::Ports(ports), &read, &folders);
-    // It looks names up, for which not every name server can be asked over TCP.
-    policy.map(|policy| Policy {
-        datagrams: true,
-        ..policy
-    })
+    let net = gateway.net(shared.config.sandbox.layers);
+    tool_policy(shared, net, &CERTIFICATES.map(Path::new), &folders)
 }
 
 /// What confines a run of Bun's own tools.

@@ -51,6 +51,10 @@ pub trait Gateways: Send + Sync {
     /// on the control runtime, while a request waits: an implementation must return
     /// at once.
     fn serve(&self, gateway: Gateway, app: &AppSpec) -> DropGuard;
+
+    /// Serves, likewise, the gateway of an install of what `app` depends on. It leads to
+    /// registries, whatever the app may reach, and not to the server.
+    fn serve_install(&self, gateway: Gateway, app: &AppSpec) -> DropGuard;
 }
 
 /// A gateway that nobody serves yet.
@@ -97,16 +101,23 @@ impl Unserved {
 
     /// What tells an app of it.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (String, String)> {
-        let (address, token) = (Ipv4Addr::LOCALHOST, self.token.simple());
-        let port = self.port;
-        let api = ("RUNTIME_API_URL", format!("http://{address}:{port}"));
-        let proxy = format!("http://app:{token}@{address}:{port}");
-        let proxies = PROXIES.map(|name| (name, proxy.clone()));
+        let address = Ipv4Addr::LOCALHOST;
+        let api = ("RUNTIME_API_URL", format!("http://{address}:{}", self.port));
         let direct = DIRECT.map(|name| (name, format!("{address},localhost")));
         // Bun's `node:http` looks at the others only if this says so.
         let for_node = ("NODE_USE_ENV_PROXY", "1".to_owned());
-        let all = [api, for_node].into_iter().chain(proxies).chain(direct);
-        all.map(|(name, value)| (name.to_owned(), value))
+        let all = [api, for_node].into_iter().chain(direct);
+        let all = all.map(|(name, value)| (name.to_owned(), value));
+        all.chain(self.proxies())
+    }
+
+    /// What tells an install of it: all that it asks for goes by the proxy.
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = (String, String)> {
+        let (address, port) = (Ipv4Addr::LOCALHOST, self.port);
+        let proxy = format!("http://app:{}@{address}:{port}", self.token.simple());
+        PROXIES
+            .into_iter()
+            .map(move |name| (name.to_owned(), proxy.clone()))
     }
 
     pub(crate) fn into_gateway(self, forwards: Vec<Forward>) -> Option<Gateway> {

@@ -14,6 +14,7 @@
 
 mod dial;
 mod forward;
+mod lookup;
 mod policy;
 mod route;
 mod server;
@@ -39,7 +40,7 @@ pub(crate) use self::policy::{Policy, Refusal};
 use crate::edge::ConnectionPlace;
 use crate::logging::Logger;
 
-/// Seconds between two warnings of one app's refusals; those between are counted.
+/// Seconds between two warnings for one app; those between are counted.
 const WARN_SECONDS: u64 = 10;
 
 /// The proxy. Cheap to clone; all clones are one.
@@ -71,10 +72,10 @@ pub(crate) struct Client {
     ended: CancellationToken,
 }
 
-/// What was told of an app's refusals.
+/// What was warned of for an app.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// The second of the last warning, and refusals since.
+    /// The second of the last warning, and how many were left out since.
     warned_at: AtomicU64,
     untold: AtomicU64,
 }
@@ -95,6 +96,12 @@ impl Client {
             told,
             ended,
         }
+    }
+
+    /// Without the version.
+    fn app_name(&self) -> &str {
+        let parts = self.app.rsplit_once('@');
+        parts.map_or(&*self.app, |(name, _)| name)
     }
 
     /// Whether it is this worker who speaks, by `Proxy-Authorization`.
@@ -135,7 +142,7 @@ impl Egress {
     pub(crate) async fn carry(&self, client: &Client, mut stream: TcpStream, to: &HostPort) {
         let carried = async {
             let host = to.host().trim_start_matches('[').trim_end_matches(']');
-            match self.0.dialer.connect(&client.policy, host, to.port()).await {
+            match self.0.dialer.connect(client, host, to.port()).await {
                 Ok(mut there) => {
                     // Either side may break off at any time; that is the end.
                     let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
@@ -149,8 +156,19 @@ impl Egress {
         client.ended.run_until_cancelled(carried).await;
     }
 
-    /// Tells of a refusal: an app that tries in a loop must not fill the log.
     fn refused(&self, client: &Client, host: &str, port: u16, refusal: &Refusal) {
+        self.warn("Connection refused", client, host, port, refusal);
+    }
+
+    /// Warns of a host: an app that tries in a loop must not fill the log.
+    fn warn(
+        &self,
+        message: &'static str,
+        client: &Client,
+        host: &str,
+        port: u16,
+        reason: &dyn fmt::Display,
+    ) {
         let told = &client.told;
         let now = self.0.started.elapsed().as_secs() + WARN_SECONDS;
         let last = told.warned_at.load(Ordering::Relaxed);
@@ -164,12 +182,12 @@ impl Egress {
             return;
         }
         let untold = told.untold.swap(0, Ordering::Relaxed);
-        self.0.log.warn("egress", "Connection refused", |fields| {
+        self.0.log.warn("egress", message, |fields| {
             fields
                 .text("app", &client.app)
                 .text("host", host)
                 .add("port", port)
-                .text("reason", refusal);
+                .text("reason", reason);
             if untold > 0 {
                 fields.add("more", untold);
             }

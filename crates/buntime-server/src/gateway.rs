@@ -5,7 +5,8 @@
 //!
 //! A gateway costs its listening socket, and one task once its worker has an app. What
 //! an app does with its gateways takes nothing from others: connections are counted for
-//! each app and for all, apart from those of clients.
+//! each app and for all, apart from those of clients. Installs have gateways too, by which
+//! they reach registries and not the server.
 
 mod asks;
 #[cfg(test)]
@@ -31,10 +32,13 @@ use crate::egress::{Client, Egress, Policy, Told};
 use crate::logging::Logger;
 use crate::message::Listener;
 
-/// Connections of one app at once, those to the server and those to the outside.
-const APP_CONNECTIONS: usize = 256;
-/// Connections of all apps at once.
-const CONNECTIONS: usize = 4096;
+/// Connections of one app to the outside at once.
+const APP_OUTSIDE: usize = 192;
+/// Connections of all apps to the outside at once.
+const OUTSIDE: usize = 4096;
+/// Connections of one app to the server at once. Nobody else can take these: whoever
+/// keeps hosts outside busy still reaches the server, and so do all others.
+const APP_SERVER: usize = 64;
 
 /// Serves the gateways of all workers. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -47,35 +51,76 @@ struct Shared {
     patience: Duration,
     /// Set before any app has a worker.
     intake: OnceLock<Intake>,
-    connections: Arc<ConnectionLimit>,
-    /// Those that have workers.
+    outside: Arc<ConnectionLimit>,
+    /// The operator's.
+    registries: Arc<[HostPort]>,
+    /// Those that have workers, or installs.
     apps: Mutex<HashMap<PackageName, Weak<App>>>,
 }
 
 /// What the workers of one app share, whatever their versions.
 #[derive(Debug)]
 struct App {
-    connections: Arc<ConnectionLimit>,
+    outside: Arc<ConnectionLimit>,
+    server: Arc<ConnectionLimit>,
     told: Arc<Told>,
 }
+
+impl App {
+    fn new(outside: &Arc<ConnectionLimit>) -> Self {
+        Self {
+            outside: outside.part(APP_OUTSIDE),
+            server: ConnectionLimit::new(APP_SERVER),
+            told: Arc::default(),
+        }
+    }
+
+    fn limit(&self, asks: Asks) -> &Arc<ConnectionLimit> {
+        match asks {
+            Asks::Proxy => &self.outside,
+            Asks::Server => &self.server,
+        }
+    }
+
+    /// A place for a connection of which it is not known what it is for: whichever there
+    /// is.
+    fn enter(&self) -> Option<Entered> {
+        let by = |asks| Some((self.limit(asks).try_enter()?, asks));
+        by(Asks::Proxy).or_else(|| by(Asks::Server))
+    }
+
+    /// The place that it is to have once that is known.
+    fn settle(&self, (place, entered_as): Entered, asks: Asks) -> Option<ConnectionPlace> {
+        if entered_as == asks {
+            return Some(place);
+        }
+        self.limit(asks).try_enter()
+    }
+}
+
+/// A place, and what it is for.
+type Entered = (ConnectionPlace, Asks);
 
 /// One gateway.
 #[derive(Debug)]
 struct Door {
     gateways: Gateways,
-    name: Arc<str>,
+    /// Who asks the server; `None` if nobody may here.
+    name: Option<Arc<str>>,
     app: Arc<App>,
     client: Arc<Client>,
 }
 
 impl Gateways {
-    /// `patience`: how long a head may take.
-    pub(crate) fn new(patience: Duration, log: &Logger) -> Self {
+    /// `patience`: how long a head may take. `registries`: where installs may connect to,
+    /// wherever that is.
+    pub(crate) fn new(patience: Duration, registries: &[HostPort], log: &Logger) -> Self {
         Self(Arc::new(Shared {
             egress: Egress::new(log.clone()),
             patience,
             intake: OnceLock::new(),
-            connections: ConnectionLimit::new(CONNECTIONS),
+            outside: ConnectionLimit::new(OUTSIDE),
+            registries: registries.into(),
             apps: Mutex::default(),
         }))
     }
@@ -91,10 +136,7 @@ impl Gateways {
             return app;
         }
         apps.retain(|_, app| app.strong_count() > 0);
-        let app = Arc::new(App {
-            connections: self.0.connections.part(APP_CONNECTIONS),
-            told: Arc::default(),
-        });
+        let app = Arc::new(App::new(&self.0.outside));
         apps.insert(name.clone(), Arc::downgrade(&app));
         app
     }
@@ -102,18 +144,36 @@ impl Gateways {
 
 impl buntime_pool::Gateways for Gateways {
     fn serve(&self, gateway: Gateway, spec: &AppSpec) -> DropGuard {
+        let name = Some(spec.name.as_str().into());
+        self.open(gateway, spec, name, Policy::new(&spec.granted))
+    }
+
+    fn serve_install(&self, gateway: Gateway, spec: &AppSpec) -> DropGuard {
+        let policy = Policy::install(&self.0.registries);
+        self.open(gateway, spec, None, policy)
+    }
+}
+
+impl Gateways {
+    fn open(
+        &self,
+        gateway: Gateway,
+        spec: &AppSpec,
+        name: Option<Arc<str>>,
+        policy: Policy,
+    ) -> DropGuard {
         let ended = CancellationToken::new();
         let app = self.app(&spec.name);
         let client = Client::new(
             &spec.id,
-            Policy::new(&spec.granted),
+            policy,
             gateway.token,
             Arc::clone(&app.told),
             ended.clone(),
         );
         let door = Arc::new(Door {
             gateways: self.clone(),
-            name: spec.name.as_str().into(),
+            name,
             app,
             client: Arc::new(client),
         });
@@ -139,51 +199,51 @@ async fn accept(
         return;
     };
     let take = |stream: TcpStream, address| {
-        let (door, place) = (Arc::clone(&door), door.app.connections.try_enter());
-        match (place, &host) {
-            (Some(place), Some(host)) => {
+        let door = Arc::clone(&door);
+        if let Some(host) = &host {
+            // One too many would not know what to make of an answer.
+            if let Some(place) = door.app.outside.try_enter() {
                 tokio::spawn(door.carry(stream, Arc::clone(host), place));
             }
-            (Some(place), None) => {
-                tokio::spawn(door.serve(stream, address, place));
-            }
-            // It would not know what to make of an answer.
-            (None, Some(_)) => {}
-            (None, None) => edge::turn_away(&stream),
+        } else if let Some(entered) = door.app.enter() {
+            tokio::spawn(door.serve(stream, address, entered));
+        } else {
+            edge::turn_away(&stream);
         }
     };
     edge::each(&socket, take, &ended).await;
 }
 
 impl Door {
-    async fn serve(
-        self: Arc<Self>,
-        mut stream: TcpStream,
-        address: IpAddr,
-        place: ConnectionPlace,
-    ) {
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, address: IpAddr, entered: Entered) {
         let shared = &self.gateways.0;
         let mut early = BytesMut::with_capacity(1024);
         let asks = timeout(shared.patience, asks(&mut stream, &mut early)).await;
-        match asks {
-            Ok(Some(Asks::Proxy)) => {
+        // Else it left, or is too slow.
+        let Ok(Some(asks)) = asks else {
+            return;
+        };
+        let Some(place) = self.app.settle(entered, asks) else {
+            return edge::turn_away(&stream);
+        };
+        match (asks, &self.name) {
+            (Asks::Proxy, _) => {
                 let client = Arc::clone(&self.client);
                 shared.egress.serve(client, stream, early, place).await;
             }
-            Ok(Some(Asks::Server)) => {
+            (Asks::Server, Some(name)) => {
                 let _ = stream.set_nodelay(true);
                 if let (Some(intake), Ok(stream)) = (shared.intake.get(), stream.into_std()) {
                     intake.take(Accepted {
                         stream,
                         address,
-                        listener: Listener::Worker(Arc::clone(&self.name)),
+                        listener: Listener::Worker(Arc::clone(name)),
                         place,
                         early,
                     });
                 }
             }
-            // It left, or is too slow.
-            Ok(None) | Err(_) => {}
+            (Asks::Server, None) => {}
         }
     }
 }

@@ -1,13 +1,16 @@
 //! A small npm registry on loopback, with packages that a test makes up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 use crate::PATIENCE;
+use crate::tls::Certificate;
 
 /// Longest request.
 const MOST: usize = 64 * 1024;
@@ -19,6 +22,8 @@ const HELD: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct NpmRegistry {
     address: SocketAddr,
+    /// Scheme, host and port.
+    place: String,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,8 +61,25 @@ impl NpmRegistry {
     /// If there is no port.
     #[must_use]
     pub fn start() -> Self {
+        Self::serving(None)
+    }
+
+    /// Starts an empty one at `localhost` that shows this certificate.
+    ///
+    /// # Panics
+    /// If there is no port.
+    #[must_use]
+    pub fn start_tls(certificate: &Certificate) -> Self {
+        Self::serving(Some(Arc::new(certificate.server())))
+    }
+
+    fn serving(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let place = match tls {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
         let shared = Arc::new(Shared::default());
         let serving = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
@@ -65,13 +87,14 @@ impl NpmRegistry {
                 if serving.state.lock().unwrap().closed {
                     return;
                 }
-                let shared = Arc::clone(&serving);
+                let (shared, tls) = (Arc::clone(&serving), tls.clone());
                 // They end with the registry at the latest.
-                std::thread::spawn(move || stream.map(|stream| serve(stream, &shared)));
+                std::thread::spawn(move || stream.map(|stream| accept(stream, tls, &shared)));
             }
         });
         Self {
             address,
+            place,
             shared,
             thread: Some(thread),
         }
@@ -80,7 +103,7 @@ impl NpmRegistry {
     /// Its address as a setting, with a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        format!("{}/", self.place)
     }
 
     /// Host and port.
@@ -98,10 +121,7 @@ impl NpmRegistry {
         entries.extend_from_slice(files);
         let tarball = gzip(&tar(&entries));
         let path = path_of(name, version);
-        let dist = format!(
-            "\"dist\": {{\"tarball\": \"http://{}{path}\"}}",
-            self.address
-        );
+        let dist = format!("\"dist\": {{\"tarball\": \"{}{path}\"}}", self.place);
         let described = package.replacen('{', &format!("{{{dist}, "), 1);
         let mut state = self.shared.state.lock().unwrap();
         state.tarballs.insert(path, tarball);
@@ -195,9 +215,21 @@ fn path_of(name: &str, version: &str) -> String {
     format!("/{name}/-/{base}-{version}.tgz")
 }
 
-fn serve(mut stream: TcpStream, shared: &Shared) {
+fn accept(mut stream: TcpStream, tls: Option<Arc<ServerConfig>>, shared: &Shared) {
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let _ = stream.set_write_timeout(Some(PATIENCE));
+    if let Some(tls) = tls {
+        let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), stream);
+        serve(&mut stream, shared);
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    } else {
+        serve(&mut stream, shared);
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+}
+
+fn serve(stream: &mut (impl Read + Write), shared: &Shared) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < MOST {
         let mut byte = [0];
@@ -237,7 +269,6 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     );
     let _ = stream.write_all(answer.as_bytes());
     let _ = stream.write_all(&body);
-    let _ = stream.shutdown(Shutdown::Write);
 }
 
 /// A tape archive of files below `package/`.

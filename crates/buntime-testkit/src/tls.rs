@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// A certificate for `localhost` that signs itself, with its key.
 #[derive(Debug)]
@@ -46,6 +47,17 @@ impl Certificate {
         std::fs::write(&cert, &self.cert).unwrap();
         std::fs::write(&key, &self.key).unwrap();
         (cert, key)
+    }
+
+    /// A server that shows it.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key)
+            .unwrap()
     }
 
     /// Whether this is the one that a server has shown.

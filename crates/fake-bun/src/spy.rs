@@ -2,9 +2,13 @@
 //! attempt and what came of it.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 use super::say_error;
 
@@ -32,6 +36,16 @@ pub(crate) fn look_around(arguments: &[String]) {
     say("spawn", Command::new("/bin/true").status().map(|_| "done"));
     say("UDP", UdpSocket::bind("0.0.0.0:0").map(|_| "done"));
     say("TCP", TcpStream::connect("127.0.0.1:1").map(|_| "done"));
+    let lock = fs::read_to_string(cwd.join("bun.lock")).unwrap_or_default();
+    for host in lock.split("http://").skip(1) {
+        let host = host.split('/').next().unwrap_or_default();
+        say("TCP to a named host", connect(host).map(|_| "done"));
+        say(
+            "proxy to a named host",
+            by_proxy(&format!("http://{host}/")),
+        );
+    }
+    say("proxy to the server", by_proxy("/api/health"));
     if let [command, entry, ..] = arguments
         && command == "build"
     {
@@ -41,6 +55,30 @@ pub(crate) fn look_around(arguments: &[String]) {
     }
     let names: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
     say("environment", Ok::<_, io::Error>(names.join(",")));
+}
+
+fn connect(host: &str) -> io::Result<TcpStream> {
+    let address = host.parse().map_err(io::Error::other)?;
+    TcpStream::connect_timeout(&address, Duration::from_secs(2))
+}
+
+/// The status that the proxy answers with.
+fn by_proxy(target: &str) -> io::Result<String> {
+    let proxy = std::env::var("HTTP_PROXY").map_err(io::Error::other)?;
+    let (user, host) = proxy
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('@'))
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let authorization = BASE64_STANDARD.encode(user);
+    let mut stream = connect(host)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let asked = format!(
+        "GET {target} HTTP/1.1\r\nHost: a\r\nProxy-Authorization: Basic {authorization}\r\n\r\n"
+    );
+    stream.write_all(asked.as_bytes())?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 fn found(is_there: bool) -> io::Result<&'static str> {

@@ -17,6 +17,7 @@ use super::{Begun, Problem, failed, tree};
 use crate::config::{AppSpec, InstallLimits};
 use crate::confine::install_policy;
 use crate::events::{LONGEST_LINE, LogStream, PoolEvents};
+use crate::gateway::Unserved;
 use crate::lines::{Lines, cut};
 use crate::pool::Shared;
 use crate::watch::is_first_to_go;
@@ -60,11 +61,16 @@ pub(super) async fn run(
     deadline: Instant,
     given_up: impl Future<Output = ()>,
 ) -> Result<(), Problem> {
-    let launch = launch(shared, job).map_err(failed("start Bun"))?;
+    let mut gateway = Unserved::open(shared.config.sandbox.layers)
+        .map_err(|failure| Problem::Failed(failure.message))?;
+    let launch = launch(shared, job, &gateway).map_err(failed("start Bun"))?;
     let spawned = shared.config.launcher.spawn(launch).await;
     let mut process =
         spawned.map_err(|error| Problem::Failed(format!("cannot start Bun: {error}")))?;
     is_first_to_go(process.pid());
+    gateway.made(process.gateway.take());
+    let gateway = gateway.into_gateway(Vec::new());
+    let _served = gateway.map(|gateway| shared.config.gateways.serve_install(gateway, spec));
     let pipe = |pipe: Option<OwnedFd>, stream| {
         let events = Arc::clone(&shared.config.events);
         tokio::spawn(listen(pipe, stream, spec.id.clone(), events))
@@ -98,7 +104,7 @@ fn told(code: i32, said: &str) -> Problem {
     })
 }
 
-fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
+fn launch(shared: &Shared, job: &Begun, gateway: &Unserved) -> io::Result<Launch> {
     let option = |name: &str, path: PathBuf| {
         let mut option = OsString::from(name);
         option.push(path);
@@ -111,7 +117,7 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
     }
     // Nothing of the server's: what Bun knows, a registry may be told. Without a
     // PATH it finds no program to run.
-    let env: Vec<(OsString, OsString)> = vec![
+    let mut env: Vec<(OsString, OsString)> = vec![
         ("HOME".into(), job.work.home().into()),
         ("TMPDIR".into(), job.work.tmp().into()),
         ("BUN_TMPDIR".into(), job.work.tmp().into()),
@@ -120,9 +126,8 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
         ("BUN_ENABLE_CRASH_REPORTING".into(), "0".into()),
         ("DO_NOT_TRACK".into(), "1".into()),
     ];
-    let mut ports = registry_ports(&shared.config.install.npmrc);
-    // A lockfile may name other hosts, which the log tells.
-    ports.extend(job.plan.hosts.iter().filter_map(|host| port_of(host)));
+    let proxies = gateway.proxies();
+    env.extend(proxies.map(|(name, value)| (name.into(), value.into())));
     let folders = [job.work.dir(), job.cache.dir.as_path()];
     Ok(Launch {
         program: shared.config.bun.clone(),
@@ -136,24 +141,8 @@ fn launch(shared: &Shared, job: &Begun) -> io::Result<Launch> {
             data: Some(DATA),
         },
         nice: NICE,
-        policy: install_policy(shared, folders, &ports),
+        policy: install_policy(shared, folders, gateway),
     })
-}
-
-/// The ports of the registries that an `.npmrc` names.
-fn registry_ports(npmrc: &str) -> Vec<u16> {
-    let port = |line: &str| {
-        let (key, address) = line.split_once('=')?;
-        let is_registry = key == "registry" || key.ends_with(":registry");
-        let rest = is_registry.then_some(address)?.split_once("://")?.1;
-        port_of(rest.split(['/', '?', '#']).next()?)
-    };
-    npmrc.lines().filter_map(port).collect()
-}
-
-/// The port in `host:port`; without a number it is one of the usual.
-fn port_of(authority: &str) -> Option<u16> {
-    authority.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Until it has ended or takes too much.
@@ -239,21 +228,4 @@ async fn listen(
         events.install_line(&app, stream, &format!("… and {more} more lines"));
     }
     kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::registry_ports;
-
-    #[test]
-    fn an_install_may_connect_to_the_ports_of_the_registries() {
-        let npmrc = "registry=http://user:pass@localhost:4873/\n\
-                     @a:registry=https://npm.a.dev:8443/path:1/\n\
-                     @b:registry=https://[::1]:8080\n\
-                     @c:registry=https://npm.c.dev/\n\
-                     @d:registry=https://[::1]/\n\
-                     //x:9999/:_authToken=y://z:7777\n\
-                     nonsense\n";
-        assert_eq!(registry_ports(npmrc), [4873, 8443, 8080]);
-    }
 }

@@ -18,6 +18,7 @@ use buntime_pool::{
 use buntime_sandbox::{Launcher, ProcessLimits};
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -168,13 +169,45 @@ impl PoolEvents for Recorder {
     }
 }
 
-/// Answers nobody.
+/// Answers no worker, and passes on what installs ask for.
 struct NoGateways;
 
 impl buntime_pool::Gateways for NoGateways {
     fn serve(&self, _: buntime_pool::Gateway, _: &AppSpec) -> tokio_util::sync::DropGuard {
         tokio_util::sync::CancellationToken::new().drop_guard()
     }
+
+    fn serve_install(
+        &self,
+        gateway: buntime_pool::Gateway,
+        _: &AppSpec,
+    ) -> tokio_util::sync::DropGuard {
+        let ended = tokio_util::sync::CancellationToken::new();
+        let socket = tokio::net::TcpListener::from_std(gateway.socket).unwrap();
+        let serve = async move {
+            while let Ok((stream, _)) = socket.accept().await {
+                tokio::spawn(pass_on(stream));
+            }
+        };
+        tokio::spawn(ended.clone().run_until_cancelled_owned(serve));
+        ended.drop_guard()
+    }
+}
+
+/// Asks whom a request in absolute form is for, and carries bytes on.
+async fn pass_on(mut client: tokio::net::TcpStream) -> Option<()> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(char::from(client.read_u8().await.ok()?));
+    }
+    let host = head.split('/').nth(2)?;
+    let mut server = tokio::net::TcpStream::connect(host).await.ok()?;
+    let asked = head.replacen(&format!("http://{host}"), "", 1);
+    server.write_all(asked.as_bytes()).await.ok()?;
+    tokio::io::copy_bidirectional(&mut client, &mut server)
+        .await
+        .ok()?;
+    Some(())
 }
 
 /// A pool and what belongs to it.

@@ -59,7 +59,7 @@ impl Apps {
             logs.clone(),
         );
         let sandbox = Arc::clone(&runner.sandbox);
-        let gateways = Gateways::new(config.timeouts.head, log);
+        let gateways = Gateways::new(config.timeouts.head, &config.npm.registries, log);
         let pool = Pool::start(pool_config(config, runner, gateways.clone(), events))?;
         let deployer = Deployer::new(
             pool.clone(),

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use buntime_core::HostPort;
+
 use super::Secret;
 use super::problem::Problem;
 use super::settings::NpmConfig;
@@ -56,12 +58,16 @@ pub(super) fn load(
         .entry("registry".to_owned())
         .or_insert_with(|| DEFAULT_REGISTRY.to_owned());
     let registry = shown(used);
+    let is_registry = |key: &str| key == "registry" || key.ends_with(":registry");
+    let urls = settings.iter().filter(|(key, _)| is_registry(key));
+    let registries = urls.filter_map(|(_, url)| place_of(url)).collect();
     let lines = settings
         .iter()
         .map(|(key, value)| format!("{key}={value}\n"));
     NpmConfig {
         npmrc: Secret::new(&lines.collect::<String>()),
         registry,
+        registries,
         ca_file,
     }
 }
@@ -181,6 +187,18 @@ fn expand(text: &str, vars: &dyn Vars) -> String {
     expanded
 }
 
+/// Where a registry is. What is no http or https address Bun does not ask either.
+fn place_of(registry: &str) -> Option<HostPort> {
+    let (scheme, rest) = registry.split_once("://")?;
+    let port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next()?;
+    HostPort::of_authority(authority.rsplit('@').next()?, port)
+}
+
 /// A registry as it may stand in a log: without a password, and without what may be
 /// one.
 fn shown(registry: &str) -> String {
@@ -272,5 +290,27 @@ mod tests {
         assert_eq!(npm.ca_file, None);
         let told: Vec<_> = warnings.iter().map(|problem| &problem.setting).collect();
         assert_eq!(told, ["/missing/npmrc", "/missing/ca.pem"]);
+    }
+
+    #[test]
+    fn it_is_known_where_registries_are() {
+        for (url, place) in [
+            ("https://npm.a.dev/path:1/", Some("npm.a.dev:443")),
+            ("http://user:pass@LOCALHOST:4873/", Some("localhost:4873")),
+            ("HTTPS://[::1]", Some("[::1]:443")),
+            ("http://10.0.0.5?x", Some("10.0.0.5:80")),
+            ("ftp://a/", None),
+            ("//a/", None),
+            ("http://a b/", None),
+        ] {
+            let found = place_of(url).map(|place| place.to_string());
+            assert_eq!(found.as_deref(), place, "{url}");
+        }
+        let home = tempfile::tempdir().unwrap();
+        let text = "@acme:registry=https://acme.test/\n//other.test/:_authToken=abc\n";
+        std::fs::write(home.path().join(".npmrc"), text).unwrap();
+        let npm = loaded(None, &vars(&[("HOME", home.path().to_str().unwrap())]));
+        let places: Vec<_> = npm.registries.iter().map(ToString::to_string).collect();
+        assert_eq!(places, ["acme.test:443", "registry.npmjs.org:443"]);
     }
 }

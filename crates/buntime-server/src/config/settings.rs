@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use buntime_core::{ByteSize, Grants, PackageName, VersionRange};
+use buntime_core::{ByteSize, Grants, HostPort, PackageName, VersionRange};
 
 use super::{Secret, TrustedProxies};
 use crate::logging::{Format, Level};
@@ -288,6 +288,8 @@ pub struct NpmConfig {
     pub npmrc: Secret,
     /// The registry of packages without a scope, without a password.
     pub registry: String,
+    /// Where all of these registries are.
+    pub registries: Vec<HostPort>,
     /// A PEM file. It can be read.
     pub ca_file: Option<PathBuf>,
 }

@@ -8,12 +8,14 @@ use buntime_core::AddressKind;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::policy::{Listed, Policy, Refusal, kind_here};
+use super::Client;
+use super::lookup::Lookups;
+use super::policy::{Listed, Refusal, kind_here};
 
-/// Longest look-up, and longest wait for one address.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Addresses that are tried; a name with more is odd.
-const ADDRESSES: usize = 8;
+/// Longest time until there is a connection, whatever is tried.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest wait for one address: the next may answer.
+const OF_ADDRESS: Duration = Duration::from_secs(5);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -31,19 +33,31 @@ pub(super) enum DialError {
 
 /// How addresses are judged. The system's own judgement, but for tests, whose servers
 /// are on this machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Dialer {
     kind: fn(IpAddr) -> AddressKind,
+    lookups: Lookups,
 }
 
 impl Dialer {
     pub(super) fn system() -> Self {
-        Self { kind: kind_here }
+        Self {
+            kind: kind_here,
+            lookups: Lookups::system(),
+        }
     }
 
     #[cfg(test)]
     pub(super) fn with_kind(kind: fn(IpAddr) -> AddressKind) -> Self {
-        Self { kind }
+        Self {
+            kind,
+            ..Self::system()
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_lookups(self, lookups: Lookups) -> Self {
+        Self { lookups, ..self }
     }
 
     /// Connects to `host`, which is a name, or an address (IPv6 without brackets).
@@ -51,17 +65,25 @@ impl Dialer {
     /// # Errors
     /// See [`DialError`].
     pub(super) async fn connect(
-        self,
-        policy: &Policy,
+        &self,
+        client: &Client,
         host: &str,
         port: u16,
     ) -> Result<TcpStream, DialError> {
+        let reached = timeout(PATIENCE, self.reach(client, host, port)).await;
+        reached.unwrap_or_else(|_| Err(DialError::Connect(io::ErrorKind::TimedOut.into())))
+    }
+
+    async fn reach(&self, client: &Client, host: &str, port: u16) -> Result<TcpStream, DialError> {
         let bracketed = format!("[{host}]");
         let listed_as = if host.contains(':') { &bracketed } else { host };
-        let listed = policy.name(listed_as, port).map_err(DialError::Refused)?;
+        let listed = client
+            .policy
+            .name(listed_as, port)
+            .map_err(DialError::Refused)?;
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in self.allowed(listed, host, port).await? {
-            match timeout(PATIENCE, TcpStream::connect(address)).await {
+        for address in self.allowed(client, listed, host, port).await? {
+            match timeout(OF_ADDRESS, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = error,
                 Err(_) => last = io::ErrorKind::TimedOut.into(),
@@ -72,17 +94,18 @@ impl Dialer {
 
     /// The addresses of `host` that may be connected to: at least one.
     async fn allowed(
-        self,
+        &self,
+        client: &Client,
         listed: Listed,
         host: &str,
         port: u16,
     ) -> Result<Vec<SocketAddr>, DialError> {
         let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
             Ok(address) => vec![(address, port).into()],
-            Err(_) => match timeout(PATIENCE, tokio::net::lookup_host((host, port))).await {
-                Ok(found) => found.map_err(DialError::Lookup)?.take(ADDRESSES).collect(),
-                Err(_) => return Err(DialError::Lookup(io::ErrorKind::TimedOut.into())),
-            },
+            Err(_) => {
+                let found = self.lookups.find(client.app_name(), host, port).await;
+                found.map_err(DialError::Lookup)?
+            }
         };
         let mut allowed = Vec::new();
         let mut refusal = None;

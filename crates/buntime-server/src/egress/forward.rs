@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::edge::ConnectionPlace;
@@ -31,6 +33,19 @@ const OF_CONNECTION: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// How long a host may take from its connection to the head of its answer, in which it
+/// also takes the body of the request.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// Why a host's answer does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It does not speak HTTP, or closed.
+    BrokenOff,
+    /// It is silent.
+    Late,
+}
 
 /// What the proxy answers with: a text of its own, or what the host sends.
 pub(super) enum Answer {
@@ -96,11 +111,11 @@ pub(super) fn tunnel(
 /// Sends one request to the host and its answer back, bodies as they come.
 ///
 /// # Errors
-/// The host does not answer with HTTP.
+/// See [`Failure`].
 pub(super) async fn plain(
     mut request: Request<Incoming>,
     host: TcpStream,
-) -> Result<Response<Answer>, hyper::Error> {
+) -> Result<Response<Answer>, Failure> {
     let authority = request.uri().authority().cloned();
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
@@ -111,12 +126,16 @@ pub(super) async fn plain(
     {
         request.headers_mut().insert(HOST, host);
     }
-    let (mut sender, connection) = http1::handshake(TokioIo::new(host)).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(host))
+        .await
+        .map_err(|_| Failure::BrokenOff)?;
     tokio::spawn(async move {
         // What goes wrong here the answer's body tells.
         let _ = connection.await;
     });
-    let mut response = sender.send_request(request).await?;
+    let answered = timeout(HEAD_PATIENCE, sender.send_request(request)).await;
+    let answered = answered.map_err(|_| Failure::Late)?;
+    let mut response = answered.map_err(|_| Failure::BrokenOff)?;
     strip(response.headers_mut());
     Ok(response.map(Answer::Host))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use buntime_core::{AddressKind, Granted, HostPort, NetPermission};
 
@@ -13,6 +14,8 @@ pub(crate) struct Policy {
     net: NetPermission,
     /// Of what the manifest lists, that which may have a private address.
     private: Vec<HostPort>,
+    /// What the operator has configured, which may be anywhere.
+    configured: Arc<[HostPort]>,
 }
 
 /// Why a connection is refused.
@@ -39,10 +42,15 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Proof that a host may be looked up for an app.
+/// Proof that a host may be looked up for an app, and where it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
-    private: bool,
+pub(super) enum Listed {
+    /// At public addresses.
+    Public,
+    /// At private ones too.
+    Private,
+    /// Anywhere: the operator says where.
+    Configured,
 }
 
 impl Policy {
@@ -51,6 +59,17 @@ impl Policy {
         Self {
             net: granted.net.clone(),
             private: granted.private.clone(),
+            configured: Arc::default(),
+        }
+    }
+
+    /// What an install may reach: the operator's registries, wherever they are. All else
+    /// that a lockfile names, and all that they send it on to, at public addresses.
+    pub(crate) fn install(registries: &Arc<[HostPort]>) -> Self {
+        Self {
+            net: NetPermission::Public,
+            private: Vec::new(),
+            configured: Arc::clone(registries),
         }
     }
 
@@ -61,12 +80,20 @@ impl Policy {
     pub(super) fn name(&self, host: &str, port: u16) -> Result<Listed, Refusal> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let is = |known: &HostPort| known.port() == port && known.host().eq_ignore_ascii_case(host);
+        if self.configured.iter().any(is) {
+            return Ok(Listed::Configured);
+        }
         match &self.net {
             NetPermission::None => Err(Refusal::NoNetwork),
-            NetPermission::Public => Ok(Listed { private: false }),
-            NetPermission::Hosts(hosts) if hosts.iter().any(is) => Ok(Listed {
-                private: self.private.iter().any(is),
-            }),
+            NetPermission::Public => Ok(Listed::Public),
+            NetPermission::Hosts(hosts) if hosts.iter().any(is) => {
+                let private = self.private.iter().any(is);
+                Ok(if private {
+                    Listed::Private
+                } else {
+                    Listed::Public
+                })
+            }
             NetPermission::Hosts(_) => Err(Refusal::NotListed),
         }
     }
@@ -79,11 +106,11 @@ impl Listed {
     /// # Errors
     /// Why not.
     pub(super) fn address(self, kind: AddressKind) -> Result<(), Refusal> {
-        match kind {
-            AddressKind::Public => Ok(()),
-            AddressKind::Private if self.private => Ok(()),
-            AddressKind::Private => Err(Refusal::NotPublic),
-            AddressKind::Forbidden => Err(Refusal::Forbidden),
+        match (kind, self) {
+            (_, Self::Configured) | (AddressKind::Public, _) => Ok(()),
+            (AddressKind::Private, Self::Private) => Ok(()),
+            (AddressKind::Private, Self::Public) => Err(Refusal::NotPublic),
+            (AddressKind::Forbidden, _) => Err(Refusal::Forbidden),
         }
     }
 }

@@ -16,7 +16,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use super::dial::DialError;
-use super::forward::{self, Answer};
+use super::forward::{self, Answer, Failure};
+use super::policy::Listed;
 use super::{Client, Egress};
 use crate::edge::ConnectionPlace;
 
@@ -80,7 +81,7 @@ async fn answer(
             "Ask by CONNECT host:port, or for an http:// URL.",
         );
     };
-    let dialled = egress.0.dialer.connect(&client.policy, &host, port).await;
+    let dialled = egress.0.dialer.connect(client, &host, port).await;
     match dialled {
         Ok(stream) if request.method() == Method::CONNECT => {
             let ended = client.ended.clone();
@@ -88,7 +89,8 @@ async fn answer(
         }
         Ok(stream) => match forward::plain(request, stream).await {
             Ok(response) => response,
-            Err(_) => text(
+            Err(Failure::Late) => text(StatusCode::GATEWAY_TIMEOUT, "The host does not answer."),
+            Err(Failure::BrokenOff) => text(
                 StatusCode::BAD_GATEWAY,
                 "The host broke the connection off.",
             ),
@@ -126,7 +128,14 @@ fn failed(
             egress.refused(client, host, port, refusal);
             StatusCode::FORBIDDEN
         }
-        DialError::Lookup(_) | DialError::Connect(_) => StatusCode::BAD_GATEWAY,
+        DialError::Lookup(source) | DialError::Connect(source) => {
+            // Bun's own words would have the registry answer so.
+            if client.policy.name(host, port) == Ok(Listed::Configured) {
+                let reason = format_args!("{error}: {source}");
+                egress.warn("Registry not reached", client, host, port, &reason);
+            }
+            StatusCode::BAD_GATEWAY
+        }
     };
     let mut response = text(status, "");
     *response.body_mut() = Answer::from(format!("{host}:{port}: {error}"));

@@ -1,9 +1,11 @@
 use std::net::IpAddr;
 
 use buntime_core::{AddressKind, Granted, HostPort, Manifest, NetPermission};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::lookup::{Lookups, OF_APP};
 use super::policy::kind_here;
 use super::*;
 use crate::edge::ConnectionLimit;
@@ -329,4 +331,95 @@ async fn an_app_that_tries_in_a_loop_does_not_fill_the_log() {
     assert!(
         lines[0].contains("shop@1.0.0") && !lines[0].contains(&exit.token.simple().to_string())
     );
+}
+
+#[tokio::test]
+async fn look_ups_hold_their_places_until_their_threads_are_free() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let started = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&started);
+    let lookups = Arc::new(Lookups::by(Arc::new(move |host: &str, port| {
+        if host == "slow.test" {
+            count.fetch_add(1, Ordering::SeqCst);
+            // Ends with the sender, one after another.
+            let _ = gate.lock().recv();
+        }
+        Ok(vec![([127, 0, 0, 1], port).into()])
+    })));
+    let find = |app: &'static str, host: &'static str| {
+        let lookups = Arc::clone(&lookups);
+        tokio::spawn(async move { lookups.find(app, host, 1).await.unwrap().len() })
+    };
+    let slow: Vec<_> = (0..2 * OF_APP).map(|_| find("a", "slow.test")).collect();
+    while started.load(Ordering::SeqCst) < OF_APP as u64 {
+        tokio::task::yield_now().await;
+    }
+    for task in &slow {
+        task.abort();
+    }
+    for task in slow {
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+    // Nobody waits any more, and the threads are still there.
+    assert_eq!(lookups.of_app("a").available_permits(), 0);
+    let waits = find("a", "fast.test");
+    assert_eq!(find("b", "fast.test").await.unwrap(), 1);
+    assert!(!waits.is_finished());
+    drop(release);
+    assert_eq!(waits.await.unwrap(), 1);
+    assert_eq!(started.load(Ordering::SeqCst), OF_APP as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_be_reached_is_given_up_as_a_whole() {
+    // The look-up never ends, which the clock of the test does not wait for.
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let lookups = Lookups::by(Arc::new(move |_: &str, _| {
+        let _ = gate.lock().recv();
+        Ok(Vec::new())
+    }));
+    let dialer = Dialer::with_kind(everything_is_public).with_lookups(lookups);
+    let ended = CancellationToken::new();
+    let client = Client::new("a@1.0.0", public(), Uuid::new_v4(), Arc::default(), ended);
+    let (begun, advancing) = (tokio::time::Instant::now(), CancellationToken::new());
+    // A blocking task keeps a paused clock from moving by itself.
+    let advance = async {
+        while !advancing.is_cancelled() {
+            tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        }
+    };
+    let connect = async {
+        let reached = dialer.connect(&client, "slow.test", 1).await;
+        advancing.cancel();
+        reached
+    };
+    let (reached, ()) = tokio::join!(connect, advance);
+    assert!(matches!(reached, Err(DialError::Connect(_))), "{reached:?}");
+    assert!((15..=17).contains(&begun.elapsed().as_secs()));
+    drop(release);
+}
+
+#[test]
+fn an_install_reaches_registries_anywhere_and_all_else_at_public_addresses() {
+    let registries = hosts(&["localhost:4873", "10.0.0.5:443", "registry.test:443"]);
+    let policy = Policy::install(&registries.into());
+    for (host, port) in [
+        ("LOCALHOST.", 4873),
+        ("10.0.0.5", 443),
+        ("registry.test", 443),
+    ] {
+        let listed = policy.name(host, port).unwrap();
+        assert_eq!(listed.address(AddressKind::Forbidden), Ok(()), "{host}");
+        assert_eq!(listed.address(AddressKind::Private), Ok(()), "{host}");
+    }
+    for (host, port) in [("localhost", 80), ("10.0.0.5", 80), ("elsewhere.test", 443)] {
+        let listed = policy.name(host, port).unwrap();
+        assert_eq!(listed.address(AddressKind::Public), Ok(()), "{host}");
+        let refused = listed.address(AddressKind::Private);
+        assert_eq!(refused, Err(Refusal::NotPublic), "{host}");
+        let refused = listed.address(AddressKind::Forbidden);
+        assert_eq!(refused, Err(Refusal::Forbidden), "{host}");
+    }
 }

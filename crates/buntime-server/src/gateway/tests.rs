@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::asks::Asks;
+use super::{APP_OUTSIDE, APP_SERVER, App};
+use crate::edge::ConnectionLimit;
 
 #[test]
 fn the_first_request_says_whom_a_connection_asks() {
@@ -37,4 +39,27 @@ proptest! {
             prop_assert!(answers[clear..].iter().all(|asks| *asks == answers[clear]));
         }
     }
+}
+
+#[test]
+fn whoever_takes_all_places_for_the_outside_leaves_those_for_the_server() {
+    let outside = ConnectionLimit::new(APP_OUTSIDE + 1);
+    let (one, other) = (App::new(&outside), App::new(&outside));
+    let most = APP_OUTSIDE + APP_SERVER;
+    let mut entered: Vec<_> = std::iter::from_fn(|| one.enter()).collect();
+    assert_eq!(entered.len(), most);
+    // As many as there may be reach the outside, whichever place they came in by.
+    entered.reverse();
+    let settle = |entered| one.settle(entered, Asks::Proxy);
+    let tunnels: Vec<_> = entered.into_iter().filter_map(settle).collect();
+    assert_eq!(tunnels.len(), APP_OUTSIDE);
+    let calls: Vec<_> = std::iter::from_fn(|| one.settle(one.enter()?, Asks::Server)).collect();
+    assert_eq!(calls.len(), APP_SERVER);
+    // Another app has one place for the outside left of all, and each of its own.
+    let tunnel = other.settle(other.enter().unwrap(), Asks::Proxy).unwrap();
+    assert!(other.settle(other.enter().unwrap(), Asks::Proxy).is_none());
+    let calls: Vec<_> = std::iter::from_fn(|| other.settle(other.enter()?, Asks::Server)).collect();
+    assert_eq!(calls.len(), APP_SERVER);
+    drop((tunnels, tunnel));
+    assert_eq!(outside.now(), 0);
 }

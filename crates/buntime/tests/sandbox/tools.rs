@@ -111,6 +111,57 @@ fn t39_hostile_settings_and_macros_do_nothing_and_the_app_is_installed_and_bundl
 }
 
 #[test]
+fn a_lockfile_leads_to_no_address_of_this_machine_or_its_metadata() {
+    let enforced = levels().into_iter().map(|level| (level, "auto"));
+    // Bun asks the proxy where nothing makes it, too.
+    for (level, sandbox) in enforced.chain([(Level::default(), "off")]) {
+        let (registry, inside) = (NpmRegistry::start(), NpmRegistry::start());
+        inside.publish("plain", "1.0.0", "", &[]);
+        let bin = place();
+        let program = match level.program(bin.path()) {
+            Ok(program) => program,
+            Err(why) => {
+                skip(&why);
+                continue;
+            }
+        };
+        let mut builder = TestServer::builder(program)
+            .env("RUNTIME_SANDBOX", sandbox)
+            .env("RUNTIME_NPM_REGISTRY", &registry.url());
+        let port = inside.url().rsplit(':').next().unwrap().to_owned();
+        let addresses = [
+            format!("{}plain/-/plain-1.0.0.tgz", inside.url()),
+            format!("http://localhost:{port}plain/-/plain-1.0.0.tgz"),
+            format!("http://[::ffff:127.0.0.1]:{port}plain/-/plain-1.0.0.tgz"),
+            "http://169.254.169.254/latest/meta-data/iam.tgz".to_owned(),
+            "https://[fd00:ec2::254]/latest/meta-data/iam.tgz".to_owned(),
+        ];
+        for (number, address) in addresses.iter().enumerate() {
+            let (package, lock) = locked(&[("plain", "1.0.0", address)]);
+            let files = [
+                ("index.ts", ""),
+                ("package.json", package.as_str()),
+                ("bun.lock", &lock),
+            ];
+            let id = format!("app{number}@1.0.0");
+            builder = builder.app(&id, "ttl: 0\nautoInstall: true\n", &files);
+        }
+        let server = level.hand_over(builder).start();
+        for number in 0..addresses.len() {
+            let answer = server.get(&format!("/app{number}/"));
+            assert_eq!(answer.status, 502, "{level:?}: {answer:?}");
+            let app = format!("app{number}@1.0.0");
+            let line = server.wait_for_log(|line| {
+                line.message() == "Connection refused" && line.text("app") == app
+            });
+            let reason = "this machine's own and metadata addresses are never granted";
+            assert_eq!(line.text("reason"), reason, "{level:?}: {line:?}");
+        }
+        assert_eq!(inside.requests(), [], "{level:?}");
+    }
+}
+
+#[test]
 fn code_that_ran_in_an_install_or_a_build_would_find_nothing() {
     for level in levels() {
         let bin = place();
@@ -124,7 +175,9 @@ fn code_that_ran_in_an_install_or_a_build_would_find_nothing() {
             }
         };
         let registry = NpmRegistry::start();
-        let (package, lock) = locked(&[("plain", "1.0.0", "")]);
+        let inside = NpmRegistry::start();
+        let named = format!("{}latest/meta-data/iam.tgz", inside.url());
+        let (package, lock) = locked(&[("plain", "1.0.0", &named)]);
         let files = [
             ("index.ts", ""),
             ("package.json", package.as_str()),
@@ -165,17 +218,12 @@ fn code_that_ran_in_an_install_or_a_build_would_find_nothing() {
             none_is(attempt, "done");
         }
         none_is("environment", "ROOT_KEY");
-        // Without Landlock only a namespace keeps from the ports of this machine, and an
-        // install has none.
-        if !level.lacks.contains(&"landlock") {
-            none_is("TCP", "refused");
-        } else {
-            let came = said(&server, "TCP");
-            assert!(
-                came.iter().any(|came| came.contains("unreachable")),
-                "{came:?}"
-            );
-        }
+        none_is("TCP to a named host", "done");
+        let came = said(&server, "proxy to a named host");
+        let is_refused = came.iter().all(|came| came == "HTTP/1.1 403");
+        assert!(!came.is_empty() && is_refused, "{level:?}: {came:?}");
+        none_is("proxy to the server", "HTTP");
+        assert_eq!(inside.requests(), [], "{level:?}");
         assert_eq!(said(&server, "reading the app")[0], "done", "{level:?}");
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use buntime_testkit::npm::locked;
 use buntime_testkit::process::{self, ProcessId};
 use buntime_testkit::sample::assert_error;
+use buntime_testkit::tls::Certificate;
 use buntime_testkit::{Builder, NpmRegistry, TestServer};
 
 const MANIFEST: &str = "ttl: 1h\nautoInstall: true\n";
@@ -239,7 +240,11 @@ fn m14_settings_of_the_app_lead_nowhere_and_run_nothing() {
             "LANG",
             "BUN_RUNTIME_TRANSPILER_CACHE_PATH",
             "BUN_ENABLE_CRASH_REPORTING",
-            "DO_NOT_TRACK"
+            "DO_NOT_TRACK",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "http_proxy",
+            "https_proxy"
         ]
     );
     assert!(!environ.contains(secret) && !child.command().contains(secret));
@@ -283,9 +288,11 @@ fn m14_hosts_that_a_lockfile_names_are_logged_and_get_no_credentials() {
     let home = builder.dir().join("home");
     fs::create_dir(&home).unwrap();
     let npmrc = format!(
-        "registry={}\n//{}/:_authToken=token-of-the-operator\n",
+        "registry={}\n//{}/:_authToken=token-of-the-operator\n@other:registry={}\n",
         registry.url(),
-        registry.host()
+        registry.host(),
+        // It is on this machine, where only the operator's settings lead.
+        other.url()
     );
     fs::write(home.join(".npmrc"), npmrc).unwrap();
     let packages = [("plain", "1.0.0", ""), ("extra", "1.0.0", address.as_str())];
@@ -305,8 +312,26 @@ fn m14_hosts_that_a_lockfile_names_are_logged_and_get_no_credentials() {
             .collect::<String>()
     };
     assert!(heads(&registry).contains("Bearer token-of-the-operator"));
+    // Neither the operator's, nor the proxy's.
+    assert!(!heads(&registry).to_lowercase().contains("proxy-"));
     assert!(!heads(&other).to_lowercase().contains("authorization"));
     assert!(!server.output().contains("token-of-the-operator"));
+}
+
+#[test]
+fn a_registry_with_a_certificate_of_its_own_is_reached_with_a_sandbox_and_without() {
+    for sandbox in ["auto", "off"] {
+        let certificate = Certificate::new();
+        let registry = NpmRegistry::start_tls(&certificate);
+        let files = [("index.js", "module.exports = \"installed\";")];
+        registry.publish("plain", "1.0.0", "", &files);
+        let builder = server(&registry).env("RUNTIME_SANDBOX", sandbox);
+        let (file, _) = certificate.write(builder.dir());
+        let server = plain(builder.env("RUNTIME_NPM_CAFILE", file.to_str().unwrap())).start();
+        assert_installed(&server);
+        let requests = registry.requests();
+        assert_eq!(requests.len(), 1, "{sandbox}: {requests:?}");
+    }
 }
 
 #[test]
@@ -362,10 +387,10 @@ fn a_registry_that_is_down_fails_the_start_and_then_trips_the_breaker() {
     }
     assert_error(&server.get("/shop/"), 503, "WORKER_CRASH_LOOP");
     let line = server.wait_for_log(|line| line.message() == "Packages could not be installed");
-    assert!(
-        line.text("reason").contains("ConnectionRefused"),
-        "{line:?}"
-    );
+    assert!(line.text("reason").contains("502"), "{line:?}");
+    let line = server.wait_for_log(|line| line.message() == "Registry not reached");
+    assert_eq!(line.text("app"), "shop@1.0.0");
+    assert!(line.text("reason").contains("refused"), "{line:?}");
     assert_eq!(names(&folder(&server)), DEPLOYED);
     assert_eq!(names(&server.dir().join("state/install/work")), [""; 0]);
     probe.finish();
