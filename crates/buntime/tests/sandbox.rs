@@ -1,6 +1,7 @@
 //! The sandbox at each level that a machine may give, and apps that attack it.
 //!
-//! A level that cannot be had here is left out, and the reason printed.
+//! A level that cannot be had here by what `buntime doctor` finds is left out, and the reason
+//! printed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "sandbox/attacks.rs"]

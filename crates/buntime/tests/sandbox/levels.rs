@@ -7,7 +7,9 @@ use std::process::Command;
 
 use buntime_testkit::{Builder, lesser, real_bun};
 
-pub(crate) const BUNTIME: &str = env!("CARGO_BIN_EXE_buntime");
+const BUNTIME: &str = env!("CARGO_BIN_EXE_buntime");
+/// All layers, as the server names them.
+pub(crate) const FULL: &str = "landlock, seccomp, namespaces, network";
 /// A user that nothing belongs to.
 const PLAIN: u32 = 54_321;
 
@@ -66,8 +68,9 @@ impl Level {
         words
     }
 
-    /// A program in `dir` that is the server at this level, or why there is none.
-    pub(crate) fn program(self, dir: &Path) -> Result<PathBuf, String> {
+    /// A program in `dir` that is the server at this level. None, and told, if this machine
+    /// does not let these tests go so far.
+    pub(crate) fn program(self, dir: &Path) -> Option<PathBuf> {
         let prefix = self.prefix().join(" ");
         let bun = real_bun();
         let works = format!(
@@ -75,13 +78,15 @@ impl Level {
             bun.display()
         );
         let tried = Command::new("/bin/sh").args(["-c", &works]).output();
-        match tried {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                return Err(format!("{works:?} fails: {said}"));
-            }
-            Err(error) => return Err(error.to_string()),
+        let tried = tried.unwrap();
+        if !tried.status.success() {
+            let why = format!("{works:?}: {}", String::from_utf8_lossy(&tried.stderr));
+            // What a machine gives can be taken away on each, and one that gives all has
+            // every level.
+            let is_less = self.plain_user || self.masked_proc;
+            assert!(is_less && !Self::default().gives(FULL), "{why}");
+            skip(&why);
+            return None;
         }
         let script = dir.join("buntime");
         fs::write(
@@ -90,7 +95,32 @@ impl Level {
         )
         .unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        Ok(script)
+        Some(script)
+    }
+
+    /// Whether `buntime doctor` finds these layers here, for the user of this level. They are
+    /// named as the server names them.
+    pub(crate) fn gives(self, layers: &str) -> bool {
+        let whole = Self { lacks: &[], ..self };
+        let doctor = format!(
+            "{} {BUNTIME} doctor --json --bun {}",
+            whole.prefix().join(" "),
+            real_bun().display()
+        );
+        let output = Command::new("/bin/sh").args(["-c", &doctor]).output();
+        let found: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        let found = &found["sandbox"];
+        let has = |layer: &str| found[layer] == true;
+        layers.split(", ").all(|layer| match layer {
+            "landlock" => found["landlock"].is_u64(),
+            "seccomp" => has("seccomp"),
+            "namespaces" => has("namespaces") && has("ownProc"),
+            "namespaces with the host's /proc" => has("namespaces"),
+            "network" => has("network"),
+            // Where there are networks it is not looked for.
+            "connect broker" => has("broker") || has("network"),
+            other => panic!("no such layer: {other}"),
+        })
     }
 
     /// Gives the folders of a server that is about to start to its user.

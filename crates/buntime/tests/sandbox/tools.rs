@@ -6,7 +6,7 @@ use std::path::Path;
 use buntime_testkit::npm::locked;
 use buntime_testkit::{NpmRegistry, TestServer, fake_bun};
 
-use crate::levels::{Level, place, skip};
+use crate::levels::{Level, place};
 
 /// The levels at which the tools must work and be kept back.
 fn levels() -> Vec<Level> {
@@ -78,12 +78,8 @@ fn t39_hostile_settings_and_macros_do_nothing_and_the_app_is_installed_and_bundl
         let bin = "\"bin\": {\"plain\": \"index.js\"}";
         registry.publish("plain", "1.0.0", bin, &files);
         let bin = place();
-        let program = match level.program(bin.path()) {
-            Ok(program) => program,
-            Err(why) => {
-                skip(&why);
-                continue;
-            }
+        let Some(program) = level.program(bin.path()) else {
+            continue;
         };
         let builder = TestServer::builder(program).env("RUNTIME_NPM_REGISTRY", &registry.url());
         let canary = builder.dir().join("state/data/canary");
@@ -118,12 +114,8 @@ fn a_lockfile_leads_to_no_address_of_this_machine_or_its_metadata() {
         let (registry, inside) = (NpmRegistry::start(), NpmRegistry::start());
         inside.publish("plain", "1.0.0", "", &[]);
         let bin = place();
-        let program = match level.program(bin.path()) {
-            Ok(program) => program,
-            Err(why) => {
-                skip(&why);
-                continue;
-            }
+        let Some(program) = level.program(bin.path()) else {
+            continue;
         };
         let mut builder = TestServer::builder(program)
             .env("RUNTIME_SANDBOX", sandbox)
@@ -167,12 +159,8 @@ fn code_that_ran_in_an_install_or_a_build_would_find_nothing() {
         let bin = place();
         let spy = bin.path().join("spy-bun");
         fs::copy(fake_bun(), &spy).unwrap();
-        let program = match level.program(bin.path()) {
-            Ok(program) => program,
-            Err(why) => {
-                skip(&why);
-                continue;
-            }
+        let Some(program) = level.program(bin.path()) else {
+            continue;
         };
         let registry = NpmRegistry::start();
         let inside = NpmRegistry::start();
