@@ -2,6 +2,7 @@
 
 mod api;
 mod cold;
+mod sandbox;
 mod upload;
 
 use std::time::Duration;
@@ -144,6 +145,9 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         Goal::AtMost(30.0),
     );
     drop(servers);
+    if plan.wants("sandbox") {
+        sandbox::beside_none(plan, &mut report)?;
+    }
     if plan.wants("list") {
         api::long_list(plan, &mut report)?;
     }

@@ -70,6 +70,15 @@ pub(crate) struct Ours {
 impl Ours {
     /// Serves `roots` as it would in production. Logs go to `bench/out/NAME.log`.
     pub(crate) fn start(name: &str, roots: &[&Path]) -> Result<Self> {
+        Self::start_with(name, roots, &[])
+    }
+
+    /// The same with more environment variables, given as names and values.
+    pub(crate) fn start_with(
+        name: &str,
+        roots: &[&Path],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let port = free_port()?;
         let state = TempDir::new().context(|| "no temporary folder".to_owned())?;
         fs::create_dir_all("bench/out").context(|| "cannot make bench/out".to_owned())?;
@@ -88,6 +97,7 @@ impl Ours {
                 .env("RUNTIME_STATE_DIR", state.path().join("state"))
                 .env("RUNTIME_BUN", bun()?)
                 .env("RUNTIME_ROOT_KEY", ROOT_KEY)
+                .envs(variables.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(stdout)
                 .stderr(stderr),

@@ -12,6 +12,9 @@ use crate::report::{Goal, Report};
 use crate::servers::{self, Servers};
 use crate::{BenchError, Result};
 
+/// Requests a second of an open loop.
+pub(super) const RATE: u32 = 20;
+
 /// What the ephemeral scenario asks in turn.
 enum Cold {
     Ours(&'static str),
@@ -19,16 +22,12 @@ enum Cold {
 }
 
 pub(super) fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report) -> Result<()> {
-    const RATE: u32 = 20;
     servers.ours.warm("/ephemeral/")?;
     servers.ours.warm("/ephemeral-hono/")?;
     let port = servers.ours.port;
     let spawner = Spawner::new()?;
     let one = |target: &Cold| match target {
-        Cold::Ours(path) => {
-            let status = client::once(port, "GET", path, b"").ok()?;
-            (status == 200).then(Instant::now)
-        }
+        Cold::Ours(path) => answered(port, path),
         Cold::Spawned => spawner.request().ok(),
     };
 
@@ -86,7 +85,13 @@ pub(super) fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report)
     Ok(())
 }
 
-fn sample(latencies: &Latencies, took: Duration) -> Sample {
+/// Asks our server once. Gives the time of the answer, if it is 200.
+pub(super) fn answered(port: u16, path: &str) -> Option<Instant> {
+    let status = client::once(port, "GET", path, b"").ok()?;
+    (status == 200).then(Instant::now)
+}
+
+pub(super) fn sample(latencies: &Latencies, took: Duration) -> Sample {
     Sample {
         rate: latencies.count() as f64 / took.as_secs_f64(),
         p50: latencies.percentile(0.5),
