@@ -1,0 +1,99 @@
+//! What the sandbox costs: the same server with it and without, side by side.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::cold::{RATE, answered, sample};
+use super::{Plan, in_turns, measure_processes};
+use crate::client;
+use crate::figures::{median, ratio};
+use crate::process::{descendants, pss};
+use crate::report::{Goal, Report};
+use crate::servers::Ours;
+use crate::wrk::Load;
+use crate::{BenchError, Result};
+
+/// Loads that persistent workers take: the app, a script of wrk's, the title.
+const WARM: [(&str, Option<&str>, &str); 2] = [
+    ("noop", None, "Sandbox, warm no-op"),
+    ("echo", Some("bench/wrk/echo.lua"), "Sandbox, 1 KB echo"),
+];
+
+pub(super) fn beside_none(plan: &Plan, report: &mut Report) -> Result<()> {
+    let start = |name: &str, sandbox: &str| {
+        let variables = [("RUNTIME_SANDBOX", sandbox)];
+        Ours::start_with(name, &[Path::new("bench/apps")], &variables)
+    };
+    let mut servers = [
+        // Where a layer is missing there is no full sandbox to measure.
+        start("bench-sandbox", "require")?,
+        start("bench-no-sandbox", "off")?,
+    ];
+    let blank = blank_memory(&servers[0])?;
+    for server in &mut servers {
+        for app in ["noop", "echo", "ephemeral"] {
+            server.warm(&format!("/{app}/"))?;
+        }
+    }
+    for (app, script, title) in WARM {
+        let all = in_turns(plan, &format!("sandbox-{app}"), &servers, |server, each| {
+            let load = Load {
+                url: format!("http://127.0.0.1:{}/{app}/", server.port),
+                connections: 50,
+                script: script.map(str::to_owned),
+                header: None,
+                argument: None,
+            };
+            let processes = (vec![server.pid()], descendants(server.pid()));
+            measure_processes(&processes, &load, each)
+        })?;
+        report.section(
+            title,
+            "50 connections, one worker; with all layers and with none.",
+        );
+        report.table(&[("all layers", &all[0]), ("none", &all[1])]);
+        report.verdict(
+            format!("{title}: req/s over none"),
+            ratio(&all[0], &all[1], |sample| sample.rate),
+            "",
+            Goal::AtLeast(0.97),
+        );
+    }
+    let all = in_turns(plan, "sandbox-ephemeral", &servers, |server, each| {
+        let one = || answered(server.port, "/ephemeral/");
+        Ok(sample(&client::open_loop(RATE, each, one), each))
+    })?;
+    report.section(
+        "Sandbox, ephemeral, 20 requests a second",
+        "An open loop, the trivial app; with all layers and with none.",
+    );
+    report.table(&[("all layers", &all[0]), ("none", &all[1])]);
+    report.verdict(
+        "Sandbox, ephemeral: p50 over none",
+        ratio(&all[0], &all[1], |sample| sample.p50),
+        "",
+        Goal::AtMost(1.5),
+    );
+    report.verdict("Sandbox: a blank, PSS", blank, " MB", Goal::AtMost(20.0));
+    Ok(())
+}
+
+/// The median of blanks before any app was asked for, in MB.
+fn blank_memory(server: &Ours) -> Result<f64> {
+    let mut before = Vec::new();
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(200));
+        let blanks: Vec<_> = descendants(server.pid())
+            .into_iter()
+            .filter_map(pss)
+            .collect();
+        // They have started when they take no more.
+        if !blanks.is_empty() && blanks == before {
+            return Ok(median(blanks.iter().map(|&kib| kib as f64 / 1024.0)));
+        }
+        before = blanks;
+    }
+    Err(BenchError::Failed(
+        "no blank worker comes to rest".to_owned(),
+    ))
+}
