@@ -9,6 +9,8 @@ use crate::support::{BUNTIME, WARM, sound};
 fn server() -> TestServer {
     TestServer::builder(BUNTIME)
         .env("RUNTIME_BUN", fake_bun().to_str().unwrap())
+        // Under which nothing runs that tells whether the sandbox works.
+        .env("RUNTIME_SANDBOX", "off")
         .app("fake@1.0.0", WARM, &[("index.ts", "")])
         .start()
 }
