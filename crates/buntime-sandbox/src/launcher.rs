@@ -306,10 +306,11 @@ impl Around {
         Ok(self.owner.get_or_init(|| made))
     }
 
-    /// A way into a network of its own for the next process.
-    fn entrance(&self, stacks: &mut Stacks, port: u16) -> io::Result<Entrance<'_>> {
+    /// A way into a network of its own for the next process, for one that sees it a new one.
+    fn entrance(&self, stacks: &mut Stacks, port: u16, sees_it: bool) -> io::Result<Entrance<'_>> {
         let owner = self.owner(stacks)?;
-        Ok(Entrance::new(owner.as_fd(), self.networks.take(), port))
+        let kept = if sees_it { None } else { self.networks.take() };
+        Ok(Entrance::new(owner.as_fd(), kept, port))
     }
 }
 
@@ -436,7 +437,7 @@ fn start(
     let entrance = match plan
         .confinement
         .gateway
-        .map(|port| around.entrance(stacks, port))
+        .map(|port| around.entrance(stacks, port, plan.confinement.sees_network))
     {
         Some(Err(source)) => {
             let step = Step::Network;

@@ -4,7 +4,8 @@
 //! The kernel takes about two milliseconds of processor time to make a network and to
 //! take it away again, so they are kept: who comes later gets one whose process is gone
 //! with all that it had. What belongs to the server ends with the process too: its
-//! sockets are shut down before the network is given to another.
+//! sockets are shut down before the network is given to another. What the network has counted
+//! stays, so a process does not see it ([`Root`](crate::root::Root)), or gets a new one.
 //!
 //! All networks belong to one user namespace, which no process is in. Each process has
 //! one of its own below that, so none has rights over any network.

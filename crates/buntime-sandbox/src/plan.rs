@@ -41,6 +41,8 @@ pub(crate) struct Confinement {
     pub(crate) namespaces: libc::c_int,
     /// The port of the gateway in a network of its own.
     pub(crate) gateway: Option<u16>,
+    /// Whether it may find out about its network, which must not have been another's then.
+    pub(crate) sees_network: bool,
     pub(crate) root: Option<Root>,
     pub(crate) rules: Option<Rules>,
     pub(crate) filter: Option<Arc<Filter>>,
@@ -86,6 +88,7 @@ impl Confinement {
             is_there: root.is_some() || rules.is_some() || layers.calls,
             namespaces: root.as_ref().map_or(0, |_| namespaces(policy)),
             gateway,
+            sees_network: policy.spawn,
             root,
             rules,
             filter: layers.calls.then(|| filter(policy, broker.is_some())),

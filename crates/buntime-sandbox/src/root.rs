@@ -116,6 +116,9 @@ pub(crate) struct Root {
     stage: CString,
     nodes: Vec<Node>,
     proc: ProcMount,
+    /// Whether what `/proc` tells of the network is hidden. Not from who starts programs:
+    /// each of them has a folder of its own there.
+    hides_network: bool,
     user: UserMap,
     /// Whether nothing is to be shown later.
     is_whole: bool,
@@ -166,6 +169,7 @@ impl Root {
             stage: c_string(&policy.stage)?,
             nodes: nodes.list,
             proc,
+            hides_network: !policy.spawn,
             user: UserMap::of(Some(SELF))?,
             is_whole: policy.write_later.is_empty(),
         })
@@ -208,17 +212,27 @@ impl Root {
     }
 
     fn mount_proc(&self, root: BorrowedFd<'_>) -> io::Result<()> {
-        match self.proc {
-            ProcMount::Own => {
-                let proc = new_file_system(c"proc", &[(c"subset", c"pid")])?;
-                show(&proc, root, c"proc")
-            }
+        // Until something is shown there, this is an empty folder of the private root.
+        let (at, hidden) = match self.proc {
+            ProcMount::Own => (c"proc", [c"proc/1/net", c"proc/1/task"]),
+            ProcMount::Host => (c"proc/self", [c"proc/self/net", c"proc/self/task"]),
+        };
+        let empty = if self.hides_network {
+            [Some(empty(root, at)?), Some(empty(root, at)?)]
+        } else {
+            [None, None]
+        };
+        let proc = match self.proc {
+            ProcMount::Own => new_file_system(c"proc", &[(c"subset", c"pid")])?,
             // Followed here, the link leads to what the host's tells of this process.
-            ProcMount::Host => {
-                let own = copy_path(c"/proc/self/.", READ | NOEXEC)?;
-                show(&own, root, c"proc/self")
-            }
+            ProcMount::Host => copy_path(c"/proc/self/.", READ | NOEXEC)?,
+        };
+        show(&proc, root, at)?;
+        // Each thread has a folder that tells of the network, too.
+        for (empty, hidden) in empty.into_iter().flatten().zip(hidden) {
+            show(empty, root, hidden)?;
         }
+        Ok(())
     }
 }
 
@@ -462,6 +476,14 @@ fn copy(source: &Source, attributes: u64) -> io::Result<OwnedFd> {
             Ok(tree)
         }
     }
+}
+
+/// A folder without what is mounted in it, to be shown elsewhere, read-only.
+fn empty(root: BorrowedFd<'_>, at: &CStr) -> io::Result<OwnedFd> {
+    let alone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(root, at, alone)?;
+    system::mount_setattr(&tree, READ | NOEXEC, 0, 0)?;
+    Ok(tree)
 }
 
 fn show(tree: impl AsFd, root: BorrowedFd<'_>, at: &CStr) -> io::Result<()> {
