@@ -380,10 +380,6 @@ function serveApp(server, app, replies) {
   const options = optionsOf(app, replies);
   asBunWantsIt(() => server.reload(options));
 }
-function serveAppAt(socket, app, replies) {
-  const options = { ...optionsOf(app, replies), unix: socket };
-  asBunWantsIt(() => replies.watchUpgrades(Bun.serve(options)));
-}
 function optionsOf(app, replies) {
   const options = {
     ...OPTIONS,
@@ -490,8 +486,8 @@ function start() {
   process.on("uncaughtException", (error) => logged("uncaught", error));
   process.on("unhandledRejection", (error) => logged("unhandled", error));
   const given = process.env[GIVEN];
+  server = serveBlank(replies, become);
   if (given === undefined) {
-    server = serveBlank(replies, become);
     send({ t: "up" });
   } else {
     serveGiven(given);
@@ -515,11 +511,12 @@ function become(order) {
   return load(order, (app) => serveApp(server, app, replies));
 }
 async function serveGiven(text) {
-  const socket = `${process.cwd()}/${SOCKET}`;
   const order = parseAssignment(text);
-  if (order !== undefined) {
-    send(await load(order, (app) => serveAppAt(socket, app, replies)));
-  }
+  const outcome = order === undefined ? undefined : become(order);
+  if (outcome === undefined)
+    exit(1);
+  else
+    send(await outcome);
 }
 async function load(order, serve) {
   state = { is: "loading" };

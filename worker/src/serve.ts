@@ -5,7 +5,7 @@ import { ASSIGN, type Assignment, type Outcome, parseAssignment } from "./protoc
 import { type Replies, wrongWith } from "./reply.ts";
 
 /** Relative to the directory in which the worker starts. */
-export const SOCKET = "w.sock";
+const SOCKET = "w.sock";
 const LARGEST_WEBSOCKET_MESSAGE = 16 * 1024 * 1024;
 
 /** Limits belong to the server, which alone talks to us: here is none. */
@@ -43,12 +43,6 @@ export function serveBlank(
 export function serveApp(server: Bun.Server<unknown>, app: App, replies: Replies): void {
   const options = optionsOf(app, replies);
   asBunWantsIt(() => server.reload(options as unknown as Options));
-}
-
-/** Serves the app from the first request on. */
-export function serveAppAt(socket: string, app: App, replies: Replies): void {
-  const options = { ...optionsOf(app, replies), unix: socket };
-  asBunWantsIt(() => replies.watchUpgrades(Bun.serve(options as unknown as Options)));
 }
 
 function optionsOf(app: App, replies: Replies): Record<string, unknown> {

@@ -17,7 +17,7 @@ import {
   parseAssignment,
 } from "./protocol.ts";
 import { Replies } from "./reply.ts";
-import { serveApp, serveAppAt, serveBlank, SOCKET } from "./serve.ts";
+import { serveApp, serveBlank } from "./serve.ts";
 import { useProxy } from "./websocket.ts";
 
 /** All orders are for hooks, and to listen costs a start a millisecond: a worker
@@ -40,7 +40,7 @@ let listening = false;
 const control = new Control();
 const send = (notice: Notice): void => control.send(notice);
 const replies = new Replies(send);
-// A blank's, from its start on.
+// From the start on, for afterwards nobody may listen any more.
 let server: Bun.Server<unknown>;
 
 // Bun collects garbage when its main script has ended and left something to wait for. There
@@ -53,8 +53,8 @@ function start(): void {
   process.on("uncaughtException", (error) => logged("uncaught", error));
   process.on("unhandledRejection", (error) => logged("unhandled", error));
   const given = process.env[GIVEN];
+  server = serveBlank(replies, become);
   if (given === undefined) {
-    server = serveBlank(replies, become);
     send({ t: "up" });
   } else {
     void serveGiven(given);
@@ -80,11 +80,10 @@ function become(order: Assignment): Promise<Outcome> | undefined {
 
 /** Serves the app that the worker was started for; there is nobody to ask it for another. */
 async function serveGiven(text: string): Promise<void> {
-  const socket = `${process.cwd()}/${SOCKET}`;
   const order = parseAssignment(text);
-  if (order !== undefined) {
-    send(await load(order, (app) => serveAppAt(socket, app, replies)));
-  }
+  const outcome = order === undefined ? undefined : become(order);
+  if (outcome === undefined) exit(1);
+  else send(await outcome);
 }
 
 async function load(order: Assignment, serve: (app: App) => void): Promise<Outcome> {

@@ -5,6 +5,10 @@
 //! Landlock knows ports only, whatever the address, and sockets by path not at all. Here
 //! the server decides about an address that it copied: what the process writes there
 //! afterwards changes nothing, for it is the server that connects.
+//!
+//! It also counts who listens. A worker listens once, at a socket by path, before any code of
+//! its app runs. A TCP socket that was bound to nothing would listen at all addresses of this
+//! machine then, which Landlock does not see.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -63,6 +67,8 @@ impl Broker {
 }
 
 fn run(listener: &Listener, over: &OwnedFd, allowed: Allowed) {
+    // Who connects nowhere is a tool, and serves nobody.
+    let mut may_listen = allowed.port.is_some();
     loop {
         let mut look = [
             PollFd::new(listener, PollFlags::IN),
@@ -75,12 +81,19 @@ fn run(listener: &Listener, over: &OwnedFd, allowed: Allowed) {
         }
         match listener.look() {
             Waiting::Call => {
-                if let Some(call) = listener.take() {
+                let Some(call) = listener.take() else {
+                    continue;
+                };
+                if i64::from(call.number) != libc::SYS_listen {
                     let errno = match serve(listener, &call, allowed) {
                         Ok(()) => 0,
                         Err(errno) => errno.raw_os_error(),
                     };
                     listener.answer(&call, errno);
+                } else if std::mem::take(&mut may_listen) {
+                    listener.let_through(&call);
+                } else {
+                    listener.answer(&call, libc::EPERM);
                 }
             }
             Waiting::Nothing => {}

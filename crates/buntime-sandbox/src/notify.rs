@@ -19,6 +19,8 @@ pub(crate) struct Call {
     id: u64,
     /// The thread that made it.
     pub(crate) thread: u32,
+    /// Which call it is.
+    pub(crate) number: i32,
     pub(crate) arguments: [u64; 6],
 }
 
@@ -78,6 +80,7 @@ impl Listener {
         Some(Call {
             id: found.id,
             thread: found.pid,
+            number: found.data.nr,
             arguments: found.data.args,
         })
     }
@@ -92,11 +95,22 @@ impl Listener {
 
     /// Ends the call: 0, or this errno. That its maker is gone is no error.
     pub(crate) fn answer(&self, call: &Call, errno: i32) {
+        self.end(call, -errno, 0);
+    }
+
+    /// Has the kernel do the call. What its arguments point to may have changed since they
+    /// were looked at, and so may the descriptors of its process.
+    pub(crate) fn let_through(&self, call: &Call) {
+        const CONTINUE: u32 = 1;
+        self.end(call, 0, CONTINUE);
+    }
+
+    fn end(&self, call: &Call, error: i32, flags: u32) {
         let mut answer = libc::seccomp_notif_resp {
             id: call.id,
             val: 0,
-            error: -errno,
-            flags: 0,
+            error,
+            flags,
         };
         let _ = self.ask(libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer);
     }

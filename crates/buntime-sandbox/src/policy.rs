@@ -16,8 +16,8 @@ pub struct Layers {
     pub namespaces: Option<ProcMount>,
     /// Network namespaces; only together with the others.
     pub network: bool,
-    /// Connections are made by the server; only together with `calls`. Where there are
-    /// network namespaces it is not needed.
+    /// Connections are made by the server, which lets a process listen once; only together
+    /// with `calls`. Where there are network namespaces it is not needed.
     pub broker: bool,
 }
 

@@ -46,6 +46,9 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
     .cast_unsigned()
     | 0x80;
 
+/// The calls that the server is asked about.
+const ASKED: [c_long; 2] = [libc::SYS_connect, libc::SYS_listen];
+
 /// What is known only when the process is about to execute its program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
@@ -101,12 +104,12 @@ pub(crate) struct Filter {
     later: Vec<(usize, Later)>,
 }
 
-/// What becomes of `connect`.
+/// What becomes of `connect` and `listen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connect {
-    /// It is allowed.
+    /// They are allowed.
     Free,
-    /// The server does it.
+    /// The server does the one, and decides about the other.
     Asked,
 }
 
@@ -137,13 +140,13 @@ impl Filter {
         filter.unless_equal(ARCHITECTURE, REFUSE);
         filter.load(NUMBER);
         filter.at_least(OTHER_NUMBERS, REFUSE);
-        let asked = |number: c_long| connect == Connect::Asked && number == libc::SYS_connect;
+        let asked = |number: c_long| connect == Connect::Asked && ASKED.contains(&number);
         let anywhere = ANYWHERE.iter().chain(ANYWHERE_HERE);
         let anywhere = anywhere.filter(|_| private_root);
         let free = FREE.iter().chain(FREE_HERE).chain(anywhere);
         filter.allow_all(free.filter(|number| !asked(**number)));
-        if connect == Connect::Asked {
-            filter.on(libc::SYS_connect, ASK);
+        for number in ASKED.into_iter().filter(|number| asked(*number)) {
+            filter.on(number, ASK);
         }
         // The caller falls back to clone, whose flags can be looked at.
         filter.on(libc::SYS_clone3, UNKNOWN);

@@ -96,6 +96,14 @@ impl World {
     /// Starts Bun on a script that may use `ask()`, which waits for a line on
     /// descriptor 3, and `attempt(name, action)`, which prints what came of it.
     async fn start(&self, layers: Layers, net: Net, script: &str) -> (Process, UnixStream) {
+        let policy = Policy {
+            net,
+            ..self.policy(layers)
+        };
+        self.start_under(policy, script).await
+    }
+
+    async fn start_under(&self, policy: Policy, script: &str) -> (Process, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let dir = self.dir.path().display();
         let prelude = format!(
@@ -125,10 +133,7 @@ impl World {
             control: theirs.into(),
             limits: ProcessLimits::default(),
             nice: 0,
-            policy: Some(Policy {
-                net,
-                ..self.policy(layers)
-            }),
+            policy: Some(policy),
         };
         (self.launcher.spawn(launch).await.unwrap(), ours)
     }

@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use buntime_sandbox::{Attachment, Exit, Landlock, Net, Process};
+use buntime_sandbox::{Attachment, Exit, Landlock, Net, Policy, Process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{World, output};
@@ -192,6 +192,58 @@ async fn a_network_is_used_again_only_when_its_process_is_gone_and_nothing_is_le
     drop((second, third));
 }
 
+#[tokio::test]
+async fn nobody_learns_what_a_network_has_counted_for_another() {
+    let world = World::new().await;
+    let counters = r#"
+        const paths = ["self", "thread-self", "1", "1/task/1"].map((who) => `/proc/${who}/net/snmp`);
+        for (const path of paths) await attempt("counters", () => fs.readFileSync(path, "utf8").length > 0);
+        await attempt("own", () => fs.readFileSync("/proc/self/status", "utf8").length > 0);
+        await attempt("write", () => fs.writeFileSync("/proc/self/net/x", ""));
+        console.log("up");
+        ask();
+    "#;
+    let start = async |layers, net, spawn| {
+        let policy = Policy {
+            net,
+            spawn,
+            ..world.policy(layers)
+        };
+        let (mut process, control) = world.start_under(policy, counters).await;
+        let mut said = Vec::new();
+        for line in BufReader::new(File::from(process.stdout.take().unwrap())).lines() {
+            match line.unwrap() {
+                line if line == "up" => break,
+                line => said.push(line),
+            }
+        }
+        (process, control, said)
+    };
+    for layers in world.levels() {
+        let net = match layers.network {
+            true => Net::Gateway { port: GATEWAY },
+            false => Net::Host,
+        };
+        let (mut process, _control, said) = start(layers, net.clone(), false).await;
+        assert!(said[4] == "own: true", "{layers}: {said:?}");
+        for refused in said[..4].iter().chain(&said[5..]) {
+            assert!(refused.contains(": refused E"), "{layers}: {said:?}");
+        }
+        if !layers.network {
+            continue;
+        }
+        // Whose programs can see it gets a new one.
+        let network = network_of(&process);
+        process.kill();
+        process.wait().await;
+        let (process, _control, said) = start(layers, net.clone(), true).await;
+        assert_ne!(network_of(&process), network);
+        assert_eq!(said[0], "counters: true");
+        let (process, _control, _) = start(layers, net, false).await;
+        assert_eq!(network_of(&process), network);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_two_live_processes_share_a_network() {
     let world = World::new().await;
@@ -315,6 +367,7 @@ const CALLS: &str = r#"
     const inet = (a, b, c, d, port) => new Uint8Array([2, 0, port >> 8, port & 255, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0]);
     const SOCKET = process.arch === "x64" ? 41 : 198, CONNECT = process.arch === "x64" ? 42 : 203;
     const FCNTL = process.arch === "x64" ? 72 : 25, WRITE = process.arch === "x64" ? 1 : 64;
+    const LISTEN = process.arch === "x64" ? 50 : 201;
     const SOCKETPAIR = process.arch === "x64" ? 53 : 199;
 "#;
 
@@ -359,6 +412,11 @@ async fn a_process_without_a_network_of_its_own_connects_to_one_address_alone() 
                 const socket = require("net").connect(DIR + "/slot/sock", () => done("reached"));
                 socket.on("error", fail);
             }}));
+            await attempt("listen", () => {{
+                Bun.serve({{ unix: DIR + "/slot/" + process.pid + ".sock", fetch: () => new Response() }});
+                const answers = [1, 2].map((family) => call(LISTEN, call(SOCKET, family, 1, 0), 1));
+                return answers.join();
+            }});
             process.exit(0);
             "#
         );
@@ -392,10 +450,12 @@ async fn a_process_without_a_network_of_its_own_connects_to_one_address_alone() 
             ],
             "{layers}: {text}"
         );
-        assert_eq!(lines.len(), 14, "{text}");
-        for line in &lines[8..] {
+        assert_eq!(lines.len(), 15, "{text}");
+        for line in &lines[8..14] {
             assert!(line.contains(": refused EACCES"), "{layers}: {text}");
         }
+        // A worker's own, at first, and no other.
+        assert_eq!(lines[14], "listen: errno 1,errno 1", "{layers}: {text}");
         assert_eq!(accept(&allowed).await.as_deref(), Some("raw"));
         assert_eq!(accept(&allowed).await.as_deref(), Some(""));
     }

@@ -8,6 +8,9 @@ import { network } from "./network.ts";
 
 const { STATE, OTHER, OUTSIDE, DATA_DIR = "", APP_DIR = "", TMPDIR = "" } = process.env;
 
+/** Whether this network is another worker's too: else both gateways have the same address. */
+const isShared = (q: URLSearchParams) => q.get("other") !== new URL(process.env["RUNTIME_API_URL"]!).port;
+
 const libc = dlopen("libc.so.6", {
   syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
   __errno_location: { args: [], returns: "ptr" },
@@ -121,6 +124,18 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   "unix socket by path": () => connected({ path: `${OUTSIDE}/listening` }),
   "abstract unix socket": (q) => connected({ path: `\0${q.get("abstract")}` }),
   "TCP server": () => Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } }).port,
+  // In a network of its own nobody finds it.
+  "TCP server without an address": (q) => isShared(q) ? (call(50, Number(call(41, 2, 1, 0)), 1), "listens") : refuse("nobody"),
+  "counters of the network": () => {
+    const codes = ["self", "thread-self", "1", `${process.pid}/task/${process.pid}`].map((who) => {
+      try {
+        return readFileSync(`/proc/${who}/net/snmp`, "utf8");
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    });
+    return codes.find((text) => text.includes("Tcp:")) ?? refuse(codes[0]!);
+  },
   UDP: async () => (await Bun.udpSocket({ connect: { hostname: "127.0.0.1", port: 9 } })).send("x"),
   "UDP past Bun": () => call(41, 2, 2, 0),
   "raw socket": () => call(41, 2, 3, 1),

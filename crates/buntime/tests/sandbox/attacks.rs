@@ -265,6 +265,20 @@ fn attacks_fail_without_landlock() {
 }
 
 #[test]
+fn attacks_fail_without_landlock_and_networks() {
+    let level = Level {
+        lacks: &["landlock", "netns"],
+        ..Level::default()
+    };
+    attack(
+        level,
+        "seccomp, namespaces, connect broker",
+        "namespaces and the broker",
+        &[],
+    );
+}
+
+#[test]
 fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
     let level = Level {
         plain_user: true,
@@ -294,7 +308,7 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
         SIZE,
         "emptying a file outside",
         LIBRARY,
-        "TCP server",
+        "counters of the network",
     ];
     attack(level, "seccomp, connect broker", "neither", &known);
 }
