@@ -1,6 +1,6 @@
 //! Logging in and out.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::tables::{Key, Session};
 use super::{Access, Now, random};
+use crate::message::Caller;
 use crate::store::{Digest, StoreError, StoredSession};
 
 /// A session without requests ends after this.
@@ -37,8 +38,8 @@ pub(crate) enum LoginError {
     /// There is no such key, or it has expired.
     #[error("the key is not valid")]
     WrongKey,
-    /// The address has failed too often.
-    #[error("too many failures from this address")]
+    /// Too many failures came from there.
+    #[error("too many failures from there")]
     Throttled(Duration),
     /// The system has no random numbers.
     #[error("the system has no random numbers")]
@@ -53,7 +54,7 @@ impl Access {
     pub(crate) async fn log_in(
         &self,
         secret: &[u8],
-        from: IpAddr,
+        from: &Caller,
         now: Now,
     ) -> Result<Login, LoginError> {
         if let Some(wait) = self.0.throttle.lock().wait(from, now.steady) {
@@ -63,7 +64,11 @@ impl Access {
             self.0.throttle.lock().failed(from, now.steady);
             return Err(LoginError::WrongKey);
         };
-        key.usage.note(now.wall, from);
+        let address = match from {
+            Caller::Address(address) => *address,
+            Caller::Worker(_) => Ipv4Addr::LOCALHOST.into(),
+        };
+        key.usage.note(now.wall, address);
         let token = token().map_err(LoginError::Random)?;
         let principal = Arc::clone(&key.principal);
         let lasts = match principal.rights.expires_at {

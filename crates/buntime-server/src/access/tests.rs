@@ -76,7 +76,10 @@ async fn k9_a_session_ends_by_time_whatever_the_clock_does() {
         wall: now.wall + wall,
         steady: now.steady + steady,
     };
-    let login = access.log_in(ROOT.as_bytes(), HERE, now).await.unwrap();
+    let login = access
+        .log_in(ROOT.as_bytes(), &HERE.into(), now)
+        .await
+        .unwrap();
     let alive = |at: Now| access.0.by_token(login.token.as_bytes(), at).is_some();
     assert!(alive(now));
     for hours in 1..24 {
@@ -87,7 +90,10 @@ async fn k9_a_session_ends_by_time_whatever_the_clock_does() {
     assert!(!alive(later(24 * HOUR, 23 * HOUR)));
     assert!(!alive(later(Duration::ZERO, 24 * HOUR)));
 
-    let login = access.log_in(ROOT.as_bytes(), HERE, now).await.unwrap();
+    let login = access
+        .log_in(ROOT.as_bytes(), &HERE.into(), now)
+        .await
+        .unwrap();
     let alive = |at: Now| access.0.by_token(login.token.as_bytes(), at).is_some();
     assert!(!alive(later(sessions::IDLE, sessions::IDLE)), "it was idle");
     assert!(alive(later(sessions::IDLE / 2, sessions::IDLE / 2)));
@@ -100,7 +106,7 @@ async fn k9_a_session_ends_with_its_key() {
     let now = Now::read();
     let key = made(&access, viewer(&["*"], Some(now.wall + HOUR))).await;
     let secret = key.secret.expose().as_bytes();
-    let login = access.log_in(secret, HERE, now).await.unwrap();
+    let login = access.log_in(secret, &HERE.into(), now).await.unwrap();
     assert!(login.lasts <= HOUR);
     let token = login.token.as_bytes();
     assert!(access.0.by_token(token, now).is_some());
@@ -111,7 +117,7 @@ async fn k9_a_session_ends_with_its_key() {
         .unwrap();
     assert!(access.0.by_token(token, now).is_none());
     assert!(!opens(&access, &key, now.wall));
-    let again = access.log_in(secret, HERE, now).await;
+    let again = access.log_in(secret, &HERE.into(), now).await;
     assert!(matches!(again, Err(LoginError::WrongKey)));
 }
 
@@ -123,7 +129,7 @@ async fn a_rotated_key_keeps_its_old_secret_for_the_grace_alone() {
     let create = root(&access, Permission::KeysCreate);
     let id = old.principal.id.clone();
     let login = access
-        .log_in(old.secret.expose().as_bytes(), HERE, Now::read())
+        .log_in(old.secret.expose().as_bytes(), &HERE.into(), Now::read())
         .await
         .unwrap();
     let new = access.rotate(&create, &id, HOUR, now).await.unwrap();
@@ -159,7 +165,10 @@ async fn many_sessions_of_one_key_end_its_oldest() {
             wall: start.wall + Duration::from_secs(second),
             steady: start.steady + Duration::from_secs(second),
         };
-        let login = access.log_in(ROOT.as_bytes(), HERE, now).await.unwrap();
+        let login = access
+            .log_in(ROOT.as_bytes(), &HERE.into(), now)
+            .await
+            .unwrap();
         tokens.push(login.token);
     }
     let later = Now {
@@ -218,10 +227,13 @@ async fn sessions_of_some_namespaces_end_before_those_of_others() {
         wall: start.wall + Duration::from_secs(second),
         steady: start.steady + Duration::from_secs(second),
     };
-    let mine = access.log_in(ROOT.as_bytes(), HERE, at(0)).await.unwrap();
+    let mine = access
+        .log_in(ROOT.as_bytes(), &HERE.into(), at(0))
+        .await
+        .unwrap();
     let other = made(&access, viewer(&["@b"], None)).await;
     let secret = other.secret.expose().as_bytes();
-    let others = access.log_in(secret, HERE, at(0)).await.unwrap();
+    let others = access.log_in(secret, &HERE.into(), at(0)).await.unwrap();
     let most = sessions::MOST_IN_NAMESPACES;
     let mut tokens = Vec::new();
     for number in 0..most / sessions::MOST_OF_A_KEY + 1 {
@@ -229,7 +241,7 @@ async fn sessions_of_some_namespaces_end_before_those_of_others() {
         for _ in 0..sessions::MOST_OF_A_KEY {
             let second = 1 + u64::try_from(tokens.len()).unwrap();
             let secret = key.secret.expose().as_bytes();
-            let login = access.log_in(secret, HERE, at(second)).await;
+            let login = access.log_in(secret, &HERE.into(), at(second)).await;
             tokens.push(
                 login
                     .unwrap_or_else(|error| panic!("{number}: {error}"))
@@ -340,7 +352,7 @@ async fn the_last_use_is_noted_and_written_once() {
     let key = made(&access, viewer(&["*"], None)).await;
     let now = Now::read();
     access
-        .log_in(key.secret.expose().as_bytes(), HERE, now)
+        .log_in(key.secret.expose().as_bytes(), &HERE.into(), now)
         .await
         .unwrap();
     let used = access.last_use(&key.principal).unwrap();

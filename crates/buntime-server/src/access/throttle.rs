@@ -1,28 +1,38 @@
-//! How often an address may fail to log in.
+//! How often an address, or an app, may fail to log in.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Failures that an address has in one window.
+use crate::message::Caller;
+
+/// Failures that each has in one window.
 const FAILURES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Most addresses that are remembered. One more takes the place of the one whose
-/// window began first.
-const ADDRESSES: usize = 10_000;
+/// Most that are remembered. One more takes the place of the one whose window began
+/// first.
+const ORIGINS: usize = 10_000;
 
-/// Whom an address stands for. A customer of IPv6 has a network, not an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Origin(IpAddr);
+/// Who fails. A customer of IPv6 has a network, not an address; apps have none of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Origin {
+    Address(IpAddr),
+    App(Arc<str>),
+}
 
 impl Origin {
-    fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
+    fn of(caller: &Caller) -> Self {
+        let address = match caller {
+            Caller::Address(address) => address.to_canonical(),
+            Caller::Worker(name) => return Self::App(Arc::clone(name)),
+        };
+        Self::Address(match address {
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
-            address @ IpAddr::V4(_) => address,
+            IpAddr::V4(_) => address,
         })
     }
 }
@@ -38,22 +48,22 @@ struct Window {
 pub(super) struct Throttle(HashMap<Origin, Window>);
 
 impl Throttle {
-    /// How long this address must wait before it may try again, if it must.
-    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let window = self.0.get(&Origin::of(address))?;
+    /// How long this one must wait before it may try again, if it must.
+    pub(super) fn wait(&self, from: &Caller, now: Instant) -> Option<Duration> {
+        let window = self.0.get(&Origin::of(from))?;
         let left = WINDOW.checked_sub(now.saturating_duration_since(window.began))?;
         (window.failures >= FAILURES && !left.is_zero()).then_some(left)
     }
 
     /// Notes a failure.
-    pub(super) fn failed(&mut self, address: IpAddr, now: Instant) {
-        let origin = Origin::of(address);
+    pub(super) fn failed(&mut self, from: &Caller, now: Instant) {
+        let origin = Origin::of(from);
         let is_over = |window: &Window| now.saturating_duration_since(window.began) >= WINDOW;
-        if self.0.len() >= ADDRESSES && !self.0.contains_key(&origin) {
+        if self.0.len() >= ORIGINS && !self.0.contains_key(&origin) {
             self.0.retain(|_, window| !is_over(window));
-            if self.0.len() >= ADDRESSES {
+            if self.0.len() >= ORIGINS {
                 let first = self.0.iter().min_by_key(|(_, window)| window.began);
-                if let Some(first) = first.map(|(origin, _)| *origin) {
+                if let Some(first) = first.map(|(origin, _)| origin.clone()) {
                     self.0.remove(&first);
                 }
             }
@@ -76,8 +86,8 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> Caller {
+        Caller::Address(text.parse().unwrap())
     }
 
     #[test]
@@ -85,25 +95,25 @@ mod tests {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         let us = address("192.0.2.1");
         for _ in 0..10 {
-            assert_eq!(throttle.wait(us, start), None);
-            throttle.failed(us, start);
+            assert_eq!(throttle.wait(&us, start), None);
+            throttle.failed(&us, start);
         }
-        assert_eq!(throttle.wait(us, start), Some(WINDOW));
-        assert_eq!(throttle.wait(address("192.0.2.2"), start), None);
+        assert_eq!(throttle.wait(&us, start), Some(WINDOW));
+        assert_eq!(throttle.wait(&address("192.0.2.2"), start), None);
         let later = start + Duration::from_secs(59);
-        assert_eq!(throttle.wait(us, later), Some(Duration::from_secs(1)));
+        assert_eq!(throttle.wait(&us, later), Some(Duration::from_secs(1)));
         let later = start + WINDOW;
-        assert_eq!(throttle.wait(us, later), None);
-        throttle.failed(us, later);
-        assert_eq!(throttle.wait(us, later), None);
+        assert_eq!(throttle.wait(&us, later), None);
+        throttle.failed(&us, later);
+        assert_eq!(throttle.wait(&us, later), None);
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_and_a_mapped_address_is_ipv4() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         for last in 0..10 {
-            throttle.failed(address(&format!("2001:db8:1:2::{last}")), now);
-            throttle.failed(address("::ffff:192.0.2.1"), now);
+            throttle.failed(&address(&format!("2001:db8:1:2::{last}")), now);
+            throttle.failed(&address("::ffff:192.0.2.1"), now);
         }
         for (text, waits) in [
             ("2001:db8:1:2:ffff::", true),
@@ -111,7 +121,24 @@ mod tests {
             ("192.0.2.1", true),
             ("::ffff:192.0.2.2", false),
         ] {
-            assert_eq!(throttle.wait(address(text), now).is_some(), waits, "{text}");
+            assert_eq!(
+                throttle.wait(&address(text), now).is_some(),
+                waits,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_app_that_fails_takes_no_attempt_from_another_or_from_this_machine() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let app = |name: &str| Caller::Worker(name.into());
+        for _ in 0..10 {
+            throttle.failed(&app("shop"), now);
+        }
+        assert_eq!(throttle.wait(&app("shop"), now), Some(WINDOW));
+        for other in [app("blog"), address("127.0.0.1"), address("0.0.0.0")] {
+            assert_eq!(throttle.wait(&other, now), None, "{other}");
         }
     }
 
@@ -119,8 +146,8 @@ mod tests {
     fn many_addresses_do_not_fill_the_memory() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         for number in 0..20_000_u32 {
-            throttle.failed(IpAddr::from(number.to_be_bytes()), now);
+            throttle.failed(&IpAddr::from(number.to_be_bytes()).into(), now);
         }
-        assert_eq!(throttle.0.len(), ADDRESSES);
+        assert_eq!(throttle.0.len(), ORIGINS);
     }
 }

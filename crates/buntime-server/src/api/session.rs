@@ -1,6 +1,5 @@
 //! Routes about the session: a key once, then a cookie.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use super::view;
 use crate::access::{LoginError, Now};
 use crate::failure::Failure;
 use crate::gate::session;
-use crate::message::{Listener, Response};
+use crate::message::Response;
 use crate::service::Answer;
 
 const PATTERN: &str = "/admin/session";
@@ -98,12 +97,9 @@ async fn log_in(api: Arc<Api>, mut call: Call) -> Result<Response, Answer> {
         _ => return Err(NO_KEY.into()),
     };
     fields.nothing_else()?;
-    let from = match &call.request.peer.listener {
-        Listener::Public | Listener::Admin => call.address,
-        // Apps share their address with people on this machine, whom they must not lock out.
-        Listener::Worker(_) => Ipv4Addr::UNSPECIFIED.into(),
-    };
-    let login = api.access.log_in(key.as_bytes(), from, Now::read()).await;
+    // By name, for apps have their address in common with others on this machine.
+    let from = call.request.peer.caller(call.address);
+    let login = api.access.log_in(key.as_bytes(), &from, Now::read()).await;
     let login = login.map_err(|error| failed(&api, &call, error))?;
     call.note.by(&login.principal);
     let headers = &call.request.headers;
@@ -147,7 +143,7 @@ fn failed(api: &Api, call: &Call, error: LoginError) -> Failure {
         LoginError::Throttled(wait) => Failure::new(
             429,
             "TOO_MANY_ATTEMPTS",
-            "Too many failed logins from this address.",
+            "Too many failed logins from there.",
         )
         .retry_after(wait),
         LoginError::Random(_) => NO_RANDOM,

@@ -195,10 +195,16 @@ async fn run(
                 (Some(tls), true) => {
                     Box::pin(tls::accept(shard, &tls, stream, peer)).await;
                 }
-                _ => {
+                (_, is_for_clients) => {
                     let (read, write) = stream.into_split();
                     let early = accepted.early;
-                    serve(shard, (read, early), write, peer, Speaks::Either).await;
+                    // A worker's connection is for one request, of which HTTP/2 knows nothing.
+                    let speaks = if is_for_clients {
+                        Speaks::Either
+                    } else {
+                        Speaks::Http1
+                    };
+                    serve(shard, (read, early), write, peer, speaks).await;
                 }
             }
         });

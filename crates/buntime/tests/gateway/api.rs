@@ -124,6 +124,51 @@ fn a_connection_of_a_worker_is_for_one_request() {
 }
 
 #[test]
+fn http2_on_a_connection_of_a_worker_is_refused_as_the_one_request_that_it_is() {
+    let server = server_in_the_open();
+    let (gateway, _) = gateway_of(&server, "app");
+    let mut prior = Connection::open(gateway);
+    prior.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let refused = prior.next_response("GET").unwrap();
+    assert_eq!(refused.status, 505, "{refused:?}");
+    prior.assert_closed();
+
+    let mut upgrade = Connection::open(gateway);
+    let asked = [
+        ("Host", "x"),
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+    ];
+    let ignored = upgrade.request("GET", "/api/health", &asked, b"");
+    assert_eq!(ignored.status, 200, "{ignored:?}");
+    upgrade.assert_closed();
+}
+
+#[test]
+fn an_app_that_fails_to_log_in_keeps_no_other_app_and_no_operator_from_it() {
+    let server = builder()
+        .module("app@1.0.0", &with_net("none"), CALLER)
+        .module("other@1.0.0", &with_net("none"), CALLER)
+        .env("RUNTIME_SANDBOX", "off")
+        .start();
+    let log_in = |mut connection: Connection, key: &str| {
+        let body = json!({ "key": key }).to_string();
+        let headers = [("Host", "localhost"), ("X-Buntime-Internal", "true")];
+        let answer = connection.request("POST", "/api/admin/session", &headers, body.as_bytes());
+        answer.status
+    };
+    let from = |app| Connection::open(gateway_of(&server, app).0);
+    for _ in 0..10 {
+        assert_eq!(log_in(from("app"), "wrong"), 401);
+    }
+    assert_eq!(log_in(from("app"), KEY), 429);
+    assert_eq!(log_in(from("other"), KEY), 200);
+    // From the same address, and not by a gateway.
+    assert_eq!(log_in(server.connect(), KEY), 200);
+}
+
+#[test]
 fn an_app_may_ask_the_server_and_the_outside_in_turns() {
     let server = server("public");
     let (gateway, _) = gateway_of(&server, "app");
