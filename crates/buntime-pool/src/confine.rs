@@ -171,7 +171,6 @@ pub(crate) fn policy(
         held,
         write_later,
         spawn,
-        datagrams: false,
         stage: shared.slots_dir.with_file_name(STAGE),
     }))
 }
@@ -204,7 +203,6 @@ fn tool_policy(shared: &Shared, net: Net, read: &[&Path], write: &[&Path]) -> Op
         held: Vec::new(),
         write_later: Vec::new(),
         spawn: false,
-        datagrams: false,
         stage: shared.slots_dir.with_file_name(STAGE),
     })
 }

@@ -115,7 +115,6 @@ fn filter(policy: &Policy, is_brokered: bool) -> Arc<Filter> {
             (true, false) => Children::Unsignalled,
             (true, true) => Children::Free,
         },
-        datagrams: policy.datagrams,
         private_root: layers.namespaces.is_some(),
     };
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);

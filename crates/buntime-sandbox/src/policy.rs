@@ -107,8 +107,6 @@ pub struct Policy {
     /// to be read. They
     /// are confined as it is. What it writes is never one.
     pub spawn: bool,
-    /// Whether it may send datagrams, wherever to: for programs of ours that look names up.
-    pub datagrams: bool,
     /// An empty folder on which the private root is put together, absolute. Nothing
     /// is written into it.
     pub stage: PathBuf,

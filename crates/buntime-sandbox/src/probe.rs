@@ -216,7 +216,6 @@ async fn attempt(
             held: Vec::new(),
             write_later: Vec::new(),
             spawn: false,
-            datagrams: false,
             stage: stage.to_owned(),
         }),
     };

@@ -118,8 +118,6 @@ pub(crate) enum Connect {
 pub(crate) struct Rights {
     pub(crate) connect: Connect,
     pub(crate) children: Children,
-    /// Datagrams, wherever to.
-    pub(crate) datagrams: bool,
     /// Whether the process sees nothing but what was given to it.
     pub(crate) private_root: bool,
 }
@@ -129,7 +127,6 @@ impl Filter {
         let Rights {
             connect,
             children,
-            datagrams,
             private_root,
         } = rights;
         let mut filter = Self {
@@ -152,9 +149,6 @@ impl Filter {
         filter.on(libc::SYS_clone3, UNKNOWN);
         filter.arguments();
         filter.processes(children);
-        if datagrams {
-            filter.datagrams();
-        }
         filter.end(REFUSE);
         filter
     }
@@ -246,24 +240,6 @@ impl Filter {
         self.when(
             libc::SYS_fcntl,
             &[(1, Test::OneOf(SET_FLAGS)), (2, Test::Without(ASYNC))],
-        );
-    }
-
-    fn datagrams(&mut self) {
-        use Test::{Masked, OneOf};
-        const INET: &[u32] = &[
-            libc::AF_INET.cast_unsigned(),
-            libc::AF_INET6.cast_unsigned(),
-        ];
-        const DATAGRAM: &[u32] = &[libc::SOCK_DGRAM.cast_unsigned()];
-        const UDP: &[u32] = &[0, libc::IPPROTO_UDP.cast_unsigned()];
-        self.when(
-            libc::SYS_socket,
-            &[
-                (0, OneOf(INET)),
-                (1, Masked(0xf, DATAGRAM)),
-                (2, OneOf(UDP)),
-            ],
         );
     }
 

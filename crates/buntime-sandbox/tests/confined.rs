@@ -60,7 +60,6 @@ impl World {
             held: Vec::new(),
             write_later: vec![self.path("data")],
             spawn: false,
-            datagrams: false,
             stage: self.path("stage"),
         }
     }

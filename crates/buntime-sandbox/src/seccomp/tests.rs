@@ -11,7 +11,6 @@ const MOMENT: Moment = Moment {
 const APP: Rights = Rights {
     connect: Connect::Free,
     children: Children::None,
-    datagrams: false,
     private_root: true,
 };
 
@@ -76,7 +75,6 @@ fn the_filter_fits_and_its_jumps_reach() {
                 assert_fits(&Filter::new(Rights {
                     connect,
                     children,
-                    datagrams: true,
                     private_root,
                 }));
             }
@@ -285,24 +283,4 @@ fn with_children_programs_are_started_and_namespaces_are_not_made() {
             assert_eq!(of(call, [0; 6]), REFUSE, "call {call}");
         }
     }
-}
-
-#[test]
-fn who_looks_names_up_sends_datagrams_and_nothing_rawer() {
-    let filter = Filter::new(Rights {
-        datagrams: true,
-        ..APP
-    });
-    let socket = |family: i32, kind: i32, protocol: i32| {
-        let arguments = [family, kind, protocol, 0, 0, 0].map(|number| number as u64);
-        let number = u32::try_from(libc::SYS_socket).unwrap();
-        answer_of(&filter, ARCHITECTURE, number, arguments)
-    };
-    let cloexec = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
-    assert_eq!(socket(libc::AF_INET, cloexec, libc::IPPROTO_UDP), ALLOW);
-    assert_eq!(socket(libc::AF_INET6, cloexec, 0), ALLOW);
-    assert_eq!(socket(libc::AF_INET, libc::SOCK_RAW, 1), REFUSE);
-    assert_eq!(socket(libc::AF_INET, cloexec, libc::IPPROTO_ICMP), REFUSE);
-    assert_eq!(socket(libc::AF_PACKET, cloexec, 0), REFUSE);
-    assert_eq!(socket(libc::AF_INET, libc::SOCK_STREAM, 0), ALLOW);
 }
