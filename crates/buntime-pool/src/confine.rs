@@ -171,6 +171,7 @@ pub(crate) fn policy(
         held,
         write_later,
         spawn,
+        serves: true,
         stage: shared.slots_dir.with_file_name(STAGE),
     }))
 }
@@ -203,6 +204,7 @@ fn tool_policy(shared: &Shared, net: Net, read: &[&Path], write: &[&Path]) -> Op
         held: Vec::new(),
         write_later: Vec::new(),
         spawn: false,
+        serves: false,
         stage: shared.slots_dir.with_file_name(STAGE),
     })
 }

@@ -96,9 +96,7 @@ pub(crate) const FREE: &[c_long] = &[
     libc::SYS_getitimer,
     libc::SYS_restart_syscall,
     // Sockets that are there.
-    libc::SYS_connect,
     libc::SYS_bind,
-    libc::SYS_listen,
     libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_getsockname,

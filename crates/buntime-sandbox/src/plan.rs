@@ -115,6 +115,7 @@ fn filter(policy: &Policy, is_brokered: bool) -> Arc<Filter> {
             (true, false) => Children::Unsignalled,
             (true, true) => Children::Free,
         },
+        serves: policy.serves,
         private_root: layers.namespaces.is_some(),
     };
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -107,6 +107,9 @@ pub struct Policy {
     /// to be read. They
     /// are confined as it is. What it writes is never one.
     pub spawn: bool,
+    /// Whether it may listen at unix sockets, as a worker does for the server; with
+    /// [`Layers::broker`] once, which is to be before it runs what is not trusted.
+    pub serves: bool,
     /// An empty folder on which the private root is put together, absolute. Nothing
     /// is written into it.
     pub stage: PathBuf,

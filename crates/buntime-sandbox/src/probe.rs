@@ -216,6 +216,7 @@ async fn attempt(
             held: Vec::new(),
             write_later: Vec::new(),
             spawn: false,
+            serves: false,
             stage: stage.to_owned(),
         }),
     };

@@ -46,8 +46,12 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
     .cast_unsigned()
     | 0x80;
 
-/// The calls that the server is asked about.
-const ASKED: [c_long; 2] = [libc::SYS_connect, libc::SYS_listen];
+const UNIX: u32 = libc::AF_UNIX.cast_unsigned();
+/// Sockets that are no use before they are connected.
+const CONNECTED: &[u32] = &[
+    libc::SOCK_STREAM.cast_unsigned(),
+    libc::SOCK_SEQPACKET.cast_unsigned(),
+];
 
 /// What is known only when the process is about to execute its program.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +122,8 @@ pub(crate) enum Connect {
 pub(crate) struct Rights {
     pub(crate) connect: Connect,
     pub(crate) children: Children,
+    /// Unix sockets, and to listen.
+    pub(crate) serves: bool,
     /// Whether the process sees nothing but what was given to it.
     pub(crate) private_root: bool,
 }
@@ -127,6 +133,7 @@ impl Filter {
         let Rights {
             connect,
             children,
+            serves,
             private_root,
         } = rights;
         let mut filter = Self {
@@ -137,13 +144,18 @@ impl Filter {
         filter.unless_equal(ARCHITECTURE, REFUSE);
         filter.load(NUMBER);
         filter.at_least(OTHER_NUMBERS, REFUSE);
-        let asked = |number: c_long| connect == Connect::Asked && ASKED.contains(&number);
         let anywhere = ANYWHERE.iter().chain(ANYWHERE_HERE);
         let anywhere = anywhere.filter(|_| private_root);
         let free = FREE.iter().chain(FREE_HERE).chain(anywhere);
-        filter.allow_all(free.filter(|number| !asked(**number)));
-        for number in ASKED.into_iter().filter(|number| asked(*number)) {
-            filter.on(number, ASK);
+        filter.allow_all(free);
+        let answer = match connect {
+            Connect::Free => ALLOW,
+            Connect::Asked => ASK,
+        };
+        filter.on(libc::SYS_connect, answer);
+        if serves {
+            filter.on(libc::SYS_listen, answer);
+            filter.unix_sockets();
         }
         // The caller falls back to clone, whose flags can be looked at.
         filter.on(libc::SYS_clone3, UNKNOWN);
@@ -155,16 +167,11 @@ impl Filter {
 
     fn arguments(&mut self) {
         use Test::{Masked, Null, OneOf, PidOrNull, Without};
-        const UNIX: u32 = libc::AF_UNIX.cast_unsigned();
         const INET: &[u32] = &[
             libc::AF_INET.cast_unsigned(),
             libc::AF_INET6.cast_unsigned(),
         ];
         const STREAM: &[u32] = &[libc::SOCK_STREAM.cast_unsigned()];
-        const CONNECTED: &[u32] = &[
-            libc::SOCK_STREAM.cast_unsigned(),
-            libc::SOCK_SEQPACKET.cast_unsigned(),
-        ];
         const TCP: &[u32] = &[0, libc::IPPROTO_TCP.cast_unsigned()];
         const IOCTLS: &[u32] = &[
             0x5421, // FIONBIO
@@ -196,11 +203,7 @@ impl Filter {
         self.when(libc::SYS_sendto, &[(3, Without(FASTOPEN)), (4, Null)]);
         self.when(libc::SYS_sendmsg, &[(2, Without(FASTOPEN))]);
         self.when(libc::SYS_sendmmsg, &[(3, Without(FASTOPEN))]);
-        // TCP and unix sockets. No datagrams: where each goes cannot be looked at.
-        self.when(
-            libc::SYS_socket,
-            &[(0, OneOf(&[UNIX])), (1, Masked(0xf, CONNECTED))],
-        );
+        // TCP. No datagrams: where each goes cannot be looked at.
         self.when(
             libc::SYS_socket,
             &[(0, OneOf(INET)), (1, Masked(0xf, STREAM)), (2, OneOf(TCP))],
@@ -240,6 +243,13 @@ impl Filter {
         self.when(
             libc::SYS_fcntl,
             &[(1, Test::OneOf(SET_FLAGS)), (2, Test::Without(ASYNC))],
+        );
+    }
+
+    fn unix_sockets(&mut self) {
+        self.when(
+            libc::SYS_socket,
+            &[(0, Test::OneOf(&[UNIX])), (1, Test::Masked(0xf, CONNECTED))],
         );
     }
 

@@ -60,6 +60,7 @@ impl World {
             held: Vec::new(),
             write_later: vec![self.path("data")],
             spawn: false,
+            serves: true,
             stage: self.path("stage"),
         }
     }

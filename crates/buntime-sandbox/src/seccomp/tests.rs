@@ -11,6 +11,7 @@ const MOMENT: Moment = Moment {
 const APP: Rights = Rights {
     connect: Connect::Free,
     children: Children::None,
+    serves: true,
     private_root: true,
 };
 
@@ -75,6 +76,7 @@ fn the_filter_fits_and_its_jumps_reach() {
                 assert_fits(&Filter::new(Rights {
                     connect,
                     children,
+                    serves: true,
                     private_root,
                 }));
             }
@@ -101,7 +103,8 @@ fn assert_fits(filter: &Filter) {
 fn what_is_listed_is_allowed_and_nothing_else() {
     for call in 0..600 {
         let lists = [FREE, FREE_HERE, ANYWHERE, ANYWHERE_HERE];
-        let listed = lists.iter().any(|list| list.contains(&call));
+        let sockets = [libc::SYS_connect, libc::SYS_listen];
+        let listed = lists.iter().any(|list| list.contains(&call)) || sockets.contains(&call);
         let all_ones = of(call, &[u64::MAX; 6]);
         assert_eq!(all_ones == ALLOW, listed, "call {call}");
     }
@@ -133,7 +136,10 @@ fn only_connect_and_listen_differ_where_the_server_is_asked() {
         for arguments in [[0; 6], [1; 6], [u64::MAX; 6]] {
             let [free, asked] =
                 [&free, &asked].map(|filter| answer_of(filter, ARCHITECTURE, call, arguments));
-            if ASKED.map(number_of).contains(&call) {
+            if [libc::SYS_connect, libc::SYS_listen]
+                .map(number_of)
+                .contains(&call)
+            {
                 assert_eq!((free, asked), (ALLOW, ASK));
             } else {
                 assert_eq!(free, asked, "call {call}");
@@ -282,5 +288,26 @@ fn with_children_programs_are_started_and_namespaces_are_not_made() {
         ] {
             assert_eq!(of(call, [0; 6]), REFUSE, "call {call}");
         }
+    }
+}
+
+#[test]
+fn who_serves_nobody_has_no_unix_sockets_and_does_not_listen() {
+    for connect in [Connect::Free, Connect::Asked] {
+        let filter = Filter::new(Rights {
+            connect,
+            serves: false,
+            ..APP
+        });
+        let of = |call: c_long, arguments: [i32; 3]| {
+            let [a, b, c] = arguments.map(|number| number as u64);
+            answer_of(&filter, ARCHITECTURE, number_of(call), [a, b, c, 0, 0, 0])
+        };
+        assert_eq!(of(libc::SYS_listen, [3, 1, 0]), REFUSE);
+        let unix = [libc::AF_UNIX, libc::SOCK_STREAM, 0];
+        assert_eq!(of(libc::SYS_socket, unix), REFUSE);
+        assert_eq!(of(libc::SYS_socketpair, unix), ALLOW);
+        let tcp = [libc::AF_INET, libc::SOCK_STREAM, 0];
+        assert_eq!(of(libc::SYS_socket, tcp), ALLOW);
     }
 }
