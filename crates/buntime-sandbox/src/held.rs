@@ -40,7 +40,7 @@ impl Held {
     ///
     /// # Errors
     /// `NotFound` if nothing is there, `FilesystemLoop` if there is a link beneath `root`,
-    /// `InvalidInput` if `path` is not beneath it, and what the system answers.
+    /// `Unsupported` if it is a socket, a pipe or a device, `InvalidInput` if `path` is not beneath it, and what the system answers.
     pub fn open(root: &Path, path: &Path, writable: bool) -> io::Result<Self> {
         let rest = path.strip_prefix(root);
         let rest = rest.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -53,6 +53,11 @@ impl Held {
                 return Err(rustix::io::Errno::LOOP.into());
             }
         }
+        let kind = kind(&opened)?;
+        if !matches!(kind, FileType::Directory | FileType::RegularFile) {
+            let why = "it is neither a file nor a folder";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
         let real = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))?;
         if !real.is_absolute() {
             return Err(io::ErrorKind::NotFound.into());
@@ -61,7 +66,7 @@ impl Held {
             path: path.to_owned(),
             real,
             identity: identity(&opened)?,
-            is_folder: kind(&opened)? == FileType::Directory,
+            is_folder: kind == FileType::Directory,
             writable,
             opened: Arc::new(opened),
         })

@@ -42,6 +42,11 @@ pub struct OutOfReach<'a> {
 /// Every process's environment, and through its `root` every file.
 const PROCESSES: &str = "/proc";
 
+/// Where services of the machine listen, whom who can read a folder could connect to.
+const SERVICES: &str = "/run";
+/// What is in there for programs to read.
+const FOR_READERS: [&str; 2] = ["/run/secrets", "/run/credentials"];
+
 impl OutOfReach<'_> {
     /// The grants that lead there, or that hold it: one message each.
     #[must_use]
@@ -50,6 +55,7 @@ impl OutOfReach<'_> {
         let mut places = vec![
             ("the processes of this machine", PathBuf::from(PROCESSES)),
             ("the file of grants", resolved(self.file)),
+            ("sockets of services", PathBuf::from(SERVICES)),
         ];
         places.extend(
             self.state_dir
@@ -65,8 +71,11 @@ impl OutOfReach<'_> {
         let mut messages = Vec::new();
         for granted in grants.paths() {
             let real = real(granted.path);
-            let meets =
-                |path: &Path, place: &Path| path.starts_with(place) || place.starts_with(path);
+            let meets = |path: &Path, place: &Path| {
+                let is_free = place == Path::new(SERVICES)
+                    && FOR_READERS.iter().any(|free| path.starts_with(free));
+                place.starts_with(path) || path.starts_with(place) && !is_free
+            };
             let met = places
                 .iter()
                 .find(|(_, place)| meets(granted.path, place) || meets(&real, place));

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use buntime_testkit::TestServer;
+use buntime_testkit::log::LogLine;
 
 use crate::levels::{Level, give, place};
 
@@ -163,6 +165,22 @@ fn a_granted_path_that_became_a_way_to_the_state_starts_nothing() {
         .server
         .wait_for_log(|line| line.message() == "Request failed");
     assert!(failed.text("reason").contains("nobody is granted"));
+}
+
+#[test]
+fn what_is_no_file_and_no_folder_is_not_given() {
+    for asks in ["{read: [OUTSIDE/socket]}", "{write: [OUTSIDE/socket]}"] {
+        let world = World::new(Level::default(), "ttl: 0\n", asks, asks);
+        // What is not there is not shown.
+        let answer = world.ask("read", &world.path("socket"));
+        assert_eq!(answer, "refused ENOENT", "{asks}");
+        let _listening = UnixListener::bind(world.path("socket")).unwrap();
+        assert_eq!(world.server.get("/app/list").status, 502, "{asks}");
+        let is_it = |line: &LogLine| line.message() == "Request failed";
+        let failed = world.server.wait_for_log(is_it);
+        let reason = failed.text("reason");
+        assert!(reason.contains("neither a file nor a folder"), "{reason}");
+    }
 }
 
 /// A folder that `app@1.0.0` may write, in which it makes a link; `app@2.0.0` asks for the link.

@@ -69,9 +69,15 @@ fn nobody_is_granted_what_is_the_servers_or_another_units() {
         "/".to_owned(),
         "/proc".to_owned(),
         "/proc/1/environ".to_owned(),
+        // By sockets there the machine's services are asked.
+        "/run".to_owned(),
+        "/run/docker.sock".to_owned(),
+        "/run/user/1000".to_owned(),
+        "/run/secretsx".to_owned(),
     ] {
         assert!(grants(&[&whole]).is_err(), "{whole}");
     }
+    assert!(grants(&["/run/secrets/shop", "/run/credentials/buntime.service"]).is_ok());
     assert!(grants(&[&at("extra"), &at("appsx"), "/srv/maps"]).is_ok());
     let both = grants(&[&at("apps"), "/proc"]).unwrap_err();
     assert_eq!(both.lines().count(), 2);
