@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -22,6 +23,7 @@ const MAKE_CHAR: u64 = 1 << 6;
 const MAKE_BLOCK: u64 = 1 << 11;
 const TRUNCATE: u64 = 1 << 14;
 
+const READ: u64 = READ_FILE | READ_DIR;
 /// What may be done with files in a folder that may be written: all but to execute them
 /// and to make devices.
 const NEVER_IN_OWN: u64 = EXECUTE | MAKE_CHAR | MAKE_BLOCK;
@@ -45,6 +47,29 @@ fn file_rights(version: Landlock) -> u64 {
     }
 }
 
+/// What such a kernel is told to judge for `policy`, and how much of that it knows, in bytes.
+fn handled(policy: &Policy, version: Landlock) -> (RulesetAttr, usize) {
+    let attr = RulesetAttr {
+        fs: file_rights(version),
+        net: match policy.net {
+            _ if version < Landlock(4) => 0,
+            Net::Host | Net::Gateway { .. } => BIND_TCP,
+            Net::Ports(_) | Net::Loopback { .. } | Net::Private => BIND_TCP | CONNECT_TCP,
+        },
+        scoped: if version >= Landlock(6) {
+            ABSTRACT_UNIX_SOCKET | SIGNAL
+        } else {
+            0
+        },
+    };
+    let size = match version.0 {
+        0..4 => 8,
+        4 | 5 => 16,
+        _ => 24,
+    };
+    (attr, size)
+}
+
 /// What is to be enforced, made before the child.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -61,101 +86,97 @@ pub(crate) struct Rules {
 impl Rules {
     /// The rules of `policy` for a process that executes one of `programs`.
     pub(crate) fn of(policy: &Policy, version: Landlock, programs: &[CString]) -> io::Result<Self> {
-        let all = file_rights(version);
-        let handles_net = version >= Landlock(4);
-        let attr = RulesetAttr {
-            fs: all,
-            net: match policy.net {
-                _ if !handles_net => 0,
-                Net::Host | Net::Gateway { .. } => BIND_TCP,
-                Net::Ports(_) | Net::Loopback { .. } | Net::Private => BIND_TCP | CONNECT_TCP,
-            },
-            scoped: if version >= Landlock(6) {
-                ABSTRACT_UNIX_SOCKET | SIGNAL
-            } else {
-                0
-            },
-        };
-        let size = match version.0 {
-            0..4 => 8,
-            4 | 5 => 16,
-            _ => 24,
-        };
-        let mut paths = Vec::new();
-        let mut allow = |path: &std::path::Path, access: u64| -> io::Result<()> {
-            let is_folder = path.is_dir();
-            let access = if is_folder { access } else { access & OF_FILES };
-            paths.push((c_string(path)?, access & all));
-            Ok(())
-        };
-        let read = READ_FILE | READ_DIR;
-        if policy.layers.namespaces.is_some() {
-            // Nothing is there that may not be read, now or later.
-            allow(
-                "/".as_ref(),
-                if policy.spawn { read | EXECUTE } else { read },
-            )?;
-        } else {
-            let own = view::own_process();
-            let files = view::library_folders()
-                .chain(view::COMMON_FILES.map(Into::into))
-                .chain(own)
-                .chain(policy.read.iter().cloned());
-            let files: BTreeSet<_> = files.collect();
-            for path in &files {
-                allow(path, read)?;
-            }
-            if policy.spawn {
-                let programs = view::PROGRAMS.map(Into::into).into_iter();
-                for path in programs
-                    .chain(view::library_folders())
-                    .chain(policy.read.clone())
-                {
-                    allow(&path, read | EXECUTE)?;
-                }
-            }
-        }
-        for path in &policy.write {
-            allow(path, all & !NEVER_IN_OWN)?;
-        }
-        let allow_held = |held: &Held| {
-            let access = match (held.is_writable(), policy.spawn) {
-                (true, _) => all & !NEVER_IN_OWN,
-                (false, true) => read | EXECUTE,
-                (false, false) => read,
-            };
-            let of_kind = if held.is_folder() { all } else { OF_FILES };
-            // In the private root it is where it is seen, and nowhere else.
-            let place = match policy.layers.namespaces {
-                Some(_) => held.path(),
-                None => held.real(),
-            };
-            Ok((c_string(place)?, held.identity(), access & of_kind & all))
-        };
-        let held = policy.held.iter().map(allow_held);
-        let held = held.collect::<io::Result<Vec<_>>>()?;
-        for path in &policy.write_later {
-            // A folder of the private root: outside there may be none yet.
-            paths.push((c_string(path)?, all & !NEVER_IN_OWN));
-        }
-        for device in view::DEVICES {
-            paths.push((c_string(device.as_ref())?, (READ_FILE | WRITE_FILE) & all));
-        }
-        for program in programs {
-            paths.push((program.clone(), (READ_FILE | EXECUTE) & all));
-        }
-        let ports = match &policy.net {
-            Net::Ports(ports) if handles_net => ports.clone(),
-            Net::Loopback { port } if handles_net => vec![*port],
-            _ => Vec::new(),
-        };
-        Ok(Self {
+        let (attr, size) = handled(policy, version);
+        let mut rules = Self {
             attr,
             size,
-            paths,
-            held,
-            ports,
-        })
+            paths: Vec::new(),
+            held: Vec::new(),
+            ports: match &policy.net {
+                Net::Ports(ports) if attr.net & CONNECT_TCP != 0 => ports.clone(),
+                Net::Loopback { port } if attr.net & CONNECT_TCP != 0 => vec![*port],
+                _ => Vec::new(),
+            },
+        };
+        rules.read(policy)?;
+        let writable = attr.fs & !NEVER_IN_OWN;
+        for path in &policy.write {
+            rules.allow(path, writable)?;
+        }
+        for held in &policy.held {
+            rules.hold(policy, held)?;
+        }
+        for path in &policy.write_later {
+            // A folder of the private root: outside there may be none yet.
+            rules.paths.push((c_string(path)?, writable));
+        }
+        for device in view::DEVICES {
+            let access = (READ_FILE | WRITE_FILE) & attr.fs;
+            rules.paths.push((c_string(device.as_ref())?, access));
+        }
+        for program in programs {
+            let access = (READ_FILE | EXECUTE) & attr.fs;
+            rules.paths.push((program.clone(), access));
+        }
+        Ok(rules)
+    }
+
+    /// What may be read, and what may be executed of it.
+    fn read(&mut self, policy: &Policy) -> io::Result<()> {
+        if policy.layers.namespaces.is_some() {
+            // Nothing is there that may not be read, now or later.
+            let access = if policy.spawn { READ | EXECUTE } else { READ };
+            return self.allow("/".as_ref(), access);
+        }
+        let files = view::library_folders()
+            .chain(view::COMMON_FILES.map(Into::into))
+            .chain(view::own_process())
+            .chain(policy.read.iter().cloned());
+        let files: BTreeSet<_> = files.collect();
+        for path in &files {
+            self.allow(path, READ)?;
+        }
+        if policy.spawn {
+            let programs = view::PROGRAMS.map(Into::into).into_iter();
+            for path in programs
+                .chain(view::library_folders())
+                .chain(policy.read.clone())
+            {
+                self.allow(&path, READ | EXECUTE)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn allow(&mut self, path: &Path, access: u64) -> io::Result<()> {
+        let of_kind = if path.is_dir() {
+            access
+        } else {
+            access & OF_FILES
+        };
+        self.paths.push((c_string(path)?, of_kind & self.attr.fs));
+        Ok(())
+    }
+
+    fn hold(&mut self, policy: &Policy, held: &Held) -> io::Result<()> {
+        let access = match (held.is_writable(), policy.spawn) {
+            (true, _) => !NEVER_IN_OWN,
+            (false, true) => READ | EXECUTE,
+            (false, false) => READ,
+        };
+        let of_kind = if held.is_folder() {
+            access
+        } else {
+            access & OF_FILES
+        };
+        // In the private root it is where it is seen, and nowhere else.
+        let place = match policy.layers.namespaces {
+            Some(_) => held.path(),
+            None => held.real(),
+        };
+        let rule = (c_string(place)?, held.identity(), of_kind & self.attr.fs);
+        self.held.push(rule);
+        Ok(())
     }
 
     /// Puts this process under the rules. Only system calls.
