@@ -10,10 +10,12 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use buntime_core::{CoveredPath, Granted, PackageName};
 use buntime_sandbox::{Attachment, Held, Layers, Net, Policy, Process};
 use rustix::io::Errno;
+use tokio::sync::Semaphore;
 
 use crate::config::AppSpec;
 use crate::error::StartFailure;
@@ -76,10 +78,40 @@ pub(crate) fn may_leave_processes(shared: &Shared, spec: &AppSpec) -> bool {
     !is_bound && (spec.granted.spawn || !layers.calls)
 }
 
-/// Opens what an app was granted, and looks at where that is: a link that came later must
-/// not lead to what nobody is granted. What is opened here is what the worker gets.
-fn hold_granted(shared: &Shared, spec: &AppSpec) -> Result<Vec<Held>, StartFailure> {
-    let Granted { read, write, .. } = &*spec.granted;
+/// Looks at what apps were granted that may be under way at once: one at a file system that
+/// does not answer takes its thread for as long.
+const MOST_LOOKS: usize = 16;
+
+/// Opens what a worker's app was granted, and looks at where that is: a link that came later
+/// must not lead to what nobody is granted. What is opened here is what the worker gets.
+///
+/// # Errors
+/// If something leads where it must not, or cannot be opened.
+pub(crate) async fn hold_granted(
+    shared: &Arc<Shared>,
+    wanted: Option<&Wanted<'_>>,
+) -> Result<Vec<Held>, StartFailure> {
+    static LOOKS: Semaphore = Semaphore::const_new(MOST_LOOKS);
+    let granted = match wanted.map(|wanted| &wanted.spec.granted) {
+        Some(granted) if shared.config.sandbox.layers != Layers::NONE => Arc::clone(granted),
+        _ => return Ok(Vec::new()),
+    };
+    if granted.read.is_empty() && granted.write.is_empty() {
+        return Ok(Vec::new());
+    }
+    let shared = Arc::clone(shared);
+    let ended = || StartFailure::new("the pool is stopping");
+    let place = LOOKS.acquire().await.map_err(|_| ended())?;
+    let look = move || {
+        let _place = place;
+        open_granted(&shared, &granted)
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|_| Err(ended()))
+}
+
+fn open_granted(shared: &Shared, granted: &Granted) -> Result<Vec<Held>, StartFailure> {
+    let Granted { read, write, .. } = granted;
     let read = read.iter().map(|covered| (covered, false));
     let write = write.iter().map(|covered| (covered, true));
     let mut all = Vec::new();
@@ -131,26 +163,23 @@ pub(crate) fn technical_env(layers: Layers) -> impl Iterator<Item = (OsString, O
 }
 
 /// What confines a worker whose directory is `slot`; `None` if nothing does. Without
-/// `wanted` it is a blank.
-///
-/// # Errors
-/// If something that the app was granted leads where it must not, or cannot be opened.
+/// `wanted` it is a blank. `held` is what the app was granted.
 pub(crate) fn policy(
     shared: &Shared,
     slot: &Path,
     gateway: &Unserved,
     wanted: Option<&Wanted<'_>>,
-) -> Result<Option<Policy>, StartFailure> {
+    held: Vec<Held>,
+) -> Option<Policy> {
     let config = &shared.config;
     let layers = config.sandbox.layers;
     if layers == Layers::NONE {
-        return Ok(None);
+        return None;
     }
     // All of its folder, which Bun looks into.
     let wrapper = shared.wrapper.path().parent();
     let mut read: Vec<PathBuf> = wrapper.map(Path::to_owned).into_iter().collect();
     let mut write = vec![slot.to_owned()];
-    let mut held = Vec::new();
     let mut write_later = Vec::new();
     let mut spawn = false;
     match wanted {
@@ -158,12 +187,11 @@ pub(crate) fn policy(
             read.extend(wanted.folders());
             // If it cannot be made, the assignment will say so.
             write.extend(make_data_dir(shared, wanted.spec));
-            held = hold_granted(shared, wanted.spec)?;
             spawn = wanted.spec.granted.spawn;
         }
         None => write_later.push(config.data_dir.clone()),
     }
-    Ok(Some(Policy {
+    Some(Policy {
         layers,
         net: gateway.net(layers),
         read,
@@ -173,7 +201,7 @@ pub(crate) fn policy(
         spawn,
         serves: true,
         stage: shared.slots_dir.with_file_name(STAGE),
-    }))
+    })
 }
 
 /// What confines a build: it reads some folders, writes others, and has no network.
@@ -225,12 +253,14 @@ pub(crate) async fn admit(
         .map(|path| Attachment {
             path,
             place: None,
+            is_folder: true,
             writable: false,
         })
         .collect();
     shown.push(Attachment {
         path: data_dir(shared, &wanted.spec.name),
         place: None,
+        is_folder: true,
         writable: true,
     });
     let attached = shared.config.launcher.attach(process, &shown).await;

@@ -59,6 +59,7 @@ pub(crate) async fn make(
     let names = Attachment {
         path: file.0.clone(),
         place: Some(PLACE.into()),
+        is_folder: false,
         writable: false,
     };
     let shown = shared.config.launcher.attach(process, &[names]).await;

@@ -88,6 +88,9 @@ impl Launcher {
     /// Starts a process; returns once it executes its program, which must be within ten
     /// seconds of the start's turn. Dropping the future leaves no process behind.
     ///
+    /// Which paths of the policy are there, and are folders, is looked at by who calls: what
+    /// lies on a file system that may not answer is to be [`Held`](crate::Held).
+    ///
     /// # Errors
     /// See [`SpawnError`].
     pub async fn spawn(&self, launch: Launch) -> Result<Process, SpawnError> {

@@ -123,6 +123,9 @@ pub struct Attachment {
     /// Where it will be seen, absolute, if not at its own path: what is there is hidden
     /// then. For a file of names as `/etc/hosts`.
     pub place: Option<PathBuf>,
+    /// Whether it is a folder; if that is wrong, it is not shown. It is not looked at before,
+    /// for it may lie on a file system that does not answer.
+    pub is_folder: bool,
     /// Whether it may be written, for which it must lie in one of
     /// [`Policy::write_later`].
     pub writable: bool,

@@ -331,16 +331,11 @@ impl Nodes {
 
     /// Shows what is at `path` there. What is not there is left out.
     fn bind(&mut self, path: &Path, attributes: u64) -> io::Result<()> {
-        self.bind_at(path, path, attributes)
-    }
-
-    /// Shows what is at `path` at `place`.
-    fn bind_at(&mut self, path: &Path, place: &Path, attributes: u64) -> io::Result<()> {
         let Ok(found) = fs::metadata(path) else {
             return Ok(());
         };
         let source = Source::Path(c_string(path)?);
-        self.show(source, found.is_dir(), place, attributes)
+        self.show(source, found.is_dir(), path, attributes)
     }
 
     /// Shows what is held where it is to be seen.
@@ -524,12 +519,17 @@ impl Additions {
             let Attachment {
                 path,
                 place,
+                is_folder,
                 writable,
             } = attachment;
             let attributes = if *writable { WRITE } else { READ };
-            // Here it must be there.
-            fs::metadata(path)?;
-            nodes.bind_at(path, place.as_ref().unwrap_or(path), attributes)?;
+            let source = Source::Path(c_string(path)?);
+            nodes.show(
+                source,
+                *is_folder,
+                place.as_ref().unwrap_or(path),
+                attributes,
+            )?;
         }
         let (mut folders, mut files) = (Vec::new(), Vec::new());
         for node in nodes.list {

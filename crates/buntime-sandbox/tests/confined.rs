@@ -229,6 +229,7 @@ async fn what_is_attached_is_seen_where_it_is_outside_and_no_more() {
     let attach = [("app", false), ("data/app", true)].map(|(name, writable)| Attachment {
         path: world.path(name),
         place: None,
+        is_folder: true,
         writable,
     });
     world.launcher.attach(&process, &attach).await.unwrap();
@@ -267,6 +268,7 @@ async fn a_process_that_is_gone_is_shown_nothing() {
     let attach = [Attachment {
         path,
         place: None,
+        is_folder: true,
         writable: false,
     }];
     assert!(world.launcher.attach(&process, &attach).await.is_err());

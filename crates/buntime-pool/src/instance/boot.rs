@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use buntime_sandbox::{Launch, Pace, Process};
+use buntime_sandbox::{Held, Launch, Pace, Process};
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot, watch};
@@ -23,7 +23,7 @@ use super::slot::Slot;
 use super::supervisor::{Assignment, Birth, Supervisor};
 use super::{Instance, Order, Socket};
 use crate::config::AppSpec;
-use crate::confine::{Wanted, policy, technical_env};
+use crate::confine::{Wanted, hold_granted, policy, technical_env};
 use crate::connections::Shelves;
 use crate::error::{ExitReason, StartFailure};
 use crate::events::LogStream;
@@ -182,7 +182,9 @@ pub(super) async fn spawn(
     let (ours, theirs) = StdUnixStream::pair().map_err(channel)?;
     ours.set_nonblocking(true).map_err(channel)?;
     let control = Control::new(UnixStream::from_std(ours).map_err(channel)?);
-    let launch = launch(shared, flavor, slot, &gateway, for_app, theirs.into())?;
+    let held = hold_granted(shared, for_app.0).await?;
+    let theirs = theirs.into();
+    let launch = launch(shared, flavor, slot, &gateway, for_app, theirs, held);
     let mut process = shared
         .config
         .launcher
@@ -234,7 +236,8 @@ fn launch(
     gateway: &Unserved,
     (wanted, given): ForApp<'_>,
     control: OwnedFd,
-) -> Result<Launch, StartFailure> {
+    held: Vec<Held>,
+) -> Launch {
     let mut env: Vec<(OsString, OsString)> = Vec::new();
     let base = shared.config.base_env.iter();
     env.extend(base.map(|(name, value)| (name.into(), value.into())));
@@ -263,7 +266,7 @@ fn launch(
         .map(OsString::from),
     );
     args.push(shared.wrapper.path().into());
-    Ok(Launch {
+    Launch {
         program: shared.config.bun.clone(),
         args,
         env,
@@ -271,8 +274,8 @@ fn launch(
         control,
         limits: shared.config.limits,
         nice: 0,
-        policy: policy(shared, slot.path(), gateway, wanted)?,
-    })
+        policy: policy(shared, slot.path(), gateway, wanted, held),
+    }
 }
 
 async fn wait_until_up(process: &mut Process, control: &mut Control) -> Result<(), StartFailure> {

@@ -312,6 +312,7 @@ async fn raw_tcp_goes_where_the_server_listens_for_it_and_by_names_that_it_gives
     let names = Attachment {
         path: world.path("hosts"),
         place: Some("/etc/hosts".into()),
+        is_folder: false,
         writable: false,
     };
     world.launcher.attach(&process, &[names]).await.unwrap();
