@@ -38,6 +38,16 @@ impl Layers {
     pub fn guards_files(&self) -> bool {
         self.namespaces.is_some() || self.calls && self.landlock >= Some(Landlock(3))
     }
+
+    /// Whether a process whose user is root is kept from what that opens: files, and services
+    /// on unix sockets that do what root asks. Sockets by path are hidden in a private root,
+    /// others are known in their own network alone.
+    #[must_use]
+    pub fn guards_root(&self) -> bool {
+        let is_apart = self.network || self.landlock >= Some(Landlock(6));
+        let services = self.broker || self.namespaces.is_some() && is_apart;
+        self.guards_files() && services
+    }
 }
 
 /// A version of Landlock's interface, at least 1.

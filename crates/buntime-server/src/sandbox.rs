@@ -25,7 +25,7 @@ pub enum Refused {
         /// What is missing.
         missing: String,
     },
-    /// Root's apps could reach all of the machine's files.
+    /// Root's apps could reach all of the machine's files, or services that do what root asks.
     #[error("{UNGUARDED}: {missing}; {WAYS_OUT}")]
     Unguarded {
         /// What is missing.
@@ -34,10 +34,10 @@ pub enum Refused {
 }
 
 const UNGUARDED: &str =
-    "the server runs as root, and nothing on this machine keeps apps from root's files";
+    "the server runs as root, and this machine does not keep apps from root's files and services";
 const WAYS_OUT: &str = "run it as an ordinary user, or enable user namespaces or Landlock \
-     (`buntime doctor` shows what is missing), or accept that apps can read and change all files \
-     of this machine by RUNTIME_SANDBOX=off";
+     (`buntime doctor` shows what is missing), or accept that apps can do what \
+     root can on this machine by RUNTIME_SANDBOX=off";
 
 /// Whether workers may be started with what a machine gives. `is_root` tells whether the server
 /// is.
@@ -48,7 +48,7 @@ fn judge(mode: SandboxMode, is_root: bool, strength: &Strength) -> Result<(), Re
         SandboxMode::Require if !strength.missing.is_empty() => {
             Err(Refused::NotWhole { missing: missing() })
         }
-        _ if is_root && !strength.layers.guards_files() => {
+        _ if is_root && !strength.layers.guards_root() => {
             Err(Refused::Unguarded { missing: missing() })
         }
         _ => Ok(()),
@@ -70,8 +70,8 @@ fn is_root() -> bool {
 /// What confines workers, by trying what this machine gives. Says in one line what came of it.
 ///
 /// # Errors
-/// The machine gives less than `require` asks for, or the server is root and nothing guards its
-/// files.
+/// The machine gives less than `require` asks for, or the server is root and nothing guards
+/// what is root's.
 pub(crate) async fn settle(
     mode: SandboxMode,
     launcher: &Launcher,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn root_starts_only_where_something_guards_its_files() {
+    fn root_starts_only_where_something_guards_its_files_and_services() {
         let landlock = |version| Layers {
             landlock: Some(Landlock(version)),
             namespaces: None,
@@ -206,9 +206,9 @@ mod tests {
             broker: true,
             ..FULL
         };
-        let namespaces = Layers {
-            calls: false,
+        let namespaces = |network| Layers {
             namespaces: Some(ProcMount::Host),
+            network,
             ..Layers::NONE
         };
         let calls = Layers {
@@ -225,7 +225,23 @@ mod tests {
             (FULL, "starts"),
             (landlock(6), "starts"),
             (landlock(3), "starts"),
-            (namespaces, "starts"),
+            (namespaces(true), "starts"),
+            (
+                Layers {
+                    landlock: Some(Landlock(6)),
+                    ..namespaces(false)
+                },
+                "starts",
+            ),
+            // Sockets without a path, and those with one.
+            (namespaces(false), "unguarded"),
+            (
+                Layers {
+                    broker: false,
+                    ..landlock(6)
+                },
+                "unguarded",
+            ),
             // What Landlock does not look at.
             (landlock(2), "unguarded"),
             (no_calls, "unguarded"),

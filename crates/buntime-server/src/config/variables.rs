@@ -267,7 +267,7 @@ pub static VARIABLES: &[Variable] = &[
         flag: "sandbox",
         value: "MODE",
         default: "auto",
-        meaning: "auto enforces all that the machine allows, logs the rest, and does not start as root where nothing guards files; require refuses to start short of all of it; off",
+        meaning: "auto enforces all that the machine allows, logs the rest, and does not start as root where files or services of root's are open; require refuses to start short of all of it; off",
         accepted: "write auto, require or off",
         group: Group::Workers,
         secret: false,

@@ -332,12 +332,17 @@ fn refused(program: &Path, words: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn root_does_not_start_where_nothing_guards_its_files_unless_it_is_told_to() {
+fn root_does_not_start_where_its_files_or_services_are_open_unless_it_is_told_to() {
     if !is_root() {
         return skip("these tests do not run as root");
     }
     let ways = ["ordinary user", "Landlock", "RUNTIME_SANDBOX=off"];
-    for lacks in [&["landlock", "userns"][..], &["userns", "seccomp"]] {
+    let open: [(&[&str], &str); 3] = [
+        (&["landlock", "userns"], "any guard of files ("),
+        (&["userns", "seccomp"], "a whole guard of files ("),
+        (&["userns", "notify"], "the connect broker ("),
+    ];
+    for (lacks, missing) in open {
         let level = Level {
             lacks,
             ..Level::default()
@@ -346,7 +351,7 @@ fn root_does_not_start_where_nothing_guards_its_files_unless_it_is_told_to() {
         let program = level.program(bin.path()).unwrap();
         let (code, said) = refused(&program, &[]);
         assert_eq!(code, Some(2), "{said}");
-        assert!(said.contains("guard of files ("), "{said}");
+        assert!(said.contains(missing), "{said}");
         for way in ways {
             assert!(said.contains(way), "{way}: {said}");
         }
