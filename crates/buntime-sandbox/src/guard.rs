@@ -37,7 +37,7 @@ pub(crate) fn set_closed(closed: bool) -> io::Result<()> {
 }
 
 /// Has children do something for which they may open this process for a moment
-/// ([`UserMap::write`](crate::root::UserMap::write)). If they are killed meanwhile, it is
+/// ([`UserMap::write`](crate::user_map::UserMap::write)). If they are killed meanwhile, it is
 /// closed again here.
 pub(crate) fn keep<T>(action: impl FnOnce() -> T) -> T {
     let was_closed = is_closed();

@@ -23,6 +23,7 @@ mod root;
 mod seccomp;
 mod stack;
 mod system;
+mod user_map;
 mod view;
 mod watchdog;
 

@@ -25,9 +25,9 @@ use rustix::net::{
 
 use crate::child;
 use crate::guard;
-use crate::root::UserMap;
 use crate::stack::Stack;
 use crate::system;
+use crate::user_map::UserMap;
 
 /// Networks that wait for a process. More are taken away by the kernel.
 const MOST_KEPT: usize = 32;

@@ -1,16 +1,17 @@
 //! A private root: a process sees a few folders of the system and nothing else.
 //!
 //! The child puts it together in its own mount namespace, before it executes
-//! anything. What comes later ([`attach`]) is brought by another child of the
+//! anything. What comes later ([`Additions`]) is brought by another child of the
 //! server's, which enters the same namespaces.
+
+mod additions;
+mod nodes;
 
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -18,11 +19,13 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+pub(crate) use self::additions::Additions;
+use self::nodes::{Node, Nodes, Source};
 use crate::error::Step;
-use crate::guard;
-use crate::held::{self, Held, Identity};
-use crate::policy::{Attachment, Net, Policy, ProcMount};
+use crate::held;
+use crate::policy::{Net, Policy, ProcMount};
 use crate::system;
+use crate::user_map::UserMap;
 use crate::view::{self, c_string};
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
@@ -53,60 +56,6 @@ pub(crate) fn namespaces(policy: &Policy) -> libc::c_int {
     match policy.net {
         Net::Private if policy.layers.network => common | libc::CLONE_NEWNET,
         _ => common,
-    }
-}
-
-/// One thing to make in an empty root. Paths in it are relative.
-#[derive(Debug)]
-enum Node {
-    Folder(CString),
-    File(CString),
-    Link {
-        at: CString,
-        to: CString,
-    },
-    Bind {
-        source: Source,
-        at: CString,
-        attributes: u64,
-    },
-}
-
-/// What is shown.
-#[derive(Debug)]
-enum Source {
-    /// What is at a path.
-    Path(CString),
-    /// What was judged, if it still is where it was.
-    Held {
-        real: CString,
-        identity: Identity,
-        /// While it is open, nothing else has its identity.
-        #[expect(dead_code, reason = "it is only to stay open")]
-        opened: Arc<OwnedFd>,
-    },
-}
-
-impl Node {
-    /// What fails if it cannot be made.
-    const fn step(&self) -> Step {
-        match self {
-            Self::Bind {
-                source: Source::Held { .. },
-                ..
-            } => Step::Held,
-            _ => Step::Root,
-        }
-    }
-}
-
-impl Source {
-    fn of(held: &Held) -> io::Result<Self> {
-        Ok(Self::Held {
-            real: c_string(held.real())?,
-            identity: held.identity(),
-            opened: held.keep(),
-        })
     }
 }
 
@@ -236,171 +185,6 @@ impl Root {
     }
 }
 
-/// Who the server's user and group are in a new user namespace, made before the child.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UserMap {
-    users: CString,
-    groups: CString,
-    /// Whether the server is root.
-    is_root: bool,
-}
-
-impl UserMap {
-    /// The server's user and group as `inside`, or as what they are.
-    pub(crate) fn of(inside: Option<u32>) -> io::Result<Self> {
-        let map = |id: u32| CString::new(format!("{} {id} 1", inside.unwrap_or(id)));
-        let user = rustix::process::geteuid();
-        Ok(Self {
-            users: map(user.as_raw())?,
-            groups: map(rustix::process::getegid().as_raw())?,
-            is_root: user.is_root(),
-        })
-    }
-
-    /// Applies this to the user namespace that this process came up in. Only system calls.
-    pub(crate) fn write(&self) -> io::Result<()> {
-        // The files in `/proc` of who is closed to others belong to root, and this child
-        // shares the server's memory, to which that is bound: for as long as it takes to
-        // open three files it is open. Not where the server is root.
-        let was_closed = !self.is_root && guard::is_closed();
-        if was_closed {
-            guard::set_closed(false)?;
-        }
-        let opened = [
-            c"/proc/self/setgroups",
-            c"/proc/self/uid_map",
-            c"/proc/self/gid_map",
-        ]
-        .map(|path| {
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(CWD, path, flags, Mode::empty())
-        });
-        if was_closed {
-            guard::set_closed(true)?;
-        }
-        let [setgroups, users, groups] = opened;
-        // Whoever is no administrator must give up changing groups first.
-        rustix::io::write(setgroups?, b"deny")?;
-        rustix::io::write(users?, self.users.to_bytes())?;
-        rustix::io::write(groups?, self.groups.to_bytes())?;
-        Ok(())
-    }
-}
-
-/// A list of nodes in which each comes after those that it needs.
-#[derive(Default)]
-struct Nodes {
-    list: Vec<Node>,
-    /// What there is already.
-    made: Vec<PathBuf>,
-    /// What came as a whole, so that nothing can be made in it; and whether it may be
-    /// written.
-    whole: Vec<(PathBuf, bool)>,
-}
-
-impl Nodes {
-    /// Makes a folder and all on the way to it, so that the path can be followed as it is
-    /// written, up and down.
-    fn folder(&mut self, path: &Path) -> io::Result<()> {
-        let mut so_far = PathBuf::from("/");
-        for part in path.components() {
-            match part {
-                Component::ParentDir => {
-                    so_far.pop();
-                }
-                Component::Normal(part) => {
-                    so_far.push(part);
-                    if !self.made.contains(&so_far) && !self.is_whole(&so_far) {
-                        self.list.push(Node::Folder(relative(&so_far)?));
-                        self.made.push(so_far.clone());
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
-        let at = relative(path)?;
-        let to = c_string(to)?;
-        self.list.push(Node::Link { at, to });
-        self.whole.push((path.to_owned(), false));
-        Ok(())
-    }
-
-    /// Shows what is at `path` there. What is not there is left out.
-    fn bind(&mut self, path: &Path, attributes: u64) -> io::Result<()> {
-        let Ok(found) = fs::metadata(path) else {
-            return Ok(());
-        };
-        let source = Source::Path(c_string(path)?);
-        self.show(source, found.is_dir(), path, attributes)
-    }
-
-    /// Shows what is held where it is to be seen.
-    fn hold(&mut self, held: &Held) -> io::Result<()> {
-        let attributes = if held.is_writable() { WRITE } else { READ };
-        self.show(Source::of(held)?, held.is_folder(), held.path(), attributes)
-    }
-
-    fn show(
-        &mut self,
-        source: Source,
-        is_folder: bool,
-        seen: &Path,
-        attributes: u64,
-    ) -> io::Result<()> {
-        let place = straight(seen);
-        let writable = attributes & RDONLY == 0;
-        let within = self.whole.iter().rev();
-        let mut within = within.filter(|(whole, _)| place.starts_with(whole));
-        // Something in it may be written even if the whole may not: it is there already.
-        let is_there = match within.next() {
-            Some((whole, in_whole)) if !writable || *in_whole || *whole == place => return Ok(()),
-            within => within.is_some(),
-        };
-        if !is_there && is_folder {
-            self.folder(seen)?;
-        } else if !is_there {
-            self.folder(seen.parent().unwrap_or(Path::new("/")))?;
-            self.list.push(Node::File(relative(&place)?));
-        }
-        self.list.push(Node::Bind {
-            source,
-            at: relative(&place)?,
-            attributes,
-        });
-        self.whole.push((place, writable));
-        Ok(())
-    }
-
-    fn is_whole(&self, path: &Path) -> bool {
-        self.whole.iter().any(|(whole, _)| path.starts_with(whole))
-    }
-}
-
-/// A path without steps up, in a tree without links.
-fn straight(path: &Path) -> PathBuf {
-    let mut straight = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                straight.pop();
-            }
-            Component::Normal(part) => straight.push(part),
-            _ => {}
-        }
-    }
-    straight
-}
-
-/// A path without its first slash.
-fn relative(path: &Path) -> io::Result<CString> {
-    let bytes = path.as_os_str().as_bytes();
-    Ok(CString::new(bytes.strip_prefix(b"/").unwrap_or(bytes))?)
-}
-
 fn make(root: BorrowedFd<'_>, node: &Node) -> io::Result<()> {
     match node {
         Node::Folder(at) => match rustix::fs::mkdirat(root, at.as_c_str(), FOLDER) {
@@ -493,96 +277,4 @@ fn turn_into(root: BorrowedFd<'_>) -> io::Result<()> {
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
     Ok(rustix::process::chdir(c"/")?)
-}
-
-/// What a running process is to be shown, made before the child that does it.
-#[derive(Debug)]
-pub(crate) struct Additions {
-    /// Folders to make, relative to the root.
-    folders: Vec<CString>,
-    files: Vec<CString>,
-    /// Source, place in the root, attributes.
-    trees: Vec<(Source, CString, u64)>,
-}
-
-/// Most things that are shown at once.
-pub(crate) const MOST_ADDITIONS: usize = 16;
-
-impl Additions {
-    pub(crate) fn of(attachments: &[Attachment]) -> io::Result<Self> {
-        if attachments.len() > MOST_ADDITIONS {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let mut nodes = Nodes::default();
-        let mut trees = Vec::new();
-        for attachment in attachments {
-            let Attachment {
-                path,
-                place,
-                is_folder,
-                writable,
-            } = attachment;
-            let attributes = if *writable { WRITE } else { READ };
-            let source = Source::Path(c_string(path)?);
-            nodes.show(
-                source,
-                *is_folder,
-                place.as_ref().unwrap_or(path),
-                attributes,
-            )?;
-        }
-        let (mut folders, mut files) = (Vec::new(), Vec::new());
-        for node in nodes.list {
-            match node {
-                Node::Folder(at) => folders.push(at),
-                Node::File(at) => files.push(at),
-                Node::Bind {
-                    source,
-                    at,
-                    attributes,
-                } => trees.push((source, at, attributes)),
-                Node::Link { .. } => {}
-            }
-        }
-        Ok(Self {
-            folders,
-            files,
-            trees,
-        })
-    }
-
-    /// Shows them to `process`. Only system calls; this process can do nothing else
-    /// afterwards.
-    pub(crate) fn attach(&self, process: BorrowedFd<'_>) -> io::Result<()> {
-        // In the namespace of the other's user, with a copy of the mounts that the
-        // server sees: from there a tree can be taken along.
-        system::enter(process, libc::CLONE_NEWUSER)?;
-        system::leave(libc::CLONE_NEWNS)?;
-        let mut taken: [Option<OwnedFd>; MOST_ADDITIONS] = Default::default();
-        for (place, (source, _, attributes)) in taken.iter_mut().zip(&self.trees) {
-            *place = Some(copy(source, *attributes)?);
-        }
-        system::enter(process, libc::CLONE_NEWNS)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
-        // Nothing of the app's runs there yet.
-        system::mount_setattr(&root, 0, RDONLY, 0)?;
-        for folder in &self.folders {
-            match rustix::fs::mkdirat(&root, folder.as_c_str(), FOLDER) {
-                Err(error) if error != Errno::EXIST => return Err(error.into()),
-                _ => {}
-            }
-        }
-        for file in &self.files {
-            // One that is hidden may be read-only.
-            let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(&root, file.as_c_str(), flags, FILE)?;
-        }
-        for (tree, (_, at, _)) in taken.iter().zip(&self.trees) {
-            if let Some(tree) = tree {
-                show(tree, root.as_fd(), at)?;
-            }
-        }
-        system::mount_setattr(&root, RDONLY, 0, 0)
-    }
 }

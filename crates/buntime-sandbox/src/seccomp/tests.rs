@@ -1,5 +1,8 @@
 //! The filter, as the kernel would read it.
 
+use libc::c_long;
+
+use super::code::number_of;
 use super::*;
 
 const MOMENT: Moment = Moment {
