@@ -78,6 +78,10 @@ pub(crate) fn become_program(
         let hand = confinement.broker.map(|_| hand());
         filter.enforce(moment, hand).at(Step::Calls)?;
     }
+    // Not before the listener is handed over: whoever sends a descriptor is measured, by
+    // this limit, against all that processes of its user have on their way. Apps could keep
+    // others from starting.
+    lower(Resource::Nofile, Some(plan.limits.open_files)).at(Step::Limits)?;
     Err(exec()).at(Step::Exec)
 }
 
@@ -186,9 +190,9 @@ fn reset_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// All but that of open files.
 fn set_limits(limits: &ProcessLimits) -> io::Result<()> {
     lower(Resource::Core, Some(0))?;
-    lower(Resource::Nofile, Some(limits.open_files))?;
     lower(Resource::Fsize, limits.file_size)?;
     lower(Resource::Data, limits.data)
 }

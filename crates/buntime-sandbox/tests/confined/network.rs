@@ -1,16 +1,19 @@
 //! What a process reaches.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::{BufRead as _, BufReader, IoSlice, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use buntime_sandbox::{Attachment, Exit, Landlock, Net, Policy, Process};
+use buntime_sandbox::{Attachment, Exit, Landlock, Launch, Net, Policy, Process, ProcessLimits};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{World, output};
+use super::{World, bun, output};
 
 #[tokio::test]
 async fn tcp_goes_to_the_ports_that_are_named_and_to_no_other() {
@@ -579,4 +582,42 @@ async fn a_socket_that_waits_is_given_back_when_it_is_connected() {
     let (exit, text) = output(process).await;
     assert_eq!((exit, text.as_str()), (Exit::Code(0), "0 0\n"));
     drop(filler);
+}
+
+#[tokio::test]
+async fn descriptors_that_others_have_on_their_way_keep_nobody_from_starting() {
+    let world = World::new().await;
+    let (from, _to) = UnixStream::pair().unwrap();
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(250))];
+    let descriptors = [from.as_fd(); 250];
+    let mut message = SendAncillaryBuffer::new(&mut space);
+    assert!(message.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let bytes = [IoSlice::new(b"x")];
+    sendmsg(&from, &bytes, &mut message, SendFlags::empty()).unwrap();
+    for layers in world.brokered() {
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        let launch = Launch {
+            program: bun(),
+            args: vec!["--version".into()],
+            env: Vec::new(),
+            cwd: world.path("slot"),
+            control: theirs.into(),
+            limits: ProcessLimits {
+                open_files: 200,
+                ..ProcessLimits::default()
+            },
+            nice: 0,
+            policy: Some(Policy {
+                net: Net::Loopback { port: 1 },
+                ..world.policy(layers)
+            }),
+        };
+        let process = world.launcher.spawn(launch).await.unwrap();
+        let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid())).unwrap();
+        let files = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let files: Vec<&str> = files.unwrap().split_whitespace().collect();
+        assert_eq!(files[3..5], ["200", "200"], "{layers:?}");
+    }
 }
