@@ -53,7 +53,13 @@ fn victim(server: &TestServer) -> Option<u32> {
         return server.process_of(&response.text()).map(|worker| worker.pid);
     }
     let code = response.error_code();
-    let known = ["WORKER_CRASHED", "WORKER_START_FAILED", "WORKER_CRASH_LOOP"];
+    let known = [
+        "WORKER_CRASHED",
+        "WORKER_START_FAILED",
+        "WORKER_CRASH_LOOP",
+        // Killed within its answer, or on a busy machine known to be dead too late.
+        "WORKER_BAD_RESPONSE",
+    ];
     assert!(known.contains(&code.as_str()), "{response:?}");
     None
 }
