@@ -74,7 +74,6 @@ pub(crate) const FREE: &[c_long] = &[
     libc::SYS_listxattr,
     libc::SYS_flistxattr,
     libc::SYS_llistxattr,
-    libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
     libc::SYS_dup,
     libc::SYS_dup3,
@@ -174,22 +173,27 @@ pub(crate) const FREE_HERE: &[c_long] = &[
     libc::SYS_getpgrp,
     libc::SYS_arch_prctl,
     libc::SYS_eventfd,
-    libc::SYS_inotify_init,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const FREE_HERE: &[c_long] = &[libc::SYS_renameat];
 
 /// What Landlock does not look at: modes and times of what one's user owns, and names of what
 /// comes into a folder, wherever that is. Allowed in a private root, where there is nothing
-/// but what was given.
+/// but what was given, and where few watchers can be had: else one app has all of its user's.
 pub(crate) const ANYWHERE: &[c_long] = &[
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
     libc::SYS_utimensat,
+    libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
 ];
 #[cfg(target_arch = "x86_64")]
-pub(crate) const ANYWHERE_HERE: &[c_long] = &[libc::SYS_chmod, libc::SYS_utime, libc::SYS_utimes];
+pub(crate) const ANYWHERE_HERE: &[c_long] = &[
+    libc::SYS_chmod,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_inotify_init,
+];
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const ANYWHERE_HERE: &[c_long] = &[];
 

@@ -127,6 +127,7 @@ impl Root {
     /// Puts the root together and makes it that of this process. Only system calls.
     pub(crate) fn enter(&self) -> Result<(), (Step, io::Error)> {
         self.user.write().map_err(|error| (Step::User, error))?;
+        UserMap::bound_watchers();
         let root = self.build()?;
         self.mount_proc(root.as_fd())
             .map_err(|error| (Step::Proc, error))?;

@@ -1,11 +1,16 @@
 //! Who the server's user is in a user namespace.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::guard;
+
+/// Watchers of files (inotify instances) of one worker; Bun needs one.
+const WATCHERS: (&CStr, &[u8]) = (c"/proc/sys/user/max_inotify_instances", b"4");
+/// Files and folders that they watch.
+const WATCHED: (&CStr, &[u8]) = (c"/proc/sys/user/max_inotify_watches", b"4096");
 
 /// Who the server's user and group are in a new user namespace, made before the child.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,5 +60,18 @@ impl UserMap {
         rustix::io::write(users?, self.users.to_bytes())?;
         rustix::io::write(groups?, self.groups.to_bytes())?;
         Ok(())
+    }
+
+    /// Leaves the user namespace that this process came up in few watchers of files. The
+    /// system has a hundred or so for all processes of a user, the server's among them. Where
+    /// `/proc/sys` is read-only, as in a container, there are as many as before. Only system
+    /// calls.
+    pub(crate) fn bound_watchers() {
+        for (path, most) in [WATCHERS, WATCHED] {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            if let Ok(file) = rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+                let _ = rustix::io::write(file, most);
+            }
+        }
     }
 }

@@ -25,7 +25,7 @@ function call(number: number, ...args: (number | bigint)[]): string {
   throw Object.assign(new Error(`errno ${errno}`), { code: NAMES[errno] ?? `errno ${errno}` });
 }
 const NAMES: Record<number, string> = {
-  1: "EPERM", 2: "ENOENT", 3: "ESRCH", 9: "EBADF", 13: "EACCES", 14: "EFAULT", 22: "EINVAL", 38: "ENOSYS",
+  1: "EPERM", 2: "ENOENT", 3: "ESRCH", 9: "EBADF", 13: "EACCES", 14: "EFAULT", 22: "EINVAL", 24: "EMFILE", 38: "ENOSYS",
 };
 const text = (value: string) => ptr(Buffer.from(`${value}\0`));
 
@@ -146,6 +146,8 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   MPTCP: () => call(41, 2, 1, 262),
   "connect while sending": () => call(44, Number(call(41, 2, 1, 0)), text("x"), 1, 0x20000000, 0, 0),
   ...network,
+  // What there is for all processes of a user.
+  "watchers of its user": () => Array.from({ length: 64 }, () => call(294, 0)).length,
   // The kernel.
   "new namespaces": () => call(272, 0x10000000),
   setns: () => call(308, 0, 0),
