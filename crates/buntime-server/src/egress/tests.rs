@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::lookup::{Lookups, OF_APP};
+use super::lookup::{LOOKUPS, Lookups, OF_APP};
 use super::policy::kind_here;
 use super::*;
 use crate::edge::ConnectionLimit;
@@ -362,13 +362,60 @@ async fn look_ups_hold_their_places_until_their_threads_are_free() {
         assert!(task.await.unwrap_err().is_cancelled());
     }
     // Nobody waits any more, and the threads are still there.
-    assert_eq!(lookups.of_app("a").available_permits(), 0);
+    assert_eq!(lookups.held_by("a"), OF_APP);
     let waits = find("a", "fast.test");
     assert_eq!(find("b", "fast.test").await.unwrap(), 1);
     assert!(!waits.is_finished());
     drop(release);
     assert_eq!(waits.await.unwrap(), 1);
     assert_eq!(started.load(Ordering::SeqCst), OF_APP as u64);
+}
+
+#[tokio::test]
+async fn eight_apps_whose_names_hang_leave_a_look_up_to_everybody_else() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let lookups = Arc::new(Lookups::by(Arc::new(move |host: &str, port| {
+        if host == "slow.test" {
+            // Ends with the sender.
+            let _ = gate.lock().recv();
+        }
+        Ok(vec![([127, 0, 0, 1], port).into()])
+    })));
+    let find = |app: String, host: &'static str| {
+        let lookups = Arc::clone(&lookups);
+        tokio::spawn(async move { lookups.find(&app, host, 1).await.unwrap().len() })
+    };
+    let hostile: Vec<String> = (0..8).map(|number| format!("hostile-{number}")).collect();
+    // Each asks for a quarter of all places, so together for twice as many as there are.
+    let slow: Vec<_> = hostile
+        .iter()
+        .flat_map(|app| std::iter::repeat_n(app.clone(), OF_APP))
+        .map(|app| find(app, "slow.test"))
+        .collect();
+    let held = || {
+        hostile
+            .iter()
+            .map(|app| lookups.held_by(app))
+            .sum::<usize>()
+    };
+    while !hostile.iter().all(|app| lookups.held_by(app) > 0) {
+        tokio::task::yield_now().await;
+    }
+    assert!(held() < LOOKUPS);
+    for neighbour in 0..LOOKUPS {
+        assert_eq!(
+            find(format!("app-{neighbour}"), "fast.test").await.unwrap(),
+            1
+        );
+    }
+    // What became free meanwhile is not theirs alone.
+    assert!(held() < LOOKUPS);
+    drop(release);
+    for task in slow {
+        assert_eq!(task.await.unwrap(), 1);
+    }
+    assert_eq!(held(), 0);
 }
 
 #[tokio::test(start_paused = true)]
