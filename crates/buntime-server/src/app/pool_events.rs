@@ -56,6 +56,11 @@ fn name(app: Option<&str>) -> &str {
     app.unwrap_or("blank")
 }
 
+/// With as many digits as matter.
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e5).round() / 1e2
+}
+
 impl PoolEvents for PoolLog {
     fn log_line(&self, app: Option<&str>, worker: Uuid, stream: LogStream, line: &str) {
         let say = |fields: &mut crate::logging::Fields| {
@@ -108,7 +113,7 @@ impl PoolEvents for PoolLog {
                 .text("app", app)
                 .text("worker", worker)
                 .add("pid", pid)
-                .add("ms", took.as_secs_f64() * 1e3);
+                .add("ms", milliseconds(took));
         });
     }
 
@@ -203,7 +208,7 @@ impl PoolEvents for PoolLog {
         let text = format!("packages installed in {} ms", took.as_millis());
         self.note(app, None, text);
         self.log.info("install", "Packages installed", |fields| {
-            fields.text("app", app).add("ms", took.as_secs_f64() * 1e3);
+            fields.text("app", app).add("ms", milliseconds(took));
         });
     }
 
@@ -213,13 +218,13 @@ impl PoolEvents for PoolLog {
         self.log
             .error("install", "Packages could not be installed", |fields| {
                 fields.text("app", app).text("reason", message);
-                fields.add("ms", took.as_secs_f64() * 1e3);
+                fields.add("ms", milliseconds(took));
             });
     }
 
     fn bundled(&self, app: &str, took: Duration) {
         self.log.debug("pool", "Starts from a bundle", |fields| {
-            fields.text("app", app).add("ms", took.as_secs_f64() * 1e3);
+            fields.text("app", app).add("ms", milliseconds(took));
         });
     }
 
