@@ -101,7 +101,6 @@ pub(crate) const FREE: &[c_long] = &[
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_shutdown,
     libc::SYS_recvmsg,
     libc::SYS_recvmmsg,

@@ -131,6 +131,7 @@ impl<'a> Entrance<'a> {
             None => {
                 system::leave(libc::CLONE_NEWNET)?;
                 system::loopback_up()?;
+                bound_buffers();
                 all_is_local()?;
                 self.made.put(own_namespace(c"/proc/self/ns/net")?);
             }
@@ -155,6 +156,22 @@ impl<'a> Entrance<'a> {
             networks: Arc::clone(networks),
         };
         Ok((gateway, lease))
+    }
+}
+
+/// The most that the kernel holds for one connection of this network, which no figure of a
+/// process tells. Its other end is on this machine. Where `/proc/sys` is read-only, as in a
+/// container, it is what it is for the machine. Only system calls.
+fn bound_buffers() {
+    const BUFFERS: [(&CStr, &[u8]); 2] = [
+        (c"/proc/sys/net/ipv4/tcp_wmem", b"4096 16384 262144"),
+        (c"/proc/sys/net/ipv4/tcp_rmem", b"4096 131072 1048576"),
+    ];
+    for (path, sizes) in BUFFERS {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+            let _ = rustix::io::write(file, sizes);
+        }
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) enum Children {
 pub(crate) struct Filter {
     program: Vec<sock_filter>,
     later: Vec<(usize, Later)>,
+    /// Takes away what handing the listener over needs; empty if that is nothing.
+    closing: Vec<sock_filter>,
 }
 
 /// What becomes of `connect` and `listen`.
@@ -100,6 +102,14 @@ pub(crate) struct Rights {
 }
 
 impl Filter {
+    fn empty() -> Self {
+        Self {
+            program: Vec::with_capacity(LONGEST),
+            later: Vec::new(),
+            closing: Vec::new(),
+        }
+    }
+
     pub(crate) fn new(rights: Rights) -> Self {
         let Rights {
             connect,
@@ -107,10 +117,7 @@ impl Filter {
             serves,
             private_root,
         } = rights;
-        let mut filter = Self {
-            program: Vec::with_capacity(LONGEST),
-            later: Vec::new(),
-        };
+        let mut filter = Self::empty();
         filter.load(ARCH);
         filter.unless_equal(ARCHITECTURE, REFUSE);
         filter.load(NUMBER);
@@ -132,8 +139,30 @@ impl Filter {
         filter.on(libc::SYS_clone3, UNKNOWN);
         filter.arguments();
         filter.processes(children);
+        if connect == Connect::Asked && children == Children::None {
+            filter.hand_over_once();
+        }
         filter.end(REFUSE);
         filter
+    }
+
+    /// Allows messages and one more filter, which forbids both.
+    fn hand_over_once(&mut self) {
+        const NO_FLAGS: &[u32] = &[0];
+        self.on(libc::SYS_sendmsg, ALLOW);
+        self.when(
+            libc::SYS_seccomp,
+            &[
+                (0, Test::OneOf(&[libc::SECCOMP_SET_MODE_FILTER])),
+                (1, Test::OneOf(NO_FLAGS)),
+            ],
+        );
+        let mut closing = Self::empty();
+        closing.load(NUMBER);
+        closing.on(libc::SYS_sendmsg, REFUSE);
+        closing.on(libc::SYS_seccomp, REFUSE);
+        closing.end(ALLOW);
+        self.closing = closing.program;
     }
 
     fn arguments(&mut self) {
@@ -172,8 +201,6 @@ impl Filter {
         ];
         self.when(libc::SYS_mmap, &[(3, Masked(0xf | ANONYMOUS, KINDS))]);
         self.when(libc::SYS_sendto, &[(3, Without(FASTOPEN)), (4, Null)]);
-        self.when(libc::SYS_sendmsg, &[(2, Without(FASTOPEN))]);
-        self.when(libc::SYS_sendmmsg, &[(3, Without(FASTOPEN))]);
         // TCP. No datagrams: where each goes cannot be looked at.
         self.when(
             libc::SYS_socket,
@@ -186,7 +213,44 @@ impl Filter {
         self.when(libc::SYS_prlimit64, &[(0, PidOrNull)]);
         self.when(libc::SYS_ioctl, &[(1, OneOf(IOCTLS))]);
         self.descriptors();
+        self.options();
         self.when(libc::SYS_prctl, &[(0, OneOf(PRCTLS))]);
+    }
+
+    /// Options of sockets. None that makes the kernel hold more for one: no figure of the
+    /// process tells of that.
+    fn options(&mut self) {
+        const LEVEL_SOCKET: &[u32] = &[libc::SOL_SOCKET.cast_unsigned()];
+        const OF_SOCKETS: &[u32] = &[
+            libc::SO_REUSEADDR.cast_unsigned(),
+            libc::SO_KEEPALIVE.cast_unsigned(),
+            libc::SO_LINGER.cast_unsigned(),
+            libc::SO_REUSEPORT.cast_unsigned(),
+            libc::SO_RCVTIMEO.cast_unsigned(),
+            libc::SO_SNDTIMEO.cast_unsigned(),
+        ];
+        const LEVEL_TCP: &[u32] = &[libc::IPPROTO_TCP.cast_unsigned()];
+        const OF_TCP: &[u32] = &[
+            libc::TCP_NODELAY.cast_unsigned(),
+            libc::TCP_CORK.cast_unsigned(),
+            libc::TCP_KEEPIDLE.cast_unsigned(),
+            libc::TCP_KEEPINTVL.cast_unsigned(),
+            libc::TCP_KEEPCNT.cast_unsigned(),
+            libc::TCP_DEFER_ACCEPT.cast_unsigned(),
+            libc::TCP_QUICKACK.cast_unsigned(),
+            libc::TCP_USER_TIMEOUT.cast_unsigned(),
+            libc::TCP_NOTSENT_LOWAT.cast_unsigned(),
+        ];
+        const LEVEL_IPV6: &[u32] = &[libc::IPPROTO_IPV6.cast_unsigned()];
+        const OF_IPV6: &[u32] = &[libc::IPV6_V6ONLY.cast_unsigned()];
+        for (level, names) in [
+            (LEVEL_SOCKET, OF_SOCKETS),
+            (LEVEL_TCP, OF_TCP),
+            (LEVEL_IPV6, OF_IPV6),
+        ] {
+            let tests = [(1, Test::OneOf(level)), (2, Test::OneOf(names))];
+            self.when(libc::SYS_setsockopt, &tests);
+        }
     }
 
     /// Flags and locks. Who owns a descriptor, and which signal that one gets, is not a
@@ -248,6 +312,10 @@ impl Filter {
         for &number in SPAWN.iter().chain(SPAWN_HERE) {
             self.on(number, ALLOW);
         }
+        // Messages may carry descriptors. What is on its way is in nobody's table, and what
+        // is counted by tables can be hidden so; who has children passes some to them.
+        self.when(libc::SYS_sendmsg, &[(2, Without(FASTOPEN))]);
+        self.when(libc::SYS_sendmmsg, &[(3, Without(FASTOPEN))]);
         self.when(libc::SYS_clone, &[(0, Without(NAMESPACES))]);
     }
 
@@ -273,7 +341,13 @@ impl Filter {
         }
         match hand {
             None => system::seccomp_enforce(copy),
-            Some(hand) => hand_over(hand, system::seccomp_listen(copy)?.as_fd()),
+            Some(hand) => {
+                hand_over(hand, system::seccomp_listen(copy)?.as_fd())?;
+                match self.closing.as_slice() {
+                    [] => Ok(()),
+                    closing => system::seccomp_enforce(closing),
+                }
+            }
         }
     }
 }

@@ -92,7 +92,8 @@ pub(super) async fn pump(
             Ok(0) | Err(_) => break,
             Ok(_) => lines.push(&buffer, |line| pass(line, &mut dropped)),
         }
-        if dropped > before {
+        // What has no end of a line is left out as well.
+        if dropped > before || lines.is_over() {
             buffer.reserve(READ);
             sleep(FLOOD_PAUSE).await;
         }

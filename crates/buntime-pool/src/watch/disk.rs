@@ -171,9 +171,10 @@ fn walk(app: PackageName, data: PathBuf, mut places: Vec<Place>) -> Walk {
     let limits = places.iter().filter_map(|place| place.worker.bounds());
     let most = limits.map(|bounds| bounds.disk.bytes()).max();
     let most = most.unwrap_or(u64::MAX).saturating_mul(2);
-    let data = tree::size(&data, most);
+    let folder = data;
+    let data = tree::size(&folder, most);
     for place in &mut places {
-        let nameless = tree::nameless(place.worker.pid());
+        let nameless = tree::nameless(place.worker.pid(), &[&place.home, &folder]);
         place.own = tree::size(&place.home, most).saturating_add(nameless);
     }
     Walk {

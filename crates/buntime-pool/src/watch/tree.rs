@@ -21,7 +21,8 @@ pub(super) fn size(top: &Path, most: u64) -> u64 {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     let top = match rustix::fs::openat(CWD, top, flags, Mode::empty()) {
         Ok(top) => top,
-        Err(_) => return 0,
+        Err(Errno::NOENT) => return 0,
+        Err(_) => return u64::MAX,
     };
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let mut total: u64 = 0;
@@ -70,13 +71,32 @@ fn add(mut entries: Dir, path: &Path, waiting: &mut Vec<PathBuf>) -> io::Result<
     Ok(total)
 }
 
-/// What files take up that have no name any more but are open in a process.
-pub(super) fn nameless(pid: u32) -> u64 {
+/// What files take up that have no name any more but are open in a process. One that was
+/// in one of these folders, is mapped and is not open counts as more than anybody may have:
+/// nobody but the kernel knows how large it is.
+pub(super) fn nameless(pid: u32, folders: &[&Path]) -> u64 {
     let open = fs::read_dir(format!("/proc/{pid}/fd"));
     let files = open.into_iter().flatten().flatten();
     let found = files.filter_map(|file| fs::metadata(file.path()).ok());
     let nameless = found.filter(|found| found.is_file() && found.nlink() == 0);
-    nameless.map(|found| found.blocks() * BLOCK).sum()
+    let (mut total, mut inodes) = (0, Vec::new());
+    for file in nameless {
+        total += file.blocks() * BLOCK;
+        inodes.push(file.ino());
+    }
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let hidden = mapped_nameless(&maps, folders).any(|inode| !inodes.contains(&inode));
+    if hidden { u64::MAX } else { total }
+}
+
+/// The inodes of mapped files that were in one of these folders and have no name any more.
+fn mapped_nameless<'a>(maps: &'a str, folders: &'a [&Path]) -> impl Iterator<Item = u64> + 'a {
+    maps.lines().filter_map(|line| {
+        let path = line.get(line.find('/')?..)?.strip_suffix(" (deleted)")?;
+        let is_inside = |folder: &&Path| Path::new(path).starts_with(folder);
+        let inode = || line.split_ascii_whitespace().nth(4)?.parse().ok();
+        folders.iter().any(is_inside).then(inode)?
+    })
 }
 
 #[cfg(test)]
@@ -110,6 +130,7 @@ mod tests {
         symlink("/usr", top.join("out")).unwrap();
         assert!(size(&top, u64::MAX) < 2 << 20);
         assert_eq!(size(&top.join("missing"), u64::MAX), 0);
+        assert_eq!(size(&top.join("a/b/large"), u64::MAX), u64::MAX);
         assert!(size(&top, 1) > 1);
     }
 
@@ -131,10 +152,22 @@ mod tests {
 
     #[test]
     fn a_file_without_a_name_counts_while_it_is_open() {
-        let before = nameless(std::process::id());
+        let before = nameless(std::process::id(), &[]);
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![1; 8 * MEGABYTE]).unwrap();
         file.sync_all().unwrap();
-        assert!(nameless(std::process::id()) >= before + (8 << 20));
+        assert!(nameless(std::process::id(), &[]) >= before + (8 << 20));
+    }
+
+    #[test]
+    fn a_mapped_file_without_a_name_is_found_where_an_app_may_write() {
+        let maps = "7f00-7f01 r--p 00000000 fe:01 11    /srv/app/addon.node (deleted)\n\
+                    7f01-7f02 rw-s 00000000 fe:01 12    /run/slots/a/tmp/a b (deleted)\n\
+                    7f02-7f03 rw-s 00000000 fe:01 13    /run/slots/a/named\n\
+                    7f03-7f04 rw-s 00000000 00:01 14    /memfd:x (deleted)\n\
+                    7f04-7f05 rw-p 00000000 00:00 0 \n";
+        let folders = [Path::new("/run/slots/a"), Path::new("/data/shop")];
+        let found: Vec<u64> = mapped_nameless(maps, &folders).collect();
+        assert_eq!(found, [12]);
     }
 }

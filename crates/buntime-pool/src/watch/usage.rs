@@ -5,8 +5,8 @@ use std::fs;
 /// Memory and threads of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Bytes that nobody else has: its own pages, shared memory that it has mapped, and
-    /// what was moved to swap. Pages of files are the system's to take back.
+    /// Bytes that nobody else has: its own pages, shared memory that it has mapped, what was
+    /// moved to swap, and the tables of all that. Pages of files are the system's to take back.
     pub(crate) memory: u64,
     pub(crate) threads: u32,
 }
@@ -32,8 +32,9 @@ fn parse(status: &str) -> Option<Usage> {
     let own = number("RssAnon:").or_else(|| number("VmRSS:"))?;
     let shared = number("RssShmem:").unwrap_or(0);
     let swapped = number("VmSwap:").unwrap_or(0);
+    let tables = number("VmPTE:").unwrap_or(0);
     Some(Usage {
-        memory: (own + shared + swapped).checked_mul(1024)?,
+        memory: (own + shared + swapped + tables).checked_mul(1024)?,
         threads,
     })
 }
@@ -50,9 +51,9 @@ mod tests {
     #[test]
     fn what_a_process_alone_has_counts_and_files_do_not() {
         let status = "Name:\tbun\nVmRSS:\t 999 kB\nRssAnon:\t 100 kB\nRssFile:\t 800 kB\n\
-                      RssShmem:\t 20 kB\nVmSwap:\t 3 kB\nThreads:\t7\n";
+                      RssShmem:\t 20 kB\nVmPTE:\t 4 kB\nVmSwap:\t 3 kB\nThreads:\t7\n";
         let found = Usage {
-            memory: 123 * 1024,
+            memory: 127 * 1024,
             threads: 7,
         };
         assert_eq!(parse(status), Some(found));

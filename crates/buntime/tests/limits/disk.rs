@@ -27,6 +27,16 @@ fn w15_a_file_without_a_name_counts() {
 }
 
 #[test]
+fn w15_files_without_a_name_that_are_mapped_and_not_open_count() {
+    assert_killed_by(LIMIT, "mapped-files-without-a-name", REASON);
+}
+
+#[test]
+fn w15_what_a_folder_holds_that_nobody_may_read_counts() {
+    assert_killed_by(LIMIT, "folder-that-nobody-reads", REASON);
+}
+
+#[test]
 fn an_app_that_begins_with_too_much_may_clear_up_and_not_write_more() {
     let server = server(LIMIT).start();
     let neighbour = server.probe();

@@ -1,8 +1,8 @@
 // An app that takes more than it may: one path for each way. What is "later" begins when
 // the request has been answered.
 
-import { dlopen, ptr } from "bun:ffi";
-import { closeSync, mkdirSync, openSync, readdirSync, rmSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
+import { dlopen, ptr, read } from "bun:ffi";
+import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
 
 const { DATA_DIR = "", TMPDIR = "" } = process.env;
 const MEGABYTE = 1 << 20;
@@ -10,6 +10,7 @@ const block = Buffer.alloc(MEGABYTE, "x");
 
 const libc = dlopen("libc.so.6", {
   mmap: { args: ["u64", "u64", "i32", "i32", "i32", "i64"], returns: "i64" },
+  madvise: { args: ["i64", "u64", "i32"], returns: "i32" },
   memset: { args: ["i64", "i32", "u64"], returns: "i64" },
   dlsym: { args: ["u64", "ptr"], returns: "i64" },
   pthread_attr_init: { args: ["ptr"], returns: "i32" },
@@ -50,6 +51,16 @@ const ways: Record<string, (query: URLSearchParams) => unknown> = {
   "memory-that-is-shared": () => {
     for (;;) map(SHARED);
   },
+  "tables-of-memory": () => {
+    // A page in each two megabytes, of which one zero page is shown.
+    const [readable, unreserved] = [1, 0x4022];
+    for (;;) {
+      const at = Number(libc.mmap(0, 4096 * 2 * MEGABYTE, readable, unreserved, -1, 0));
+      if (at === -1) throw new Error("no memory");
+      libc.madvise(at, 4096 * 2 * MEGABYTE, 15);
+      for (let page = 0; page < 4096; page += 1) read.u8(at as never, page * 2 * MEGABYTE);
+    }
+  },
   "memory-in-a-worker": () => {
     inWorker(`const kept = []; for (;;) kept.push(new Uint8Array(${8 * MEGABYTE}).fill(1));`);
     return new Promise(() => {});
@@ -73,6 +84,20 @@ const ways: Record<string, (query: URLSearchParams) => unknown> = {
     unlinkSync(`${TMPDIR}/nameless`);
     for (;;) writeSync(file, block);
   },
+  "mapped-files-without-a-name": () => {
+    for (;;) {
+      const file = openSync(`${TMPDIR}/mapped`, "w+");
+      for (let written = 0; written < 8; written += 1) writeSync(file, block);
+      libc.mmap(0, 4096, 1, 1, file, 0);
+      unlinkSync(`${TMPDIR}/mapped`);
+      closeSync(file);
+    }
+  },
+  "folder-that-nobody-reads": () => {
+    chmodSync(TMPDIR, 0o300);
+    const file = openSync(`${TMPDIR}/large`, "w");
+    for (;;) writeSync(file, block);
+  },
   clear: () => {
     for (const name of readdirSync(DATA_DIR)) rmSync(`${DATA_DIR}/${name}`, { recursive: true });
     return "clear";
@@ -81,6 +106,11 @@ const ways: Record<string, (query: URLSearchParams) => unknown> = {
     const line = `${"flood ".repeat(170)}\n`;
     const lines = Math.floor((20 * MEGABYTE) / line.length);
     for (let written = 0; written < lines; written += 100) process.stdout.write(line.repeat(100));
+    return "written";
+  },
+  "output-without-lines": () => {
+    const part = "flood ".repeat(10_000);
+    for (let written = 0; written < 20 * MEGABYTE; written += part.length) process.stdout.write(part);
     return "written";
   },
   line: () => console.log("a line"),

@@ -18,6 +18,11 @@ fn w15_memory_that_native_code_maps_counts() {
 }
 
 #[test]
+fn w15_tables_of_memory_count() {
+    assert_killed_by(LIMIT, "tables-of-memory", REASON);
+}
+
+#[test]
 fn w15_memory_of_a_javascript_worker_counts() {
     assert_killed_by(LIMIT, "memory-in-a-worker", REASON);
 }

@@ -146,6 +146,9 @@ const attacks: Record<string, (query: URLSearchParams) => unknown> = {
   MPTCP: () => call(41, 2, 1, 262),
   "connect while sending": () => call(44, Number(call(41, 2, 1, 0)), text("x"), 1, 0x20000000, 0, 0),
   ...network,
+  // What no figure of a process tells of.
+  "larger buffer of a socket": () => call(54, 0, 1, 7, ptr(new Int32Array([4 << 20])), 4),
+  "descriptor on its way": () => call(46, 0, ptr(new Uint8Array(64)), 0),
   // What there is for all processes of a user.
   "watchers of its user": () => Array.from({ length: 64 }, () => call(294, 0)).length,
   // The kernel.
