@@ -362,7 +362,8 @@ fn idle_workers(plan: &Plan, report: &mut Report) -> Result<()> {
         ours.warm(&format!("/idle-{i:02}/"))?;
     }
     let rest = if plan.full { 20 } else { 5 };
-    std::thread::sleep(Duration::from_secs(rest / 2));
+    // The last collection of garbage after the work is not what resting costs.
+    std::thread::sleep(Duration::from_secs(rest));
     let all = || {
         let mut pids = descendants(ours.pid());
         pids.push(ours.pid());

@@ -11,7 +11,7 @@
 //! lock. A unit whose content is unchanged keeps its [`Deployment`], and with it
 //! whatever the server keeps in its slot; one that changed gets a new deployment
 //! and the old one is retired. [`Catalog::watch`] starts a pass when the kernel
-//! tells of a change, and at least about once a second.
+//! tells of a change, and at least every few seconds, about once a second where the kernel cannot tell.
 //!
 //! **What counts as a change** is decided in `docs/decisions/0005`.
 

@@ -1,5 +1,6 @@
-//! Keeps a catalog true: the kernel tells of changes, and a pass about once a
-//! second finds what it did not tell.
+//! Keeps a catalog true: the kernel tells of changes, and a pass every few seconds
+//! finds what it did not tell. Where it does not tell of all there is a pass about once
+//! a second.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -31,7 +32,10 @@ const MAX_EVENTS: usize = 10_000;
 const QUIET: Duration = Duration::from_millis(40);
 /// …or this long after the first of them.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Between two passes that nothing asked for.
+/// Between two passes that nothing asked for, where the kernel tells of all changes: of
+/// another file system over a folder, say, it does not.
+const WATCHED_SWEEP: Duration = Duration::from_secs(3);
+/// The same where it does not.
 const SWEEP: Duration = Duration::from_millis(900);
 /// Full passes take at most this share of a core as long as the kernel tells
 /// of changes…
@@ -74,15 +78,13 @@ pub(super) async fn watch<T: Send + Sync + 'static>(
             Err(_) => return,
         };
         if is_full {
-            let is_complete = watches.as_ref().is_some_and(|watches| watches.is_complete);
-            let share = if is_complete {
-                WATCHED_SHARE
-            } else {
-                UNWATCHED_SHARE
+            let (sweep, share) = match &watches {
+                Some(watches) if watches.is_complete => (watches.sweep(), WATCHED_SHARE),
+                _ => (SWEEP, UNWATCHED_SHARE),
             };
             let (ended, cost) = (Instant::now(), started.elapsed());
             pace = Pace {
-                sweep: ended + SWEEP.max(cost * share),
+                sweep: ended + sweep.max(cost * share),
                 structure: ended + cost * STRUCTURE_SHARE,
             };
         }
@@ -157,6 +159,8 @@ struct Watches {
     by_path: HashMap<PathBuf, (i32, u64)>,
     /// Whether everything worth a watch has one.
     is_complete: bool,
+    /// Whether some of it may change without this machine's kernel.
+    is_elsewhere: bool,
     /// Whether it was said that this is not so.
     told: bool,
 }
@@ -174,6 +178,7 @@ impl Watches {
                 roles: HashMap::new(),
                 by_path: HashMap::new(),
                 is_complete: false,
+                is_elsewhere: false,
                 told: false,
             }),
             Err(error) => {
@@ -184,6 +189,14 @@ impl Watches {
                 catalog.report(&Problem::warning(Topic::Disk, Path::new(""), message));
                 None
             }
+        }
+    }
+
+    fn sweep(&self) -> Duration {
+        if self.is_elsewhere {
+            SWEEP
+        } else {
+            WATCHED_SWEEP
         }
     }
 
@@ -267,6 +280,7 @@ impl Watches {
                     unit: wanted.unit.clone(),
                 };
                 self.roles.insert(id, role);
+                self.is_elsewhere |= is_elsewhere(&wanted.path);
                 self.by_path.insert(wanted.path.clone(), (id, wanted.inode));
                 true
             }
@@ -283,6 +297,24 @@ impl Watches {
             let _ = inotify::remove_watch(&self.inotify, id);
         }
     }
+}
+
+/// Whether others change a folder too, of which this machine's kernel does not tell:
+/// those of other machines, and of a virtual machine's host.
+fn is_elsewhere(folder: &Path) -> bool {
+    /// statfs(2): 9p, Ceph, CIFS, FUSE, NFS, SMB 2.
+    const SHARED: [u32; 6] = [
+        0x0102_1997,
+        0x00c3_6400,
+        0xff53_4d42,
+        0x6573_5546,
+        0x6969,
+        0xfe53_4d42,
+    ];
+    // The type is 32 bits long, whatever the field is.
+    #[expect(clippy::cast_possible_truncation, reason = "so it is compared")]
+    #[expect(clippy::cast_sign_loss, reason = "so it is compared")]
+    rustix::fs::statfs(folder).is_ok_and(|found| SHARED.contains(&(found.f_type as u32)))
 }
 
 /// Takes all that the kernel has to tell. True if any of it matters.
