@@ -64,9 +64,7 @@ pub(super) fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report)
 
     let targets = [Cold::Ours("/ephemeral/"), Cold::Spawned];
     let closed = in_turns(plan, "ephemeral-throughput", &targets, |target, each| {
-        let started = Instant::now();
-        let latencies = client::closed_loop(4, each, || one(target));
-        Ok(sample(&latencies, started.elapsed()))
+        Ok(flat_out(each, || one(target)))
     })?;
     report.section(
         "Ephemeral, as fast as it goes",
@@ -91,6 +89,13 @@ pub(super) fn answered(port: u16, path: &str) -> Option<Instant> {
     (status == 200).then(Instant::now)
 }
 
+/// Four clients that ask again as soon as they have an answer.
+pub(super) fn flat_out(each: Duration, one: impl Fn() -> Option<Instant> + Sync) -> Sample {
+    let started = Instant::now();
+    let latencies = client::closed_loop(4, each, one);
+    sample(&latencies, started.elapsed())
+}
+
 pub(super) fn sample(latencies: &Latencies, took: Duration) -> Sample {
     Sample {
         rate: latencies.count() as f64 / took.as_secs_f64(),
@@ -103,14 +108,14 @@ pub(super) fn sample(latencies: &Latencies, took: Duration) -> Sample {
 }
 
 /// Starts Bun for each request: the plain way to have ephemeral workers.
-struct Spawner {
+pub(super) struct Spawner {
     bun: PathBuf,
     dir: tempfile::TempDir,
     next: AtomicU64,
 }
 
 impl Spawner {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let dir =
             tempfile::TempDir::new().map_err(|error| BenchError::Failed(error.to_string()))?;
         Ok(Self {
@@ -121,7 +126,7 @@ impl Spawner {
     }
 
     /// Gives the time of the answer.
-    fn request(&self) -> std::io::Result<Instant> {
+    pub(super) fn request(&self) -> std::io::Result<Instant> {
         let socket = self
             .dir
             .path()

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::cold::{RATE, answered, sample};
+use super::cold::{RATE, Spawner, answered, flat_out, sample};
 use super::{Plan, in_turns, measure_processes};
 use crate::client;
 use crate::figures::{median, ratio};
@@ -74,7 +74,42 @@ pub(super) fn beside_none(plan: &Plan, report: &mut Report) -> Result<()> {
         "",
         Goal::AtMost(1.5),
     );
+    cold_throughput(plan, &servers, report)?;
     report.verdict("Sandbox: a blank, PSS", blank, " MB", Goal::AtMost(20.0));
+    Ok(())
+}
+
+/// What each of the two can do at most, beside starting Bun for each request, which confines
+/// nothing.
+fn cold_throughput(plan: &Plan, servers: &[Ours; 2], report: &mut Report) -> Result<()> {
+    let [all_layers, none] = servers;
+    let spawner = Spawner::new()?;
+    let targets = [Some(all_layers), Some(none), None];
+    let all = in_turns(plan, "sandbox-throughput", &targets, |target, each| {
+        Ok(flat_out(each, || match target {
+            Some(server) => answered(server.port, "/ephemeral/"),
+            None => spawner.request().ok(),
+        }))
+    })?;
+    report.section(
+        "Sandbox, ephemeral, as fast as it goes",
+        "Four clients; with all layers, with none, and Bun started for each request.",
+    );
+    report.table(&[
+        ("all layers", &all[0]),
+        ("none", &all[1]),
+        ("spawned", &all[2]),
+    ]);
+    let rate = |a: usize, b: usize| ratio(&all[a], &all[b], |sample| sample.rate);
+    for (what, value) in [
+        ("Sandbox, ephemeral: req/s over none", rate(0, 1)),
+        (
+            "No sandbox, ephemeral: req/s over spawning Bun for each request",
+            rate(1, 2),
+        ),
+    ] {
+        report.verdict(what, value, "", Goal::None);
+    }
     Ok(())
 }
 

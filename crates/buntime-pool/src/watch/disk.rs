@@ -104,7 +104,7 @@ impl Disks {
 
     fn found(&self, walk: &Walk) {
         if let Some(known) = self.0.lock().get_mut(&walk.app) {
-            known.size = Some(walk.data);
+            known.size = walk.data.or(known.size);
         }
     }
 }
@@ -115,14 +115,15 @@ struct Place {
     worker: Arc<Instance>,
     home: PathBuf,
     /// What it alone takes up.
-    own: u64,
+    own: Option<u64>,
 }
 
 /// One walk.
 #[derive(Debug)]
 pub(super) struct Walk {
     app: PackageName,
-    data: u64,
+    /// `None`: nobody could look.
+    data: Option<u64>,
     places: Vec<Place>,
     took: Duration,
 }
@@ -157,7 +158,7 @@ impl Walker {
             .map(|worker| Place {
                 worker: Arc::clone(worker),
                 home: worker.home().to_owned(),
-                own: 0,
+                own: None,
             })
             .collect();
         let data = data_dir(shared, &app);
@@ -175,7 +176,8 @@ fn walk(app: PackageName, data: PathBuf, mut places: Vec<Place>) -> Walk {
     let data = tree::size(&folder, most);
     for place in &mut places {
         let nameless = tree::nameless(place.worker.pid(), &[&place.home, &folder]);
-        place.own = tree::size(&place.home, most).saturating_add(nameless);
+        let home = tree::size(&place.home, most);
+        place.own = home.map(|home| home.saturating_add(nameless));
     }
     Walk {
         app,
@@ -188,18 +190,21 @@ fn walk(app: PackageName, data: PathBuf, mut places: Vec<Place>) -> Walk {
 /// Ends the workers that have too much. Who found too much when it began may run, to
 /// clear up, as long as it does not become more; but nobody with twice the limit.
 fn judge(walk: &Walk) {
+    let Some(data) = walk.data else {
+        return;
+    };
     for place in &walk.places {
         let Some(bounds) = place.worker.bounds() else {
             continue;
         };
         let limit = bounds.disk.bytes();
         let worker = &place.worker;
-        let found = worker.watched.found_on_disk(worker.pid(), walk.data);
+        let found = worker.watched.found_on_disk(worker.pid(), data);
         // A little goes back and forth in any database.
         let allowed = found.saturating_add(limit / LITTLE);
         let allowed = allowed.clamp(limit, limit.saturating_mul(2));
-        let room = limit.checked_sub(walk.data).unwrap_or(limit);
-        if walk.data > allowed || place.own > room {
+        let room = limit.checked_sub(data).unwrap_or(limit);
+        if data > allowed || place.own.is_some_and(|own| own > room) {
             let reason = ExitReason::Killed(Limit::Disk(bounds.disk));
             worker.order(Order::Kill(reason));
         }

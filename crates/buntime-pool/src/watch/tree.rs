@@ -1,7 +1,6 @@
 //! How much of a disk a worker has filled.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,13 +15,14 @@ const BLOCK: u64 = 512;
 /// What a folder takes up on the disk, in bytes, with all that is in it: what is
 /// allocated, and for every entry at least 4 KB. No link is followed. Stops above
 /// `most`. What cannot be looked into, because it is too deep or locked, counts as
-/// more than that: it would be a place to hide things.
-pub(super) fn size(top: &Path, most: u64) -> u64 {
+/// more than that: it would be a place to hide things. `None` if this process could not
+/// look, for want of descriptors say, which says nothing.
+pub(super) fn size(top: &Path, most: u64) -> Option<u64> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     let top = match rustix::fs::openat(CWD, top, flags, Mode::empty()) {
         Ok(top) => top,
-        Err(Errno::NOENT) => return 0,
-        Err(_) => return u64::MAX,
+        Err(Errno::NOENT) => return Some(0),
+        Err(error) => return closed(error),
     };
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let mut total: u64 = 0;
@@ -33,22 +33,28 @@ pub(super) fn size(top: &Path, most: u64) -> u64 {
             Ok(entries) => entries,
             // Its owner has changed it in this moment.
             Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => continue,
-            Err(_) => return u64::MAX,
+            Err(error) => return closed(error),
         };
         match add(entries, &path, &mut waiting) {
             Ok(found) => total = total.saturating_add(found),
-            Err(_) => return u64::MAX,
+            Err(error) => return closed(error),
         }
         if total > most {
             break;
         }
     }
-    total
+    Some(total)
+}
+
+/// What a folder counts that could not be looked into.
+fn closed(error: Errno) -> Option<u64> {
+    let is_ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO].contains(&error);
+    (!is_ours).then_some(u64::MAX)
 }
 
 /// What the entries of one folder take up; the folders among them come to those that
 /// wait.
-fn add(mut entries: Dir, path: &Path, waiting: &mut Vec<PathBuf>) -> io::Result<u64> {
+fn add(mut entries: Dir, path: &Path, waiting: &mut Vec<PathBuf>) -> rustix::io::Result<u64> {
     use std::os::unix::ffi::OsStrExt as _;
     let mut total = 0;
     while let Some(entry) = entries.next() {
@@ -60,7 +66,7 @@ fn add(mut entries: Dir, path: &Path, waiting: &mut Vec<PathBuf>) -> io::Result<
         let found = match statat(entries.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             Err(Errno::NOENT) => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let blocks = u64::try_from(found.st_blocks).unwrap_or(0);
         total += (blocks * BLOCK).max(ENTRY);
@@ -114,24 +120,24 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let top = home.path().join("top");
         fs::create_dir_all(top.join("a/b")).unwrap();
-        assert_eq!(size(&top, u64::MAX), 2 * ENTRY);
+        assert_eq!(size(&top, u64::MAX), Some(2 * ENTRY));
         fs::write(top.join("a/b/large"), vec![1; MEGABYTE]).unwrap();
-        let one = size(&top, u64::MAX);
+        let one = size(&top, u64::MAX).unwrap();
         assert!((1 << 20..2 << 20).contains(&one), "{one}");
         for number in 0..100 {
             fs::write(top.join(format!("a/{number}")), "").unwrap();
         }
-        assert!(size(&top, u64::MAX) >= one + 100 * ENTRY);
+        assert!(size(&top, u64::MAX).unwrap() >= one + 100 * ENTRY);
         // A hole takes up nothing, and what lies elsewhere is not its own.
         File::create(top.join("hole"))
             .unwrap()
             .set_len(1 << 40)
             .unwrap();
         symlink("/usr", top.join("out")).unwrap();
-        assert!(size(&top, u64::MAX) < 2 << 20);
-        assert_eq!(size(&top.join("missing"), u64::MAX), 0);
-        assert_eq!(size(&top.join("a/b/large"), u64::MAX), u64::MAX);
-        assert!(size(&top, 1) > 1);
+        assert!(size(&top, u64::MAX).unwrap() < 2 << 20);
+        assert_eq!(size(&top.join("missing"), u64::MAX), Some(0));
+        assert_eq!(size(&top.join("a/b/large"), u64::MAX), Some(u64::MAX));
+        assert!(size(&top, 1).unwrap() > 1);
     }
 
     #[test]
@@ -146,8 +152,15 @@ mod tests {
                 .unwrap()
                 .into();
         }
-        assert_eq!(size(home.path(), u64::MAX), u64::MAX);
+        assert_eq!(size(home.path(), u64::MAX), Some(u64::MAX));
         crate::leftovers::remove(home.path()).unwrap();
+    }
+
+    #[test]
+    fn what_this_process_cannot_do_says_nothing_of_a_folder() {
+        assert_eq!(closed(Errno::MFILE), None);
+        assert_eq!(closed(Errno::ACCESS), Some(u64::MAX));
+        assert_eq!(closed(Errno::NAMETOOLONG), Some(u64::MAX));
     }
 
     #[test]
