@@ -14,3 +14,5 @@ mod granted;
 mod levels;
 #[path = "sandbox/tools.rs"]
 mod tools;
+#[path = "sandbox/world.rs"]
+mod world;

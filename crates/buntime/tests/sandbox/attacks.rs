@@ -1,169 +1,54 @@
 //! Apps that attack, and what each level answers.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
-use buntime_testkit::TestServer;
-use buntime_testkit::log::LogLine;
+use crate::levels::{FULL, Level, is_root, place, skip};
+use crate::world::{Outcome, World};
 
-use crate::levels::{FULL, Level, give, is_root, place, skip};
-
-const ATTACKER: &str = include_str!("attacker.ts");
-const NETWORK: &str = include_str!("network.ts");
-const TELLER: &str =
-    "export default { fetch: () => new Response(new URL(process.env.RUNTIME_API_URL).port) };\n";
-const CANARY: &str = "canary-canary-canary-canary";
-
-/// What stands around the attacker.
-struct World {
-    server: TestServer,
-    outside: tempfile::TempDir,
-    abstract_name: String,
-    _bin: tempfile::TempDir,
-    _listening: [UnixListener; 2],
-}
-
-impl World {
-    fn new(level: Level, mode: &str) -> Option<Self> {
-        let bin = place();
-        let program = level.program(bin.path())?;
-        let outside = tempfile::tempdir().unwrap();
-        fs::write(outside.path().join("secret"), CANARY).unwrap();
-        let abstract_name = format!("buntime-{}", outside.path().display()).replace('/', "-");
-        let address = SocketAddr::from_abstract_name(&abstract_name).unwrap();
-        let listening = [
-            UnixListener::bind(outside.path().join("listening")).unwrap(),
-            UnixListener::bind_addr(&address).unwrap(),
-        ];
-        let builder = TestServer::builder(program).neighbour();
-        let state = builder.dir().join("state");
-        let apps = builder.dir().join("apps");
-        let manifest = format!(
-            "ttl: 1h\nenv:\n  STATE: {}\n  OTHER: {}\n  OUTSIDE: {}\n",
-            state.display(),
-            apps.join("other@1.0.0").display(),
-            outside.path().display()
-        );
-        let builder = builder
-            .app(
-                "attacker@1.0.0",
-                &manifest,
-                &[("index.ts", ATTACKER), ("network.ts", NETWORK)],
-            )
-            .module("teller@1.0.0", "ttl: 1h\n", TELLER)
-            .module("other@1.0.0", "ttl: 1h\n", &format!("// {CANARY}\n"))
-            .env("RUNTIME_SANDBOX", mode);
-        let server = level.hand_over(builder).start();
-        let data = state.join("data/other");
-        fs::create_dir_all(&data).unwrap();
-        fs::write(data.join("secret"), CANARY).unwrap();
-        give(outside.path(), level.uid());
-        give(&state.join("data"), level.uid());
-        Some(Self {
-            server,
-            outside,
-            abstract_name,
-            _bin: bin,
-            _listening: listening,
-        })
-    }
-
-    /// What the server said of the sandbox.
-    fn told(&self) -> LogLine {
-        let is_it = |line: &LogLine| line.value()["context"] == "sandbox";
-        self.server.wait_for_log(is_it)
-    }
-
-    /// What came of one attack.
-    fn attack(&self, name: &str) -> String {
-        let path = format!(
-            "/attacker/{}?server={}&abstract={}&port={}&other={}",
-            name.replace(' ', "%20"),
-            self.server.pid(),
-            self.abstract_name,
-            self.server.addr().port(),
-            self.server.get("/teller/").text(),
-        );
-        let response = self.server.get(&path);
-        // Where the attack on its own code succeeds there is nothing left to attack with.
-        // And nobody else notices.
-        assert_eq!(self.server.get("/neighbour/").status, 200, "after {name}");
-        let code = self.server.dir().join("apps/attacker@1.0.0/index.ts");
-        if fs::read(&code).unwrap() != ATTACKER.as_bytes() {
-            fs::write(&code, ATTACKER).unwrap();
-        }
-        assert_eq!(response.status, 200, "{name}: {response:?}");
-        response.text()
-    }
-
-    /// What came of each attack.
-    fn run(&self) -> Vec<(String, String)> {
-        let neighbour = self.server.probe();
-        let names = self.server.get("/attacker/").json();
-        let names = names.as_array().unwrap();
-        assert!(names.len() >= 25, "{names:?}");
-        let outcomes: Vec<(String, String)> = names
-            .iter()
-            .map(|name| {
-                let name = name.as_str().unwrap();
-                (name.to_owned(), self.attack(name))
-            })
-            .collect();
-        neighbour.finish();
-        // An app tells what it did, and may be wrong.
-        let told = outcomes
-            .iter()
-            .any(|(name, outcome)| name == "write outside" && outcome.starts_with("done"));
-        assert_eq!(self.outside.path().join("new").exists(), told);
-        outcomes
-    }
-}
-
-/// Those that were not refused.
-fn done(outcomes: &[(String, String)]) -> Vec<&(String, String)> {
-    let succeeded = |outcome: &&(String, String)| !outcome.1.starts_with("refused ");
-    outcomes.iter().filter(succeeded).collect()
+/// The cells of a row of a table.
+fn cells(line: &str) -> Vec<String> {
+    let line = line.trim_start_matches("| ").trim_end_matches(" |");
+    line.split(" | ").map(str::to_owned).collect()
 }
 
 /// Compares a column of the table in docs/sandbox.md, or writes it: UPDATE_DOCS=1, and one
 /// thread.
-fn assert_documented(column: &str, outcomes: &[(String, String)]) {
+fn assert_documented(column: &str, outcomes: &[Outcome]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sandbox.md");
     let docs = fs::read_to_string(&path).unwrap();
-    let mut lines: Vec<String> = docs.lines().map(str::to_owned).collect();
-    let head = lines.iter().position(|line| line.starts_with("| attack |"));
+    let lines: Vec<String> = docs.lines().map(str::to_owned).collect();
+    let head = lines.iter().position(|line| line.starts_with("| app |"));
     let head = head.unwrap();
-    let cells = |line: &str| -> Vec<String> {
-        let line = line.trim_start_matches("| ").trim_end_matches(" |");
-        line.split(" | ").map(str::to_owned).collect()
-    };
     let titles = cells(&lines[head]);
     let at = titles.iter().position(|title| title == column);
     let at = at.unwrap_or_else(|| panic!("no column {column:?} in {titles:?}"));
-    let mut wrong = Vec::new();
-    for (row, (name, outcome)) in outcomes.iter().enumerate() {
-        // What was gained differs from machine to machine.
-        let outcome = outcome.strip_prefix("refused ").unwrap_or("done");
-        let line = &mut lines[head + 2 + row];
-        let mut found = cells(line);
-        if found[0] != *name {
-            // A new attack gets a row.
-            found = titles.iter().map(|_| "?".to_owned()).collect();
-            found[0].clone_from(name);
-            lines.insert(head + 2 + row, String::new());
-        }
-        if found[at] != outcome {
-            wrong.push(format!("{name}: {outcome}, not {}", found[at]));
-            outcome.clone_into(&mut found[at]);
-        }
-        lines[head + 2 + row] = format!("| {} |", found.join(" | "));
-    }
+    let (before, rest) = lines.split_at(head + 2);
+    let rows = rest.iter().take_while(|line| line.starts_with('|'));
+    let rows: Vec<String> = rows.cloned().collect();
+    let made = outcomes.iter().map(|outcome| {
+        let names = [&outcome.app, &outcome.attack];
+        let is_it = |row: &Vec<String>| row.iter().take(2).eq(names);
+        // A new attack gets a row.
+        let mut row = rows.iter().map(|line| cells(line)).find(is_it);
+        let row = row.get_or_insert_with(|| {
+            let mut row = vec!["?".to_owned(); titles.len()];
+            row[..2].clone_from_slice(&names.map(String::clone));
+            row
+        });
+        outcome.short().clone_into(&mut row[at]);
+        format!("| {} |", row.join(" | "))
+    });
+    let made: Vec<String> = made.collect();
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path, lines.join("\n") + "\n").unwrap();
+        let all = [before, &made, &rest[rows.len()..]].concat();
+        fs::write(path, all.join("\n") + "\n").unwrap();
     } else {
+        let new = made.iter().filter(|row| !rows.contains(row));
+        let wrong: Vec<&String> = new.collect();
         assert!(wrong.is_empty(), "docs/sandbox.md, {column}: {wrong:#?}");
+        assert_eq!(rows, made, "docs/sandbox.md: rows of attacks that are not");
     }
 }
 
@@ -183,11 +68,9 @@ fn attack(level: Level, layers: &str, column: &str, known: &[&str]) {
         .replace(|c: char| c.is_ascii_digit(), "");
     assert_eq!(found.replace("landlock ", "landlock"), layers);
     let outcomes = world.run();
-    let done: Vec<&str> = done(&outcomes)
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    assert_eq!(done, known);
+    let done = outcomes.iter().filter(|outcome| outcome.is_done());
+    let done: BTreeSet<&str> = done.map(|outcome| outcome.attack.as_str()).collect();
+    assert_eq!(done, known.iter().copied().collect());
     assert_documented(column, &outcomes);
 }
 
@@ -216,7 +99,7 @@ fn attacks_fail_where_no_proc_can_be_mounted() {
 }
 
 /// What only namespaces stop.
-const LIBRARY: &str = "library that it wrote";
+const OWN_LIBRARY: &str = "library that it wrote";
 const SIZE: &str = "size of a file outside";
 
 #[test]
@@ -229,7 +112,7 @@ fn attacks_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[SIZE, LIBRARY],
+        &[SIZE, OWN_LIBRARY],
     );
 }
 
@@ -244,7 +127,7 @@ fn attacks_of_a_plain_user_fail_without_user_namespaces() {
         level,
         "landlock, seccomp, connect broker",
         "without namespaces",
-        &[SIZE, LIBRARY],
+        &[SIZE, OWN_LIBRARY],
     );
 }
 
@@ -298,6 +181,7 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
         "another app's data",
         "list of apps",
         "file outside",
+        "file outside past Bun",
         "file of the system",
         "file outside by a link",
         "file outside by a hard link",
@@ -307,7 +191,7 @@ fn attacks_of_a_plain_user_with_neither_landlock_nor_namespaces() {
         "write beside own data",
         SIZE,
         "emptying a file outside",
-        LIBRARY,
+        OWN_LIBRARY,
         "counters of the network",
     ];
     attack(level, "seccomp, connect broker", "neither", &known);
@@ -452,29 +336,32 @@ fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing(
 #[test]
 fn without_the_sandbox_attacks_reach_what_they_are_after() {
     let world = World::new(Level::default(), "off").unwrap();
-    for name in [
-        "server command line",
-        "root key",
-        "state folder",
-        "other processes",
-        "another app's data",
-        "list of apps",
-        "file outside",
-        "file outside by a link",
-        "write beside own data",
-        "signal to the server",
-        "pidfd_open",
-        "spawn",
-        "file in memory",
-        "unix socket by path",
-        "abstract unix socket",
-        "TCP server",
-        "TCP to this machine",
-        "TCP to another worker's gateway",
-        "UDP past Bun",
-        "netlink",
+    for (app, name) in [
+        ("children", "spawn"),
+        ("datagrams", "UDP past Bun"),
+        ("exec", "file in memory"),
+        ("files-outside", "file outside"),
+        ("files-outside", "file outside past Bun"),
+        ("links", "file outside by a link"),
+        ("listening", "TCP server"),
+        ("network", "TCP to this machine"),
+        ("network", "TCP to another worker's gateway"),
+        ("network", "TCP past Bun"),
+        ("network", "TCP to a mapped address"),
+        ("other-apps", "another app's data"),
+        ("other-apps", "list of apps"),
+        ("other-processes", "other processes"),
+        ("pidfd", "pidfd_open"),
+        ("server-process", "server command line"),
+        ("server-secrets", "root key"),
+        ("signals", "signal to the server"),
+        ("state-folder", "state folder"),
+        ("unix-sockets", "unix socket by path"),
+        ("unix-sockets", "abstract unix socket"),
+        ("unusual-sockets", "netlink"),
+        ("writes-outside", "write beside own data"),
     ] {
-        let outcome = world.attack(name);
-        assert!(outcome.starts_with("done"), "{name}: {outcome}");
+        let outcome = world.attack_by(app, name);
+        assert!(outcome.is_done(), "{name}: {}", outcome.said);
     }
 }
