@@ -45,10 +45,14 @@ fn assert_documented(column: &str, outcomes: &[Outcome]) {
         let all = [before, &made, &rest[rows.len()..]].concat();
         fs::write(path, all.join("\n") + "\n").unwrap();
     } else {
-        let new = made.iter().filter(|row| !rows.contains(row));
-        let wrong: Vec<&String> = new.collect();
+        let wrong: Vec<&String> = made.iter().filter(|row| !rows.contains(row)).collect();
         assert!(wrong.is_empty(), "docs/sandbox.md, {column}: {wrong:#?}");
-        assert_eq!(rows, made, "docs/sandbox.md: rows of attacks that are not");
+        let gone: Vec<&String> = rows.iter().filter(|row| !made.contains(row)).collect();
+        assert!(
+            gone.is_empty(),
+            "docs/sandbox.md, no such attack: {gone:#?}"
+        );
+        assert!(rows == made, "docs/sandbox.md: rows are not in order");
     }
 }
 
