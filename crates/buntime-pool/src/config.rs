@@ -26,6 +26,8 @@ pub struct PoolConfig {
     pub blanks: usize,
     /// The Bun binary.
     pub bun: PathBuf,
+    /// Whether workers run a copy of it, kept in `runtime_dir`, where that starts faster.
+    pub copies_bun: bool,
     /// Where the slots of running workers are, one directory each. Created 0700;
     /// what an earlier run left in it is removed at start.
     pub runtime_dir: PathBuf,

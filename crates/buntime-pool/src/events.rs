@@ -1,5 +1,6 @@
 //! What a pool tells whoever logs and counts.
 
+use std::path::Path;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -106,6 +107,17 @@ pub trait PoolEvents: Send + Sync {
 
     /// Bun made no bytecode of the wrapper: each start takes a little longer.
     fn not_compiled(&self) {}
+
+    /// From now on workers run a copy of Bun.
+    fn copied(&self, program: &Path) {
+        let _ = program;
+    }
+
+    /// Workers run the operator's Bun itself: each start takes longer where a copy would
+    /// have been of use.
+    fn not_copied(&self, reason: &str) {
+        let _ = reason;
+    }
 
     /// Workers of the app reach a listed host, `host:port`, by the proxy alone.
     fn not_forwarded(&self, app: &str, host: &str, reason: &str) {

@@ -21,6 +21,7 @@ mod instance;
 mod leftovers;
 mod lines;
 mod pool;
+mod program;
 mod scheduler;
 mod slots;
 mod status;

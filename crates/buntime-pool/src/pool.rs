@@ -25,6 +25,7 @@ use crate::forwards::NAMES;
 use crate::install::Installs;
 use crate::instance::{Instance, Order, SlotDirs};
 use crate::leftovers;
+use crate::program::{self, Program};
 use crate::slots::Slots;
 use crate::status::PoolStatus;
 use crate::watch::{self, Disks};
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) installs: Installs,
     pub(crate) slots_dir: PathBuf,
     pub(crate) slot_dirs: SlotDirs,
+    pub(crate) program: Program,
     pub(crate) wrapper: Wrapper,
     /// Every task of the pool, so that a shutdown can wait for the last one.
     pub(crate) tracker: TaskTracker,
@@ -102,6 +104,7 @@ impl Pool {
             installs,
             slot_dirs: SlotDirs::new(slots_dir.clone()),
             slots_dir,
+            program: Program::new(config.bun.clone()),
             wrapper,
             tracker: TaskTracker::new(),
             apps: Mutex::default(),
@@ -117,6 +120,10 @@ impl Pool {
         let watch = watch::watch(Arc::clone(&shared));
         shared.tracker.spawn_on(watch, &shared.config.control);
         shared.blanks.fill(&shared);
+        if shared.config.copies_bun {
+            let copy = program::copy(Arc::clone(&shared));
+            shared.tracker.spawn_on(copy, &shared.config.control);
+        }
         let compile = wrapper::compile(Arc::clone(&shared));
         shared.tracker.spawn_on(compile, &shared.config.control);
         Ok(Self { shared })

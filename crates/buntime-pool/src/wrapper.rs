@@ -115,7 +115,7 @@ fn prepare(shared: &Shared, workshop: &Path) -> io::Result<Launch> {
         .map(OsString::from),
     );
     Ok(Launch {
-        program: shared.config.bun.clone(),
+        program: shared.program.path().to_owned(),
         args,
         env: vec![
             ("HOME".into(), workshop.into()),

@@ -144,6 +144,8 @@ impl TestServer {
             .env("RUNTIME_LOG_FORMAT", "json")
             .env("RUNTIME_LOG_LEVEL", "debug")
             .env("RUNTIME_BUN", real_bun().to_str().unwrap())
+            // A hundred megabytes for each test.
+            .env("RUNTIME_BUN_COPY", "off")
     }
 
     /// The public address.

@@ -1,7 +1,11 @@
 //! What apps do to their workers, through the real program on the real Bun, and
 //! what their neighbour sees of it: nothing.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, or says that it skips"
+)]
 
 mod workers {
     mod bad_code;
@@ -9,6 +13,7 @@ mod workers {
     mod install;
     mod life;
     mod logs;
+    mod program;
     mod queue;
     mod streams;
     mod wire;

@@ -84,7 +84,7 @@ pub(super) async fn build(
 ) -> Result<Built, String> {
     let scratch = Scratch::create(shared).map_err(|error| format!("no place to build: {error}"))?;
     let launch = launch(shared, spec, &scratch, out, strict)
-        .map_err(|error| format!("cannot start the build: {error}"))?;
+        .map_err(|error| format!("cannot start Bun: {error}"))?;
     let run = timeout(LIMIT, run(shared, launch)).await;
     run.map_err(|_| format!("the build took more than {} seconds", LIMIT.as_secs()))??;
     let cwd = scratch.dir.clone();
@@ -124,7 +124,7 @@ fn launch(
     ];
     env.extend(technical_env(shared.config.sandbox.layers));
     Ok(Launch {
-        program: shared.config.bun.clone(),
+        program: shared.program.path().to_owned(),
         args,
         env,
         cwd: scratch.dir.clone(),
@@ -154,7 +154,7 @@ pub(crate) async fn run(shared: &Shared, launch: Launch) -> Result<(), String> {
                 process.kill();
                 process.wait().await;
                 let most = MOST_MEMORY >> 20;
-                Err(format!("the build took more than {most} MB of memory"))
+                Err(format!("Bun took more than {most} MB of memory"))
             }
         }
     };
@@ -162,7 +162,7 @@ pub(crate) async fn run(shared: &Shared, launch: Launch) -> Result<(), String> {
     match exit? {
         Exit::Code(0) => Ok(()),
         Exit::Code(_) => Err(cut(said.trim(), MOST_WORDS).to_owned()),
-        Exit::Signal(signal) => Err(format!("the build was ended by signal {signal}")),
+        Exit::Signal(signal) => Err(format!("Bun was ended by signal {signal}")),
     }
 }
 

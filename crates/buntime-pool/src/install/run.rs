@@ -130,7 +130,7 @@ fn launch(shared: &Shared, job: &Begun, gateway: &Unserved) -> io::Result<Launch
     env.extend(proxies.map(|(name, value)| (name.into(), value.into())));
     let folders = [job.work.dir(), job.cache.dir.as_path()];
     Ok(Launch {
-        program: shared.config.bun.clone(),
+        program: shared.program.path().to_owned(),
         args,
         env,
         cwd: job.work.project(),

@@ -193,7 +193,7 @@ pub(super) async fn spawn(
         .map_err(|error| {
             StartFailure::new(format!(
                 "cannot start {}: {}",
-                shared.config.bun.display(),
+                shared.program.path().display(),
                 chain(&error)
             ))
         })?;
@@ -267,7 +267,7 @@ fn launch(
     );
     args.push(shared.wrapper.path().into());
     Launch {
-        program: shared.config.bun.clone(),
+        program: shared.program.path().to_owned(),
         args,
         env,
         cwd: slot.path().to_owned(),

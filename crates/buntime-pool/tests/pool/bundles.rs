@@ -466,7 +466,7 @@ export default {
     assert_eq!(rig.text(&app, "/").await, "source");
     let (demanded, reason) = not_bundled(&rig, &app).await;
     assert!(demanded);
-    assert_eq!(reason, "the build took more than 512 MB of memory");
+    assert_eq!(reason, "Bun took more than 512 MB of memory");
     assert_eq!(rig.text(&app, "/").await, "source");
     rig.finish().await;
 }

@@ -237,6 +237,7 @@ impl Rig {
             ephemeral_queue_limit: 100,
             blanks: 1,
             bun,
+            copies_bun: false,
             runtime_dir: dir.path().join("run"),
             data_dir: dir.path().join("data"),
             bundle_dir: dir.path().join("bundles"),

@@ -92,6 +92,7 @@ fn pool_config(config: &Config, runner: Runner, gateways: Gateways, events: Pool
         ephemeral_queue_limit: size(config.pool.ephemeral_queue_limit),
         blanks: BLANKS.min(size(config.pool.size)),
         bun: runner.bun.program,
+        copies_bun: config.pool.copies_bun,
         runtime_dir: config.state.dir.join("run"),
         data_dir: config.state.dir.join("data"),
         bundle_dir: config.state.dir.join("bundles"),

@@ -1,5 +1,6 @@
 //! What happens in the pool, as lines of the log.
 
+use std::path::Path;
 use std::time::Duration;
 
 use buntime_pool::{AppSpec, ExitReason, LogStream, PoolEvents};
@@ -250,6 +251,20 @@ impl PoolEvents for PoolLog {
     fn not_compiled(&self) {
         self.log
             .warn("pool", "Wrapper has no bytecode, starts are slower", |_| {});
+    }
+
+    fn copied(&self, program: &Path) {
+        self.log
+            .debug("pool", "Workers run a copy of Bun", |fields| {
+                fields.text("program", program.display());
+            });
+    }
+
+    fn not_copied(&self, reason: &str) {
+        self.log
+            .debug("pool", "Workers run Bun itself, not a copy", |fields| {
+                fields.text("reason", reason);
+            });
     }
 
     fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {

@@ -124,6 +124,7 @@ pub(super) struct Raw {
     pub(super) database: Option<Database>,
     pub(super) releases_kept: Option<u32>,
     pub(super) bun: Option<PathBuf>,
+    pub(super) bun_copy: Option<bool>,
     pub(super) pool_size: Option<u32>,
     pub(super) ephemeral_concurrency: Option<u32>,
     pub(super) ephemeral_queue_limit: Option<u32>,
@@ -237,6 +238,7 @@ impl<'a> Draft<'a> {
                 ephemeral_concurrency: raw.ephemeral_concurrency.unwrap_or(2).min(pool_size),
                 ephemeral_queue_limit: raw.ephemeral_queue_limit.unwrap_or(100),
                 bun: raw.bun,
+                copies_bun: raw.bun_copy.unwrap_or(true),
             },
             timeouts: Timeouts {
                 head: raw.head_timeout.unwrap_or(Duration::from_secs(10)),

@@ -117,6 +117,15 @@ pub(super) fn sandbox(text: &str) -> Result<SandboxMode, String> {
     }
 }
 
+/// What the server does if it is of use, or not at all.
+pub(super) fn auto_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("is neither auto nor off".to_owned()),
+    }
+}
+
 pub(super) fn registry(text: &str) -> Result<Secret, String> {
     let rest = text
         .strip_prefix("https://")

@@ -224,7 +224,7 @@ pub struct AdminOrigin {
     pub port: Option<u16>,
 }
 
-/// `RUNTIME_POOL_SIZE`, `RUNTIME_EPHEMERAL_*`, `RUNTIME_BUN`.
+/// `RUNTIME_POOL_SIZE`, `RUNTIME_EPHEMERAL_*`, `RUNTIME_BUN`, `RUNTIME_BUN_COPY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Most live workers. At least 1.
@@ -235,6 +235,8 @@ pub struct PoolSettings {
     pub ephemeral_queue_limit: u32,
     /// The Bun that the operator named. Absolute. `None`: see [`super::Bun::find`].
     pub bun: Option<PathBuf>,
+    /// Whether workers run a copy of it where that starts faster.
+    pub copies_bun: bool,
 }
 
 /// Deadlines. All are above zero but `shutdown`.

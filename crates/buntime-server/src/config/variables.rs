@@ -220,6 +220,17 @@ pub static VARIABLES: &[Variable] = &[
         read: |raw, text, base| parse::set(&mut raw.bun, base.file(text)),
     },
     Variable {
+        name: "RUNTIME_BUN_COPY",
+        flag: "bun-copy",
+        value: "MODE",
+        default: "auto",
+        meaning: "auto has workers run a copy of Bun in the state dir where that starts faster; off",
+        accepted: "write auto or off",
+        group: Group::Workers,
+        secret: false,
+        read: |raw, text, _| parse::set(&mut raw.bun_copy, parse::auto_or_off(text)),
+    },
+    Variable {
         name: "RUNTIME_POOL_SIZE",
         flag: "pool-size",
         value: "N",

@@ -97,8 +97,14 @@ impl World {
         let builder = builder
             .module("teller@1.0.0", "ttl: 1h\n", TELLER)
             .module("other@1.0.0", "ttl: 1h\n", &format!("// {CANARY}\n"))
-            .env("RUNTIME_SANDBOX", mode);
+            .env("RUNTIME_SANDBOX", mode)
+            // As by default: attackers run the copy, which lies beside what they are after.
+            .env("RUNTIME_BUN_COPY", "auto");
         let server = level.hand_over(builder).start();
+        server.wait_for_log(|line| {
+            let told = line.message();
+            told.starts_with("Workers run a copy") || told.starts_with("Workers run Bun itself")
+        });
         let data = state.join("data/other");
         fs::create_dir_all(&data).unwrap();
         fs::write(data.join("secret"), CANARY).unwrap();

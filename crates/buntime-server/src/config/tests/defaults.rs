@@ -37,6 +37,7 @@ fn defaults() {
     assert_eq!(config.api.session_ttl, secs(86_400));
     assert_eq!(config.api.prefix.as_str(), "");
     assert_eq!(config.sandbox, SandboxMode::Auto);
+    assert!(config.pool.copies_bun);
     assert!(config.trusted_proxies.trusts("127.0.0.9".parse().unwrap()));
     assert!(!config.trusted_proxies.trusts("10.0.0.1".parse().unwrap()));
 }

@@ -1,0 +1,106 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+const NEVER: &dyn Fn() -> bool = &|| false;
+
+/// A program that is more than one piece long, and where its copy is to be.
+struct Rig {
+    _dir: tempfile::TempDir,
+    given: PathBuf,
+    place: PathBuf,
+}
+
+impl Rig {
+    /// `None` where the test's files lie on a file system that a copy is of no use on.
+    fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        if let Err(reason) = is_of_use(dir.path()) {
+            eprintln!("skipped: {reason}");
+            return None;
+        }
+        let given = dir.path().join("given");
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(2 * PIECE + 7).collect();
+        fs::write(&given, bytes).unwrap();
+        Some(Self {
+            given,
+            place: dir.path().join("run/bun"),
+            _dir: dir,
+        })
+    }
+
+    fn lay_out(&self) -> PathBuf {
+        lay_out(&self.given, &self.place, NEVER).unwrap()
+    }
+
+    fn entries(&self) -> usize {
+        fs::read_dir(&self.place).unwrap().count()
+    }
+}
+
+#[test]
+fn a_copy_is_the_same_program_and_nobody_writes_it() {
+    let Some(rig) = Rig::new() else { return };
+    let copy = rig.lay_out();
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(&rig.given).unwrap());
+    let found = fs::metadata(&copy).unwrap();
+    assert_eq!(found.permissions().mode() & 0o7777, 0o500);
+    assert_ne!(found.ino(), fs::metadata(&rig.given).unwrap().ino());
+    let folder = fs::metadata(&rig.place).unwrap();
+    assert_eq!(folder.permissions().mode() & 0o7777, 0o700);
+}
+
+#[test]
+fn the_copy_of_an_earlier_run_is_used_again() {
+    let Some(rig) = Rig::new() else { return };
+    let copy = rig.lay_out();
+    let inode = fs::metadata(&copy).unwrap().ino();
+    assert_eq!(rig.lay_out(), copy);
+    assert_eq!(fs::metadata(&copy).unwrap().ino(), inode);
+}
+
+#[test]
+fn another_program_gets_a_copy_of_its_own_and_the_old_one_goes() {
+    let Some(rig) = Rig::new() else { return };
+    let old = rig.lay_out();
+    fs::write(&rig.given, "another").unwrap();
+    let new = rig.lay_out();
+    assert_eq!(fs::read(&new).unwrap(), b"another");
+    assert!(!old.exists());
+    assert_eq!(rig.entries(), 1);
+}
+
+#[test]
+fn what_was_cut_off_is_made_anew() {
+    let Some(rig) = Rig::new() else { return };
+    let copy = rig.lay_out();
+    let whole = fs::read(&copy).unwrap();
+    fs::remove_file(&copy).unwrap();
+    fs::write(&copy, &whole[..PIECE]).unwrap();
+    fs::write(copy.with_file_name(PART), "part").unwrap();
+    fs::write(rig.place.join("stray"), "stray").unwrap();
+    assert_eq!(fs::read(rig.lay_out()).unwrap(), whole);
+    assert!(!copy.with_file_name(PART).exists());
+    assert_eq!(rig.entries(), 1);
+}
+
+#[test]
+fn a_server_that_stops_leaves_no_half_copy() {
+    let Some(rig) = Rig::new() else { return };
+    let error = lay_out(&rig.given, &rig.place, &|| true).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    let name = identity(&fs::metadata(&rig.given).unwrap());
+    assert!(!rig.place.join(name).join(NAME).exists());
+    rig.lay_out();
+    let error = lay_out(&rig.given, &rig.place, &|| true).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+}
+
+#[test]
+fn no_copy_is_made_where_it_is_of_no_use_or_does_not_fit() {
+    let Some(rig) = Rig::new() else { return };
+    let too_large = fits(rig.given.parent().unwrap(), u64::MAX / 2).unwrap_err();
+    assert_eq!(too_large.to_string(), "too little is free in the state dir");
+    let elsewhere = is_of_use(Path::new("/proc")).unwrap_err();
+    assert!(elsewhere.to_string().contains("file system"), "{elsewhere}");
+}
