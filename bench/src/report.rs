@@ -86,7 +86,7 @@ impl Report {
         let mut text = format!(
             "# Results\n\nWritten by `make bench` on {}. {}. {}, {}, Bun {}.\n{how} \
              Loopback, all systems on the same cores, in turns. Ratios are medians of the ratios of\n\
-             neighbours in time; the absolute figures are those of this machine only.\n\n\
+             neighbours in time, warm loads have new processes each round; absolute figures are those of this machine only.\n\n\
              ## Goals\n\n| | here | goal | |\n| --- | ---: | ---: | --- |\n",
             machine::date(),
             machine::shape(),

@@ -174,16 +174,26 @@ fn check_interrupt() -> Result<()> {
 }
 
 fn warm_scenario(plan: &Plan, servers: &Servers, warm: &Warm, report: &mut Report) -> Result<()> {
-    let load = |system| Load {
-        url: servers.url(system, warm.app, warm.path),
-        connections: warm.connections,
-        script: warm.script.map(str::to_owned),
-        header: None,
-        argument: None,
-    };
-    let all = in_turns(plan, warm.name, warm.systems, |&system, each| {
-        measure(servers, system, warm.app, &load(system), each)
-    })?;
+    let mut all = vec![Vec::new(); warm.systems.len()];
+    for round in 0..plan.rounds {
+        // Where a process happens to lie in memory makes it some percent faster or slower for
+        // as long as it lives: the first round is of those that stay, each further of others.
+        let others = (round > 0).then(Servers::start).transpose()?;
+        let these = others.as_ref().unwrap_or(servers);
+        let samples = in_one_round(plan, round, warm.name, warm.systems, |&system, each| {
+            let load = Load {
+                url: these.url(system, warm.app, warm.path),
+                connections: warm.connections,
+                script: warm.script.map(str::to_owned),
+                header: None,
+                argument: None,
+            };
+            measure(these, system, warm.app, &load, each)
+        })?;
+        for (all, sample) in all.iter_mut().zip(samples) {
+            all.push(sample);
+        }
+    }
     let of = |system| {
         &all[warm
             .systems
@@ -240,27 +250,64 @@ fn in_turns<T>(
     measure: impl Fn(&T, Duration) -> Result<Sample>,
 ) -> Result<Vec<Vec<Sample>>> {
     let mut all = vec![Vec::new(); targets.len()];
-    for target in targets {
-        measure(target, plan.each.min(Duration::from_secs(1)))?;
-    }
+    try_out(plan, targets, &measure)?;
     for round in 0..plan.rounds {
-        for step in 0..targets.len() {
-            check_interrupt()?;
-            let at = (round + step) % targets.len();
-            let sample = measure(&targets[at], plan.each)?;
-            println!(
-                "{name} round {} of {}, target {}: {:.0} req/s, p50 {:.2} ms, p99 {:.2} ms",
-                round + 1,
-                plan.rounds,
-                at + 1,
-                sample.rate,
-                sample.p50,
-                sample.p99
-            );
-            all[at].push(sample);
+        let samples = one_round(plan, round, name, targets, &measure)?;
+        for (all, sample) in all.iter_mut().zip(samples) {
+            all.push(sample);
         }
     }
     Ok(all)
+}
+
+/// One round of [`in_turns`] by itself; a sample of each target.
+fn in_one_round<T>(
+    plan: &Plan,
+    round: usize,
+    name: &str,
+    targets: &[T],
+    measure: impl Fn(&T, Duration) -> Result<Sample>,
+) -> Result<Vec<Sample>> {
+    try_out(plan, targets, &measure)?;
+    one_round(plan, round, name, targets, &measure)
+}
+
+fn try_out<T>(
+    plan: &Plan,
+    targets: &[T],
+    measure: impl Fn(&T, Duration) -> Result<Sample>,
+) -> Result<()> {
+    for target in targets {
+        measure(target, plan.each.min(Duration::from_secs(1)))?;
+    }
+    Ok(())
+}
+
+fn one_round<T>(
+    plan: &Plan,
+    round: usize,
+    name: &str,
+    targets: &[T],
+    measure: impl Fn(&T, Duration) -> Result<Sample>,
+) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for step in 0..targets.len() {
+        check_interrupt()?;
+        let at = (round + step) % targets.len();
+        let sample = measure(&targets[at], plan.each)?;
+        println!(
+            "{name} round {} of {}, target {}: {:.0} req/s, p50 {:.2} ms, p99 {:.2} ms",
+            round + 1,
+            plan.rounds,
+            at + 1,
+            sample.rate,
+            sample.p50,
+            sample.p99
+        );
+        samples.push((at, sample));
+    }
+    samples.sort_by_key(|(at, _)| *at);
+    Ok(samples.into_iter().map(|(_, sample)| sample).collect())
 }
 
 fn measure(

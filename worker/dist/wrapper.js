@@ -360,9 +360,32 @@ var OPTIONS = {
   idleTimeout: 0,
   maxRequestBodySize: Number.MAX_SAFE_INTEGER
 };
-function serveBlank(replies, become) {
+
+class Service {
+  replies;
+  server;
+  handler;
+  constructor(replies, become) {
+    this.replies = replies;
+    const blank = blankHandler(become);
+    const fetch = (request, server) => (this.handler ?? blank)(request, server);
+    const error = (error) => replies.refused(error);
+    const options = { ...OPTIONS, unix: SOCKET, fetch, error };
+    this.server = Bun.serve(options);
+    replies.watchUpgrades(this.server);
+  }
+  serve(app) {
+    const handler = this.replies.guard(app.fetch ?? (() => new Response(null, { status: 404 })));
+    if (app.routes !== undefined || app.websocket !== undefined) {
+      const options = optionsOf(app, handler, this.replies);
+      asBunWantsIt(() => this.server.reload(options));
+    }
+    this.handler = handler;
+  }
+}
+function blankHandler(become) {
   const { Response: Response2, JSON: JSON2 } = globalThis;
-  const fetch = async (request) => {
+  return async (request) => {
     const text = request.headers.get(ASSIGN);
     if (text === null)
       return new Response2(null, { status: 204 });
@@ -372,20 +395,10 @@ function serveBlank(replies, become) {
       return new Response2(null, { status: 409 });
     return new Response2(JSON2.stringify(outcome));
   };
-  const server = Bun.serve({ ...OPTIONS, unix: SOCKET, fetch });
-  replies.watchUpgrades(server);
-  return server;
 }
-function serveApp(server, app, replies) {
-  const options = optionsOf(app, replies);
-  asBunWantsIt(() => server.reload(options));
-}
-function optionsOf(app, replies) {
-  const options = {
-    ...OPTIONS,
-    fetch: replies.guard(app.fetch ?? (() => new Response(null, { status: 404 }))),
-    error: (error) => replies.refused(error)
-  };
+function optionsOf(app, fetch, replies) {
+  const error = (error) => replies.refused(error);
+  const options = { ...OPTIONS, fetch, error };
   if (app.routes !== undefined)
     options["routes"] = guardRoutes(app.routes, replies);
   if (app.websocket !== undefined)
@@ -480,15 +493,17 @@ var listening = false;
 var control = new Control;
 var send = (notice) => control.send(notice);
 var replies = new Replies(send);
-var server;
+var service;
 process.once("beforeExit", start);
 function start() {
   process.on("uncaughtException", (error) => logged("uncaught", error));
   process.on("unhandledRejection", (error) => logged("unhandled", error));
   const given = process.env[GIVEN];
-  server = serveBlank(replies, become);
+  service = new Service(replies, become);
+  useProxy();
   if (given === undefined) {
     send({ t: "up" });
+    parseAssignment('{"dir":"","entry":"","env":{"":""}}');
   } else {
     serveGiven(given);
   }
@@ -508,7 +523,7 @@ function obey(order) {
 function become(order) {
   if (state.is !== "blank")
     return;
-  return load(order, (app) => serveApp(server, app, replies));
+  return load(order);
 }
 async function serveGiven(text) {
   const order = parseAssignment(text);
@@ -518,16 +533,15 @@ async function serveGiven(text) {
   else
     send(await outcome);
 }
-async function load(order, serve) {
+async function load(order) {
   state = { is: "loading" };
   setTimeout(listen, LISTEN_LATER_MS);
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
-    useProxy();
     process.argv[1] = order.entry;
     const app = appOf(await moduleOf(order.entry));
-    serve(app);
+    service.serve(app);
     state = { is: "serving", app };
     const hooks = HOOKS.filter((name) => app.hooks[name]);
     if (hooks.length > 0)

@@ -18,14 +18,43 @@ const OPTIONS = {
 
 type Options = Bun.Serve.Options<unknown, string>;
 
-/** Answers 204 until an assignment comes, and that with its outcome. */
-export function serveBlank(
-  replies: Replies,
-  become: (order: Assignment) => Promise<Outcome> | undefined,
-): Bun.Server<unknown> {
+/** The server of a worker, without an app at first. */
+export class Service {
+  private readonly server: Bun.Server<unknown>;
+  /** What takes all requests, once there is an app. */
+  private handler: Guarded | undefined;
+
+  /** Answers 204 until an assignment comes, and that with its outcome. */
+  constructor(
+    private readonly replies: Replies,
+    become: (order: Assignment) => Promise<Outcome> | undefined,
+  ) {
+    const blank = blankHandler(become);
+    const fetch: Guarded = (request, server) => (this.handler ?? blank)(request, server);
+    const error = (error: unknown): Response => replies.refused(error);
+    const options = { ...OPTIONS, unix: SOCKET, fetch, error };
+    this.server = Bun.serve(options as unknown as Options);
+    replies.watchUpgrades(this.server);
+  }
+
+  /** Hands all requests from now on to the app. */
+  serve(app: App): void {
+    const handler = this.replies.guard(app.fetch ?? (() => new Response(null, { status: 404 })));
+    if (app.routes !== undefined || app.websocket !== undefined) {
+      const options = optionsOf(app, handler, this.replies);
+      asBunWantsIt(() => this.server.reload(options as unknown as Options));
+    }
+    // Else there is nothing that Bun must be told, which takes a tenth of a millisecond.
+    this.handler = handler;
+  }
+}
+
+type Guarded = ReturnType<Replies["guard"]>;
+
+function blankHandler(become: (order: Assignment) => Promise<Outcome> | undefined): Guarded {
   // The app may replace them; we mean the real ones.
   const { Response, JSON } = globalThis;
-  const fetch = async (request: Request): Promise<Response> => {
+  return async (request: Request): Promise<Response> => {
     const text = request.headers.get(ASSIGN);
     if (text === null) return new Response(null, { status: 204 });
     // A long one is the body.
@@ -34,23 +63,11 @@ export function serveBlank(
     if (outcome === undefined) return new Response(null, { status: 409 });
     return new Response(JSON.stringify(outcome));
   };
-  const server = Bun.serve({ ...OPTIONS, unix: SOCKET, fetch } as unknown as Options);
-  replies.watchUpgrades(server);
-  return server;
 }
 
-/** Hands all requests from now on to the app. */
-export function serveApp(server: Bun.Server<unknown>, app: App, replies: Replies): void {
-  const options = optionsOf(app, replies);
-  asBunWantsIt(() => server.reload(options as unknown as Options));
-}
-
-function optionsOf(app: App, replies: Replies): Record<string, unknown> {
-  const options: Record<string, unknown> = {
-    ...OPTIONS,
-    fetch: replies.guard(app.fetch ?? (() => new Response(null, { status: 404 }))),
-    error: (error: unknown) => replies.refused(error),
-  };
+function optionsOf(app: App, fetch: Guarded, replies: Replies): Record<string, unknown> {
+  const error = (error: unknown): Response => replies.refused(error);
+  const options: Record<string, unknown> = { ...OPTIONS, fetch, error };
   if (app.routes !== undefined) options["routes"] = guardRoutes(app.routes, replies);
   if (app.websocket !== undefined) options["websocket"] = websocketOf(app.websocket);
   return options;

@@ -17,7 +17,7 @@ import {
   parseAssignment,
 } from "./protocol.ts";
 import { Replies } from "./reply.ts";
-import { serveApp, serveBlank } from "./serve.ts";
+import { Service } from "./serve.ts";
 import { useProxy } from "./websocket.ts";
 
 /** All orders are for hooks, and to listen costs a start a millisecond: a worker
@@ -41,7 +41,7 @@ const control = new Control();
 const send = (notice: Notice): void => control.send(notice);
 const replies = new Replies(send);
 // From the start on, for afterwards nobody may listen any more.
-let server: Bun.Server<unknown>;
+let service: Service;
 
 // Bun collects garbage when its main script has ended and left something to wait for. There
 // is none yet: a worker begins once Bun has found that out, which saves half a millisecond.
@@ -53,9 +53,12 @@ function start(): void {
   process.on("uncaughtException", (error) => logged("uncaught", error));
   process.on("unhandledRejection", (error) => logged("unhandled", error));
   const given = process.env[GIVEN];
-  server = serveBlank(replies, become);
+  service = new Service(replies, become);
+  useProxy();
   if (given === undefined) {
     send({ t: "up" });
+    // The first use takes longer than those after it, and now nobody waits.
+    parseAssignment('{"dir":"","entry":"","env":{"":""}}');
   } else {
     void serveGiven(given);
   }
@@ -75,7 +78,7 @@ function obey(order: Order): void {
 /** Loads an app, once. Undefined if there is one already. */
 function become(order: Assignment): Promise<Outcome> | undefined {
   if (state.is !== "blank") return undefined;
-  return load(order, (app) => serveApp(server, app, replies));
+  return load(order);
 }
 
 /** Serves the app that the worker was started for; there is nobody to ask it for another. */
@@ -86,17 +89,16 @@ async function serveGiven(text: string): Promise<void> {
   else send(await outcome);
 }
 
-async function load(order: Assignment, serve: (app: App) => void): Promise<Outcome> {
+async function load(order: Assignment): Promise<Outcome> {
   state = { is: "loading" };
   // Also keeps the process when the app waits for what never comes.
   setTimeout(listen, LISTEN_LATER_MS);
   try {
     process.chdir(order.dir);
     replaceEnvironment(order.env);
-    useProxy();
     process.argv[1] = order.entry;
     const app = appOf(await moduleOf(order.entry));
-    serve(app);
+    service.serve(app);
     state = { is: "serving", app };
     const hooks = HOOKS.filter((name) => app.hooks[name]);
     if (hooks.length > 0) listen();

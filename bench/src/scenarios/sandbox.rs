@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::cold::{RATE, Spawner, answered, flat_out, sample};
-use super::{Plan, in_turns, measure_processes};
+use super::{Plan, in_one_round, in_turns, measure_processes};
 use crate::client;
 use crate::figures::{median, ratio};
 use crate::process::{descendants, pss};
@@ -18,10 +18,6 @@ const WARM: [(&str, Option<&str>, &str); 2] = [
     ("noop", None, "Sandbox, warm no-op"),
     ("echo", Some("bench/wrk/echo.lua"), "Sandbox, 1 KB echo"),
 ];
-
-/// Rounds with one pair of servers. Where two processes happen to lie in memory makes one of
-/// them faster by some percent for as long as they live, so there are several pairs.
-const ROUNDS_OF_A_PAIR: usize = 2;
 
 /// A server with all layers and one with none.
 fn pair() -> Result<[Ours; 2]> {
@@ -52,18 +48,16 @@ pub(super) fn beside_none(plan: &Plan, report: &mut Report) -> Result<()> {
 }
 
 fn warm(plan: &Plan, report: &mut Report) -> Result<()> {
-    let few = Plan {
-        rounds: ROUNDS_OF_A_PAIR,
-        ..plan.clone()
-    };
     let mut of_apps = WARM.map(|_| [Vec::new(), Vec::new()]);
-    for _ in 0..plan.rounds {
+    // As for the other warm loads: a process is some percent faster or slower all its life.
+    for round in 0..plan.rounds {
         let mut servers = pair()?;
         for ((app, script, _), all) in WARM.iter().zip(&mut of_apps) {
             for server in &mut servers {
                 server.warm(&format!("/{app}/"))?;
             }
-            let samples = in_turns(&few, &format!("sandbox-{app}"), &servers, |server, each| {
+            let name = format!("sandbox-{app}");
+            let samples = in_one_round(plan, round, &name, &servers, |server, each| {
                 let load = Load {
                     url: format!("http://127.0.0.1:{}/{app}/", server.port),
                     connections: 50,
@@ -74,15 +68,15 @@ fn warm(plan: &Plan, report: &mut Report) -> Result<()> {
                 let processes = (vec![server.pid()], descendants(server.pid()));
                 measure_processes(&processes, &load, each)
             })?;
-            for (all, samples) in all.iter_mut().zip(samples) {
-                all.extend(samples);
+            for (all, sample) in all.iter_mut().zip(samples) {
+                all.push(sample);
             }
         }
     }
     for ((_, _, title), [all_layers, none]) in WARM.iter().zip(&of_apps) {
         report.section(
             title,
-            "50 connections, one worker; with all layers and with none, new servers every two rounds.",
+            "50 connections, one worker; with all layers and with none, new servers every round.",
         );
         report.table(&[("all layers", all_layers), ("none", none)]);
         report.verdict(
