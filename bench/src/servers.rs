@@ -58,15 +58,11 @@ fn wait_for(port: u16, path: &str, running: &mut Running) -> Result<()> {
     }
 }
 
-/// Waits until a server has its copy of Bun in `folder`, which takes disk and processor for a
+/// Waits until a server has its `copy` of Bun, which takes disk and processor for a
 /// moment after its start. Where it makes none this waits in vain, and not for long.
-fn wait_for_copy(folder: &Path) {
-    let is_there = || {
-        let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.any(|entry| entry.path().join("bun").exists())
-    };
+fn wait_for_copy(copy: &Path) {
     let deadline = Instant::now() + Duration::from_secs(5);
-    while !is_there() && Instant::now() < deadline && !stopping() {
+    while !copy.exists() && Instant::now() < deadline && !stopping() {
         std::thread::sleep(Duration::from_millis(20));
     }
     // It is tried once, and bytecode is made of the wrapper.
@@ -118,7 +114,7 @@ impl Ours {
                 .stderr(stderr),
         )?;
         wait_for(port, "/health/ready", &mut running)?;
-        wait_for_copy(&state.path().join("state/run/bun"));
+        wait_for_copy(&state.path().join("state/run/bun/bun"));
         Ok(Self {
             port,
             running,

@@ -45,6 +45,7 @@ export class Service {
       asBunWantsIt(() => this.server.reload(options as unknown as Options));
     }
     // Else there is nothing that Bun must be told, which takes a tenth of a millisecond.
+    // Last, for Bun may have refused: what cannot be served gets no request.
     this.handler = handler;
   }
 }

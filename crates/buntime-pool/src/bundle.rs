@@ -263,11 +263,11 @@ async fn make(shared: &Arc<Shared>, spec: &AppSpec) -> Result<Arc<Stored>, Refus
         return Err(Refusal::Failed("the pool is stopping".to_owned()));
     };
     let recipe = build::recipe(shared);
-    let bun = shared.config.bun.clone();
+    let pool = Arc::clone(shared);
     let entry = spec.entrypoint.clone();
     let cache = Arc::clone(&bundles.cache);
     let (slot, found) = blocking(move || {
-        let slot = cache::slot(&bun, &recipe, cache.dir(), &entry)?;
+        let slot = cache::slot(&pool.program.identity()?, &recipe, cache.dir(), &entry);
         let found = cache.find(&slot)?;
         Ok((slot, found))
     })

@@ -113,10 +113,10 @@ pub trait PoolEvents: Send + Sync {
         let _ = program;
     }
 
-    /// Workers run the operator's Bun itself: each start takes longer where a copy would
-    /// have been of use.
-    fn not_copied(&self, reason: &str) {
-        let _ = reason;
+    /// Workers run the operator's Bun itself. `is_of_use`: each start takes longer than it
+    /// would with a copy.
+    fn not_copied(&self, is_of_use: bool, reason: &str) {
+        let _ = (is_of_use, reason);
     }
 
     /// Workers of the app reach a listed host, `host:port`, by the proxy alone.

@@ -120,10 +120,8 @@ impl Pool {
         let watch = watch::watch(Arc::clone(&shared));
         shared.tracker.spawn_on(watch, &shared.config.control);
         shared.blanks.fill(&shared);
-        if shared.config.copies_bun {
-            let copy = program::copy(Arc::clone(&shared));
-            shared.tracker.spawn_on(copy, &shared.config.control);
-        }
+        let copy = program::prepare(Arc::clone(&shared));
+        shared.tracker.spawn_on(copy, &shared.config.control);
         let compile = wrapper::compile(Arc::clone(&shared));
         shared.tracker.spawn_on(compile, &shared.config.control);
         Ok(Self { shared })

@@ -142,7 +142,7 @@ fn launch(
 pub(crate) async fn run(shared: &Shared, launch: Launch) -> Result<(), String> {
     let launcher = &shared.config.launcher;
     let spawned = launcher.spawn(launch).await;
-    let mut process = spawned.map_err(|error| format!("cannot start the build: {error}"))?;
+    let mut process = spawned.map_err(|error| format!("cannot start Bun: {error}"))?;
     is_first_to_go(process.pid());
     let pid = process.pid();
     let (out, err) = (process.stdout.take(), process.stderr.take());

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -76,30 +76,18 @@ impl Stored {
     }
 }
 
-/// The first half of a bundle's name.
-pub(super) fn slot(
-    bun: &Path,
-    recipe: &[String],
-    cache: &Path,
-    entry: &Path,
-) -> io::Result<String> {
-    let found = fs::metadata(bun)?;
+/// The first half of a bundle's name. `bun` tells which one makes it.
+pub(super) fn slot(bun: &str, recipe: &[String], cache: &Path, entry: &Path) -> String {
     let mut hasher = Sha256::new();
     hash_field(&mut hasher, FORMAT.as_bytes());
-    hash_field(&mut hasher, bun.as_os_str().as_bytes());
-    for number in [found.size(), found.ino(), found.dev()] {
-        hash_field(&mut hasher, &number.to_le_bytes());
-    }
-    for number in [found.mtime(), found.mtime_nsec()] {
-        hash_field(&mut hasher, &number.to_le_bytes());
-    }
+    hash_field(&mut hasher, bun.as_bytes());
     for part in recipe {
         hash_field(&mut hasher, part.as_bytes());
     }
     // The source map names the sources relative to where it is.
     hash_field(&mut hasher, cache.as_os_str().as_bytes());
     hash_field(&mut hasher, entry.as_os_str().as_bytes());
-    Ok(half(&hex(&hasher.finalize())))
+    half(&hex(&hasher.finalize()))
 }
 
 fn half(hash: &str) -> String {

@@ -185,6 +185,7 @@ pub(super) async fn spawn(
     let held = hold_granted(shared, for_app.0).await?;
     let theirs = theirs.into();
     let launch = launch(shared, flavor, slot, &gateway, for_app, theirs, held);
+    let program = launch.program.clone();
     let mut process = shared
         .config
         .launcher
@@ -193,7 +194,7 @@ pub(super) async fn spawn(
         .map_err(|error| {
             StartFailure::new(format!(
                 "cannot start {}: {}",
-                shared.program.path().display(),
+                program.display(),
                 chain(&error)
             ))
         })?;

@@ -30,11 +30,14 @@ impl Rig {
     }
 
     fn lay_out(&self) -> PathBuf {
-        lay_out(&self.given, &self.place, NEVER).unwrap()
+        let copy = lay_out(&self.given, &self.place, NEVER).unwrap();
+        assert_eq!(copy.of, identity(&fs::metadata(&self.given).unwrap()));
+        copy.path
     }
 
-    fn entries(&self) -> usize {
-        fs::read_dir(&self.place).unwrap().count()
+    fn names(&self) -> Vec<std::ffi::OsString> {
+        let entries = fs::read_dir(&self.place).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
     }
 }
 
@@ -60,40 +63,46 @@ fn the_copy_of_an_earlier_run_is_used_again() {
 }
 
 #[test]
-fn another_program_gets_a_copy_of_its_own_and_the_old_one_goes() {
+fn another_program_takes_the_place_of_the_old_one() {
     let Some(rig) = Rig::new() else { return };
-    let old = rig.lay_out();
+    rig.lay_out();
     fs::write(&rig.given, "another").unwrap();
-    let new = rig.lay_out();
-    assert_eq!(fs::read(&new).unwrap(), b"another");
-    assert!(!old.exists());
-    assert_eq!(rig.entries(), 1);
+    assert_eq!(fs::read(rig.lay_out()).unwrap(), b"another");
+    assert_eq!(rig.names(), [NAME]);
 }
 
 #[test]
-fn what_was_cut_off_is_made_anew() {
+fn what_is_not_the_same_is_made_anew() {
     let Some(rig) = Rig::new() else { return };
     let copy = rig.lay_out();
     let whole = fs::read(&copy).unwrap();
-    fs::remove_file(&copy).unwrap();
-    fs::write(&copy, &whole[..PIECE]).unwrap();
-    fs::write(copy.with_file_name(PART), "part").unwrap();
-    fs::write(rig.place.join("stray"), "stray").unwrap();
-    assert_eq!(fs::read(rig.lay_out()).unwrap(), whole);
-    assert!(!copy.with_file_name(PART).exists());
-    assert_eq!(rig.entries(), 1);
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for wrong in [&changed[..], &whole[..PIECE], b""] {
+        fs::remove_file(&copy).unwrap();
+        fs::write(&copy, wrong).unwrap();
+        fs::write(copy.with_file_name(PART), "part").unwrap();
+        assert_eq!(fs::read(rig.lay_out()).unwrap(), whole);
+        assert_eq!(rig.names(), [NAME]);
+    }
 }
 
 #[test]
 fn a_server_that_stops_leaves_no_half_copy() {
     let Some(rig) = Rig::new() else { return };
-    let error = lay_out(&rig.given, &rig.place, &|| true).unwrap_err();
+    // It stops while the second piece is read.
+    let reads = std::cell::Cell::new(0);
+    let soon = || {
+        reads.set(reads.get() + 1);
+        reads.get() > 1
+    };
+    let error = lay_out(&rig.given, &rig.place, &soon).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Interrupted);
-    let name = identity(&fs::metadata(&rig.given).unwrap());
-    assert!(!rig.place.join(name).join(NAME).exists());
+    assert!(rig.names().is_empty());
     rig.lay_out();
     let error = lay_out(&rig.given, &rig.place, &|| true).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    assert_eq!(rig.names(), [NAME]);
 }
 
 #[test]
@@ -102,5 +111,22 @@ fn no_copy_is_made_where_it_is_of_no_use_or_does_not_fit() {
     let too_large = fits(rig.given.parent().unwrap(), u64::MAX / 2).unwrap_err();
     assert_eq!(too_large.to_string(), "too little is free in the state dir");
     let elsewhere = is_of_use(Path::new("/proc")).unwrap_err();
-    assert!(elsewhere.to_string().contains("file system"), "{elsewhere}");
+    assert_eq!(elsewhere.kind(), io::ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_copy_that_is_taken_away_leaves_the_operators_program() {
+    let Some(rig) = Rig::new() else { return };
+    let program = Program::new(rig.given.clone());
+    assert_eq!(program.path(), rig.given);
+    let of = program.identity().unwrap();
+    let copy = lay_out(&rig.given, &rig.place, NEVER).unwrap();
+    let path = program.copy.get_or_init(|| copy).path.clone();
+    assert_eq!(program.path(), path);
+    // What was made by the copy goes on to be found, whatever the operator's file is now.
+    fs::write(&rig.given, "another").unwrap();
+    assert_eq!(program.identity().unwrap(), of);
+    fs::remove_file(path).unwrap();
+    assert_eq!(program.path(), rig.given);
+    assert_ne!(program.identity().unwrap(), of);
 }

@@ -260,11 +260,20 @@ impl PoolEvents for PoolLog {
             });
     }
 
-    fn not_copied(&self, reason: &str) {
-        self.log
-            .debug("pool", "Workers run Bun itself, not a copy", |fields| {
+    fn not_copied(&self, is_of_use: bool, reason: &str) {
+        let level = if is_of_use {
+            crate::logging::Level::Warn
+        } else {
+            crate::logging::Level::Debug
+        };
+        self.log.log(
+            level,
+            "pool",
+            "Workers run Bun itself, not a copy",
+            |fields| {
                 fields.text("reason", reason);
-            });
+            },
+        );
     }
 
     fn misbehaved(&self, app: Option<&str>, worker: Uuid, what: &str) {

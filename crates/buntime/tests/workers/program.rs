@@ -66,6 +66,22 @@ fn workers_run_a_copy_and_go_on_when_bun_is_taken_away() {
     }
     server.app("later@1.0.0", "ttl: 1h\n", &[("index.ts", PATH)]);
     assert_eq!(Path::new(&server.get("/later/").text()), copy);
+    // Its bundle is made by the copy, too.
+    server.app("fresh@1.0.0", FRESH, &[("index.ts", PATH)]);
+    assert_eq!(Path::new(&server.get("/fresh/").text()), copy);
+    server.wait_for_log(|line| {
+        line.message().contains("bundle") && line.text("app").starts_with("fresh@")
+    });
+}
+
+#[test]
+fn workers_run_the_operators_bun_when_the_copy_is_taken_away() {
+    let bun = real_bun().canonicalize().unwrap();
+    let server = copying(&bun).module("app@1.0.0", FRESH, PATH).start();
+    let Some(copy) = copy(&server) else { return };
+    program_of_a_new_worker(&server, &copy);
+    fs::remove_dir_all(copy.parent().unwrap()).unwrap();
+    program_of_a_new_worker(&server, &bun);
 }
 
 #[test]
@@ -81,7 +97,7 @@ fn no_app_writes_the_copy_or_sees_what_is_beside_it() {
             mode: tried(() => chmodSync(execPath, 0o777)),
             remove: tried(() => unlinkSync(execPath)),
             rename: tried(() => renameSync(execPath, `${execPath}.old`)),
-            others: tried(() => readdirSync(`${dirname(execPath)}/../../..`).filter((name) => !["bundles", "data", "run"].includes(name))),
+            others: tried(() => readdirSync(`${dirname(execPath)}/../..`).filter((name) => !["bundles", "data", "run"].includes(name))),
         }) };
     "#;
     let server = copying(&real_bun()).module("app@1.0.0", FRESH, LOOKING);
@@ -123,6 +139,8 @@ fn a_copy_that_does_not_run_is_not_used() {
         .module("app@1.0.0", FRESH, PATH)
         .start();
     assert_eq!(copy(&server), None);
+    let dir = server.dir().join("state/run/bun");
+    server.wait_until("what cannot be used is removed", || !dir.exists());
     for _ in 0..3 {
         assert_eq!(
             Path::new(&server.get("/app/").text()),
