@@ -142,7 +142,8 @@ fn cold_throughput(plan: &Plan, servers: &[Ours; 2], report: &mut Report) -> Res
         "",
         Goal::None,
     );
-    // Like with like: neither confines anything.
+    // Neither confines anything. Ours runs its copy of Bun, the other the file as it is: that is
+    // a part of the ratio.
     report.verdict(
         "No sandbox, ephemeral: req/s over spawning Bun for each request",
         rate(1, 2),

@@ -89,8 +89,10 @@ impl Program {
 /// cannot be used.
 pub(crate) async fn prepare(shared: Arc<Shared>) {
     let made = tokio::select! {
-        made = make(&shared) => made,
+        // What a stop breaks off has not failed, and a good copy stays.
+        biased;
         () = shared.stopped() => return,
+        made = make(&shared) => made,
     };
     let events = &shared.config.events;
     match made {

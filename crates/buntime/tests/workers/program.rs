@@ -1,7 +1,7 @@
 //! The copy of Bun that workers run.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use buntime_testkit::{Builder, TestServer, real_bun};
@@ -150,9 +150,15 @@ fn a_copy_that_does_not_run_is_not_used() {
 }
 
 #[test]
-fn without_the_copy_workers_run_the_operators_bun() {
-    let server = server().module("app@1.0.0", FRESH, PATH).start();
+fn without_the_copy_workers_run_the_operators_bun_and_none_is_kept() {
+    let server = server().module("app@1.0.0", FRESH, PATH);
+    // Of a run before, in which it was wanted.
+    let dir = server.dir().join("state/run/bun");
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700).create(&dir).unwrap();
+    fs::write(dir.join("bun"), "old").unwrap();
+    let server = server.start();
+    server.wait_until("the old copy is removed", || !dir.exists());
     let program = server.get("/app/").text();
     assert!(!program.contains("/run/bun/"), "{program}");
-    assert!(!server.dir().join("state/run/bun").exists());
 }
