@@ -69,7 +69,7 @@ struct Warm {
 
 const ALL: &[System] = &[System::Ours, System::Nginx, System::Bun];
 
-const WARM: [Warm; 5] = [
+const WARM: [Warm; 6] = [
     Warm {
         name: "noop",
         title: "Warm no-op",
@@ -77,6 +77,16 @@ const WARM: [Warm; 5] = [
         app: "noop",
         path: "",
         connections: 50,
+        script: None,
+        systems: ALL,
+    },
+    Warm {
+        name: "crowd",
+        title: "Warm no-op, 400 connections",
+        note: "The same with 400 connections.",
+        app: "noop",
+        path: "",
+        connections: 400,
         script: None,
         systems: ALL,
     },

@@ -14,8 +14,11 @@ use tokio::time::Instant;
 use crate::alarm::Alarm;
 use crate::instance::Instance;
 
-/// Idle connections kept to one worker by one shard.
-const IDLE_LIMIT: usize = 64;
+/// Idle connections kept to one worker by one shard. With fewer than are in use at a time,
+/// bursts open and close the rest for each request, which costs both sides half as much again.
+const IDLE_LIMIT: usize = 256;
+/// Idle connections kept by one shard to all workers that have one already.
+const SHARD_LIMIT: usize = 2048;
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sweeps that an idle connection outlives. An open connection keeps timers in
@@ -53,13 +56,68 @@ pub(crate) struct Shelf {
     idle: Mutex<Idle>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Idle {
+    /// Most that are kept to one worker, and to all together.
+    limits: (usize, usize),
     /// The connection put back last is the last one.
     by_worker: HashMap<u64, Vec<Connection>>,
+    /// Those of all workers.
+    count: usize,
     /// Counts sweeps: a clock that costs a request nothing.
     sweeps: u64,
     is_swept: bool,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self::within(IDLE_LIMIT, SHARD_LIMIT)
+    }
+}
+
+impl Idle {
+    fn within(of_one: usize, of_all: usize) -> Self {
+        Self {
+            limits: (of_one, of_all),
+            by_worker: HashMap::new(),
+            count: 0,
+            sweeps: 0,
+            is_swept: false,
+        }
+    }
+
+    fn take(&mut self, worker: u64) -> Option<Connection> {
+        let kept = self.by_worker.get_mut(&worker)?.pop()?;
+        self.count -= 1;
+        Some(kept)
+    }
+
+    /// Keeps a connection, or closes it if there are enough. True for a worker that has had
+    /// none so far.
+    fn put(&mut self, worker: u64, mut connection: Connection) -> bool {
+        connection.put_at = self.sweeps;
+        let (of_one, of_all) = self.limits;
+        let has_room = self.count < of_all;
+        let is_new = match self.by_worker.get_mut(&worker) {
+            Some(kept) if has_room && kept.len() < of_one => {
+                kept.push(connection);
+                false
+            }
+            Some(_) => return false,
+            None => {
+                self.by_worker.insert(worker, vec![connection]);
+                true
+            }
+        };
+        self.count += 1;
+        is_new
+    }
+
+    fn forget(&mut self, worker: u64) -> Option<Vec<Connection>> {
+        let gone = self.by_worker.remove(&worker)?;
+        self.count -= gone.len();
+        Some(gone)
+    }
 }
 
 impl Shelf {
@@ -67,10 +125,7 @@ impl Shelf {
     /// was closed meanwhile, or on which something came unasked, is given up.
     pub(crate) fn take(&self, instance: &Instance) -> Option<Connection> {
         loop {
-            let kept = {
-                let mut idle = self.idle.lock();
-                idle.by_worker.get_mut(&instance.number())?.pop()?
-            };
+            let kept = self.idle.lock().take(instance.number())?;
             if kept.is_quiet() {
                 return Some(kept);
             }
@@ -85,16 +140,7 @@ impl Shelf {
         connection.reused = true;
         let (is_new, is_swept) = {
             let mut idle = self.idle.lock();
-            connection.put_at = idle.sweeps;
-            let is_new = if let Some(kept) = idle.by_worker.get_mut(&instance.number()) {
-                if kept.len() < IDLE_LIMIT {
-                    kept.push(connection);
-                }
-                false
-            } else {
-                idle.by_worker.insert(instance.number(), vec![connection]);
-                true
-            };
+            let is_new = idle.put(instance.number(), connection);
             (is_new, std::mem::replace(&mut idle.is_swept, true))
         };
         if !is_swept {
@@ -109,7 +155,8 @@ impl Shelf {
 
     /// Closes every connection to a worker that is gone.
     pub(crate) fn forget(&self, instance: u64) {
-        let gone = self.idle.lock().by_worker.remove(&instance);
+        let gone = self.idle.lock().forget(instance);
+        // Closing takes time: not under the lock.
         drop(gone);
     }
 
@@ -144,6 +191,7 @@ impl Shelf {
             gone.extend(kept.drain(..old));
             is_any_left |= !kept.is_empty();
         }
+        idle.count -= gone.len();
         idle.is_swept = is_any_left;
         // Closing takes time: not under the lock.
         drop(idle);
@@ -262,10 +310,9 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_idle_for_long_is_closed() {
-        let shelf = Shelf::default();
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
+    /// A connection to a worker, and the worker's end.
+    fn connection() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
         let connection = Connection {
             stream: ours,
             input: BytesMut::new(),
@@ -274,12 +321,58 @@ mod tests {
             put_at: 0,
             alarm: Alarm::new(Instant::now()),
         };
-        shelf.idle.lock().by_worker.insert(1, vec![connection]);
+        (connection, theirs)
+    }
+
+    async fn is_closed(mut theirs: UnixStream) -> bool {
+        matches!(theirs.read(&mut [0]).await, Ok(0))
+    }
+
+    #[tokio::test]
+    async fn what_is_idle_for_long_is_closed() {
+        let shelf = Shelf::default();
+        let (connection, theirs) = connection();
+        assert!(shelf.idle.lock().put(1, connection));
         for _ in 0..KEPT_SWEEPS {
             assert!(shelf.sweep());
         }
         assert!(!shelf.sweep());
-        assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+        assert!(is_closed(theirs).await);
         assert!(shelf.idle.lock().by_worker.contains_key(&1));
+        assert_eq!(shelf.idle.lock().count, 0);
+    }
+
+    #[tokio::test]
+    async fn a_worker_keeps_no_more_than_its_share() {
+        let mut idle = Idle::within(3, 100);
+        let mut theirs = Vec::new();
+        for _ in 0..4 {
+            let (ours, other) = connection();
+            idle.put(1, ours);
+            theirs.push(other);
+        }
+        assert_eq!((idle.by_worker[&1].len(), idle.count), (3, 3));
+        assert!(is_closed(theirs.pop().unwrap()).await);
+        for left in (0..3).rev() {
+            assert!(idle.take(1).is_some());
+            assert_eq!(idle.count, left);
+        }
+        assert!(idle.take(1).is_none());
+        assert!(!idle.put(1, connection().0), "the worker is known");
+    }
+
+    #[tokio::test]
+    async fn a_shard_keeps_no_more_than_its_share_and_one_to_each_worker() {
+        let mut idle = Idle::within(3, 6);
+        for worker in [1, 1, 1, 2, 2, 2] {
+            idle.put(worker, connection().0);
+        }
+        assert!(idle.put(3, connection().0), "it is new");
+        assert!(!idle.put(3, connection().0));
+        assert_eq!((idle.by_worker[&3].len(), idle.count), (1, 7));
+        assert_eq!(idle.forget(1).map(|gone| gone.len()), Some(3));
+        assert!(idle.forget(1).is_none());
+        idle.put(3, connection().0);
+        assert_eq!((idle.by_worker[&3].len(), idle.count), (2, 5));
     }
 }

@@ -365,6 +365,6 @@ fn edge_settings(config: &Config) -> EdgeSettings {
             idle: config.timeouts.idle,
         },
         max_connections: usize::try_from(config.listen.max_connections).unwrap_or(usize::MAX),
-        shards: std::thread::available_parallelism().map_or(1, usize::from),
+        shards: config.listen.shards,
     }
 }

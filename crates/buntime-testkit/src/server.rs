@@ -144,6 +144,8 @@ impl TestServer {
             .env("RUNTIME_LOG_FORMAT", "json")
             .env("RUNTIME_LOG_LEVEL", "debug")
             .env("RUNTIME_BUN", real_bun().to_str().unwrap())
+            // More than one, however small the machine.
+            .env("RUNTIME_SHARDS", "2")
             // A hundred megabytes for each test.
             .env("RUNTIME_BUN_COPY", "off")
     }

@@ -138,6 +138,7 @@ pub(super) struct Raw {
     pub(super) write_timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_connections: Option<u32>,
+    pub(super) shards: Option<usize>,
     pub(super) shutdown_timeout: Option<Duration>,
     pub(super) root_key: Option<Secret>,
     pub(super) trusted_proxies: Option<TrustedProxies>,
@@ -212,6 +213,7 @@ impl<'a> Draft<'a> {
                 port: raw.port.unwrap_or(8000),
                 tls,
                 max_connections: raw.max_connections.unwrap_or(10_000),
+                shards: raw.shards.unwrap_or_else(half_of_the_cores),
             },
             workers,
             plugins: PluginSettings {
@@ -515,6 +517,13 @@ fn given(sources: &Sources<'_>, variable: &Variable) -> Result<Option<Given>, Pr
             variable.accepted,
         )),
     }
+}
+
+/// Apps need the other half: whatever a shard passes on costs its app about as much. With a
+/// shard for each core both wait for each other, and wake each other up for single requests.
+fn half_of_the_cores() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).max(1)
 }
 
 fn plugin_roots(named: Option<Vec<PathBuf>>, current_dir: &Path) -> Vec<PathBuf> {

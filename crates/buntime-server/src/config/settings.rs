@@ -99,7 +99,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// `HOST`, `PORT`, `RUNTIME_TLS_*`, `RUNTIME_MAX_CONNECTIONS`.
+/// `HOST`, `PORT`, `RUNTIME_TLS_*`, `RUNTIME_MAX_CONNECTIONS`, `RUNTIME_SHARDS`.
 #[derive(Debug, Clone)]
 pub struct ListenConfig {
     /// Address to bind.
@@ -110,6 +110,8 @@ pub struct ListenConfig {
     pub tls: Option<TlsPair>,
     /// Most client connections at a time. At least 1.
     pub max_connections: u32,
+    /// Threads that serve connections. At least 1.
+    pub shards: usize,
 }
 
 /// Whether a worker or plugin root belongs to the installation: its own name starts

@@ -132,6 +132,17 @@ pub static VARIABLES: &[Variable] = &[
         read: |raw, text, base| parse::set(&mut raw.tls_key, base.file(text)),
     },
     Variable {
+        name: "RUNTIME_SHARDS",
+        flag: "shards",
+        value: "N",
+        default: "half of the processor's cores, at least 1",
+        meaning: "Threads that serve connections; the other cores are left to the apps",
+        accepted: "write a whole number from 1 to 256",
+        group: Group::Listening,
+        secret: false,
+        read: |raw, text, _| parse::set(&mut raw.shards, parse::number(text, 1, 256)),
+    },
+    Variable {
         name: "RUNTIME_API_PREFIX",
         flag: "api-prefix",
         value: "PATH",

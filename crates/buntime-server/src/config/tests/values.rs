@@ -43,6 +43,7 @@ fn every_variable_takes_good_values() {
         ("RUNTIME_WRITE_TIMEOUT", &["1h"]),
         ("RUNTIME_IDLE_TIMEOUT", &["1d"]),
         ("RUNTIME_MAX_CONNECTIONS", &["1"]),
+        ("RUNTIME_SHARDS", &["1", "256"]),
         ("RUNTIME_SHUTDOWN_TIMEOUT", &["0", "1w"]),
         ("RUNTIME_ROOT_KEY", &["0123456789abcdef", "short"]),
         (
@@ -141,6 +142,7 @@ fn every_variable_refuses_bad_values() {
             "RUNTIME_DATABASE_URL",
             &["postgres://u:hunter2@h/db", "mysql://hunter2", "x"],
         ),
+        ("RUNTIME_SHARDS", &["0", "257", "1.5", "auto"]),
         ("RUNTIME_RELEASES_KEPT", &["0", "1001", "all"]),
         ("RUNTIME_BUN", &["missing", "apps"]),
         ("RUNTIME_BUN_COPY", &["on", "no"]),
