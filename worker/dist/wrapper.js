@@ -70,10 +70,10 @@ function nameOf(value) {
 var ASSIGN = "x-buntime-assign";
 var GIVEN = "BUNTIME_APP";
 function parseAssignment(text) {
-  const { dir, entry, env } = parseObject(text);
+  const { dir, entry, env, wait } = parseObject(text);
   if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env))
     return;
-  return { dir, entry, env };
+  return { dir, entry, env, wait: wait === true };
 }
 function parseOrder(line) {
   const order = parseObject(line);
@@ -389,8 +389,10 @@ function blankHandler(become) {
     const text = request.headers.get(ASSIGN);
     if (text === null)
       return new Response2(null, { status: 204 });
-    const order = parseAssignment(text === "" ? await request.text() : text);
-    const outcome = order === undefined ? undefined : await become(order);
+    const isLong = text === "";
+    const order = parseAssignment(isLong ? await request.text() : text);
+    const there = () => isLong ? undefined : request.text();
+    const outcome = order === undefined ? undefined : await become(order, there);
     if (outcome === undefined)
       return new Response2(null, { status: 409 });
     return new Response2(JSON2.stringify(outcome));
@@ -503,7 +505,7 @@ function start() {
   useProxy();
   if (given === undefined) {
     send({ t: "up" });
-    parseAssignment('{"dir":"","entry":"","env":{"":""}}');
+    parseAssignment('{"dir":"","entry":"","env":{"":""},"wait":true}');
   } else {
     serveGiven(given);
   }
@@ -520,26 +522,30 @@ function obey(order) {
       return;
   }
 }
-function become(order) {
+function become(order, there) {
   if (state.is !== "blank")
     return;
-  return load(order);
+  return load(order, there);
 }
 async function serveGiven(text) {
   const order = parseAssignment(text);
-  const outcome = order === undefined ? undefined : become(order);
+  const outcome = order === undefined ? undefined : become(order, () => {
+    return;
+  });
   if (outcome === undefined)
     exit(1);
   else
     send(await outcome);
 }
-async function load(order) {
+async function load(order, there) {
   state = { is: "loading" };
   setTimeout(listen, LISTEN_LATER_MS);
   try {
-    process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
+    if (order.wait)
+      await there();
+    process.chdir(order.dir);
     const app = appOf(await moduleOf(order.entry));
     service.serve(app);
     state = { is: "serving", app };

@@ -14,6 +14,8 @@ export interface Assignment {
   dir: string;
   entry: string;
   env: Record<string, string>;
+  /** Whether `dir` is there only when the request has its body. */
+  wait: boolean;
 }
 
 /** What comes of an assignment: the answer to a blank's request, and a notice of a worker
@@ -40,9 +42,9 @@ export type Notice =
 
 /** Reads an assignment. Undefined if it is none. */
 export function parseAssignment(text: string): Assignment | undefined {
-  const { dir, entry, env } = parseObject(text);
+  const { dir, entry, env, wait } = parseObject(text);
   if (typeof dir !== "string" || typeof entry !== "string" || !isTexts(env)) return undefined;
-  return { dir, entry, env };
+  return { dir, entry, env, wait: wait === true };
 }
 
 /** Reads one line. Undefined if it is no order: the server does not err, but a

@@ -27,7 +27,7 @@ export class Service {
   /** Answers 204 until an assignment comes, and that with its outcome. */
   constructor(
     private readonly replies: Replies,
-    become: (order: Assignment) => Promise<Outcome> | undefined,
+    become: Become,
   ) {
     const blank = blankHandler(become);
     const fetch: Guarded = (request, server) => (this.handler ?? blank)(request, server);
@@ -52,15 +52,20 @@ export class Service {
 
 type Guarded = ReturnType<Replies["guard"]>;
 
-function blankHandler(become: (order: Assignment) => Promise<Outcome> | undefined): Guarded {
+/** Loads an app, once; `there` resolves when its folder can be entered. */
+type Become = (order: Assignment, there: () => unknown) => Promise<Outcome> | undefined;
+
+function blankHandler(become: Become): Guarded {
   // The app may replace them; we mean the real ones.
   const { Response, JSON } = globalThis;
   return async (request: Request): Promise<Response> => {
     const text = request.headers.get(ASSIGN);
     if (text === null) return new Response(null, { status: 204 });
-    // A long one is the body.
-    const order = parseAssignment(text === "" ? await request.text() : text);
-    const outcome = order === undefined ? undefined : await become(order);
+    // A long one is the body; the body of any other says that the app's folder is there.
+    const isLong = text === "";
+    const order = parseAssignment(isLong ? await request.text() : text);
+    const there = (): unknown => (isLong ? undefined : request.text());
+    const outcome = order === undefined ? undefined : await become(order, there);
     if (outcome === undefined) return new Response(null, { status: 409 });
     return new Response(JSON.stringify(outcome));
   };

@@ -58,7 +58,7 @@ function start(): void {
   if (given === undefined) {
     send({ t: "up" });
     // The first use takes longer than those after it, and now nobody waits.
-    parseAssignment('{"dir":"","entry":"","env":{"":""}}');
+    parseAssignment('{"dir":"","entry":"","env":{"":""},"wait":true}');
   } else {
     void serveGiven(given);
   }
@@ -76,27 +76,28 @@ function obey(order: Order): void {
 }
 
 /** Loads an app, once. Undefined if there is one already. */
-function become(order: Assignment): Promise<Outcome> | undefined {
+function become(order: Assignment, there: () => unknown): Promise<Outcome> | undefined {
   if (state.is !== "blank") return undefined;
-  return load(order);
+  return load(order, there);
 }
 
 /** Serves the app that the worker was started for; there is nobody to ask it for another. */
 async function serveGiven(text: string): Promise<void> {
   const order = parseAssignment(text);
-  const outcome = order === undefined ? undefined : become(order);
+  const outcome = order === undefined ? undefined : become(order, () => undefined);
   if (outcome === undefined) exit(1);
   else send(await outcome);
 }
 
-async function load(order: Assignment): Promise<Outcome> {
+async function load(order: Assignment, there: () => unknown): Promise<Outcome> {
   state = { is: "loading" };
   // Also keeps the process when the app waits for what never comes.
   setTimeout(listen, LISTEN_LATER_MS);
   try {
-    process.chdir(order.dir);
     replaceEnvironment(order.env);
     process.argv[1] = order.entry;
+    if (order.wait) await there();
+    process.chdir(order.dir);
     const app = appOf(await moduleOf(order.entry));
     service.serve(app);
     state = { is: "serving", app };

@@ -1,7 +1,8 @@
 // Blank, assigned, serving, stopped.
 
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { bundle } from "../scripts/build.ts";
 import { Worker } from "./worker.ts";
 
@@ -25,7 +26,9 @@ test("an assignment may be long", async () => {
   await worker.expect("up");
   writeFileSync(`${worker.slot}/app.ts`, `export default () => new Response(process.env.LONG)`);
   const long = "é".repeat(200_000);
-  const body = JSON.stringify({ dir: worker.slot, entry: `${worker.slot}/app.ts`, env: { LONG: long } });
+  const [dir, entry] = [worker.slot, `${worker.slot}/app.ts`];
+  // With the body the folder is there too.
+  const body = JSON.stringify({ dir, entry, env: { LONG: long }, wait: true });
   const headers = { "x-buntime-assign": "" };
   const outcome = await worker.fetch("/", { method: "POST", headers, body });
   expect(await outcome.json()).toMatchObject({ t: "ready" });
@@ -40,6 +43,31 @@ test("what is no assignment is refused", async () => {
     expect((await worker.fetch("/", { method: "POST", headers })).status, order).toBe(409);
   }
   expect(await worker.assign(OK)).toMatchObject({ t: "ready" });
+});
+
+test("an app whose folder is not there yet waits for the body", async () => {
+  await using worker = await Worker.blank();
+  await worker.expect("up");
+  const dir = join(worker.slot, "shown-later");
+  const order = { dir, entry: join(dir, "app.ts"), env: {}, wait: true };
+  const connection = worker.raw();
+  const answered = (): Promise<string> =>
+    new Promise((resolve) => connection.once("data", (bytes) => resolve(bytes.toString())));
+  const ping = answered();
+  connection.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  expect(await ping).toStartWith("HTTP/1.1 204");
+  const answer = answered();
+  const assignment = JSON.stringify(order);
+  connection.write(`POST / HTTP/1.1\r\nhost: a\r\nx-buntime-assign: ${assignment}\r\ncontent-length: 1\r\n\r\n`);
+  // Nobody else's assignment is taken: it has this one.
+  const headers = { "x-buntime-assign": JSON.stringify({ dir: "/", entry: "/other.ts", env: {} }) };
+  expect((await worker.fetch("/", { method: "POST", headers })).status).toBe(409);
+  mkdirSync(dir);
+  writeFileSync(order.entry, `export default () => new Response(process.cwd())`);
+  connection.write("1");
+  expect(await answer).toContain(`{"t":"ready","hooks":[],"websocket":false}`);
+  expect(await (await worker.fetch("/")).text()).toBe(dir);
+  connection.destroy();
 });
 
 test("a worker that is loading takes no other app", async () => {

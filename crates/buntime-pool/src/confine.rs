@@ -237,14 +237,18 @@ fn tool_policy(shared: &Shared, net: Net, read: &[&Path], write: &[&Path]) -> Op
     })
 }
 
+/// Whether a worker for this app begins without its files.
+pub(crate) fn is_shown_later(shared: &Shared, spec: &AppSpec) -> bool {
+    shared.config.sandbox.layers.namespaces.is_some() && !starts_for_app(shared, spec)
+}
+
 /// Shows a blank its app.
 pub(crate) async fn admit(
     shared: &Shared,
     process: &Process,
     wanted: &Wanted<'_>,
 ) -> Result<(), StartFailure> {
-    let is_blank = !starts_for_app(shared, wanted.spec);
-    if shared.config.sandbox.layers.namespaces.is_none() || !is_blank {
+    if !is_shown_later(shared, wanted.spec) {
         return Ok(());
     }
     let mut shown: Vec<Attachment> = wanted

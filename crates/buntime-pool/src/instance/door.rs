@@ -32,6 +32,17 @@ pub(super) struct Become<'a> {
     pub(super) dir: &'a str,
     pub(super) entry: &'a str,
     pub(super) env: &'a BTreeMap<String, String>,
+    /// Whether the worker does not see its app yet.
+    pub(super) wait: bool,
+}
+
+/// The body of an assignment that waits: what stands there means nothing.
+const GO: &[u8] = b"1";
+
+/// An assignment whose body is still to be sent.
+#[derive(Debug)]
+pub(super) struct Announced {
+    rest: Vec<u8>,
 }
 
 /// What came of it.
@@ -66,24 +77,33 @@ impl Door {
             stream: UnixStream::connect(path).await?,
             input: BytesMut::with_capacity(1024),
         };
-        door.ask(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            .await?;
+        let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        door.stream.write_all(request).await?;
+        door.answer().await?;
         Ok(door)
     }
 
-    /// Has the app loaded; returns when it is, or cannot be.
-    pub(super) async fn assign(&mut self, what: &Become<'_>) -> io::Result<Outcome> {
+    /// Tells the worker what it is to become, of which it does all that needs nothing of the
+    /// app's files.
+    pub(super) async fn announce(&mut self, what: &Become<'_>) -> io::Result<Announced> {
         let text = ascii_json(what)?;
         let mut request = Vec::with_capacity(text.len() + 128);
         request.extend_from_slice(b"POST / HTTP/1.1\r\nhost: localhost\r\nx-buntime-assign: ");
-        if text.len() <= LONGEST_HEADER {
+        let rest = if text.len() <= LONGEST_HEADER {
             request.extend_from_slice(&text);
-            request.extend_from_slice(b"\r\ncontent-length: 0\r\n\r\n");
+            if what.wait { GO.to_vec() } else { Vec::new() }
         } else {
-            write!(request, "\r\ncontent-length: {}\r\n\r\n", text.len())?;
-            request.extend_from_slice(&text);
-        }
-        let answer = self.ask(&request).await?;
+            text
+        };
+        write!(request, "\r\ncontent-length: {}\r\n\r\n", rest.len())?;
+        self.stream.write_all(&request).await?;
+        Ok(Announced { rest })
+    }
+
+    /// Has the app loaded; returns when it is, or cannot be.
+    pub(super) async fn assign(&mut self, announced: Announced) -> io::Result<Outcome> {
+        self.stream.write_all(&announced.rest).await?;
+        let answer = self.answer().await?;
         serde_json::from_slice(&answer).map_err(|_| bad("its answer is none"))
     }
 
@@ -92,9 +112,8 @@ impl Door {
         self.stream.into_std()
     }
 
-    /// Sends a request; the body of the response.
-    async fn ask(&mut self, request: &[u8]) -> io::Result<BytesMut> {
-        self.stream.write_all(request).await?;
+    /// The body of the next response.
+    async fn answer(&mut self) -> io::Result<BytesMut> {
         let length = loop {
             let parsed = parse_response(&self.input, &LIMITS, Method::Get)
                 .map_err(|_| bad("its answer is no HTTP"))?;
@@ -162,6 +181,7 @@ mod tests {
             dir: "/ä",
             entry: "/ä/index.ts",
             env: &env,
+            wait: false,
         };
         let text = ascii_json(&what).unwrap();
         assert!(text.iter().all(|byte| (b' '..=0x7f).contains(byte)));
@@ -193,8 +213,11 @@ mod tests {
                 dir: "/",
                 entry: "/",
                 env: &BTreeMap::new(),
+                wait: true,
             };
-            assert_eq!(door.assign(&what).await.is_ok(), outcome, "{answer}");
+            let announced = door.announce(&what).await.unwrap();
+            let came = door.assign(announced).await;
+            assert_eq!(came.is_ok(), outcome, "{answer}");
         }
     }
 }

@@ -100,6 +100,7 @@ fn describe(
         dir,
         entry,
         env: &env,
+        wait: false,
     };
     let text = serde_json::to_string(&what)
         .map_err(|error| StartFailure::new(format!("cannot describe the app: {error}")))?;

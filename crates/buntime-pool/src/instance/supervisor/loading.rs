@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Assignment, Event, LAST_WORDS, StartProblem, Supervisor, join};
 use crate::config::AppSpec;
-use crate::confine::{Wanted, admit};
+use crate::confine::{Wanted, admit, is_shown_later};
 use crate::error::{ExitReason, StartFailure};
 use crate::forwards;
 use crate::gateway::Forward;
@@ -34,21 +34,26 @@ impl Supervisor {
             spec: &spec,
             entry: &assignment.entry,
         };
-        let forwards = async {
-            admit(&self.shared, &self.process, &wanted).await?;
-            forwards::make(&self.shared, &self.process, &spec).await
-        };
-        let forwards = in_time(forwards, &mut self.orders, assignment.deadline).await?;
         if let Some(unserved) = &self.unserved {
             assignment.env.extend(unserved.variables());
         }
-        self.serve_gateway(&spec, forwards);
         let what = Become {
             dir,
             entry,
             env: &assignment.env,
+            wait: is_shown_later(&self.shared, &spec),
         };
-        let answer = door.assign(&what);
+        // The worker begins with what needs no file of the app, while it is shown them.
+        let show = async {
+            let announced = door.announce(&what).await;
+            admit(&self.shared, &self.process, &wanted).await?;
+            let forwards = forwards::make(&self.shared, &self.process, &spec).await?;
+            Ok((announced, forwards))
+        };
+        let shown = in_time(show, &mut self.orders, assignment.deadline).await?;
+        let (announced, forwards) = shown;
+        self.serve_gateway(&spec, forwards);
+        let answer = async { door.assign(announced?).await };
         let outcome = self.outcome(Some(answer), assignment.deadline).await?;
         self.take_outcome(outcome)?;
         *self.instance.first.lock() = door.into_std().ok();
