@@ -16,9 +16,9 @@ use crate::instance::Instance;
 
 /// Idle connections kept to one worker by one shard. With fewer than are in use at a time,
 /// bursts open and close the rest for each request, which costs both sides half as much again.
-const IDLE_LIMIT: usize = 256;
+const IDLE_LIMIT: usize = 1024;
 /// Idle connections kept by one shard to all workers that have one already.
-const SHARD_LIMIT: usize = 2048;
+const SHARD_LIMIT: usize = 4096;
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sweeps that an idle connection outlives. An open connection keeps timers in

@@ -213,7 +213,7 @@ impl<'a> Draft<'a> {
                 port: raw.port.unwrap_or(8000),
                 tls,
                 max_connections: raw.max_connections.unwrap_or(10_000),
-                shards: raw.shards.unwrap_or_else(half_of_the_cores),
+                shards: raw.shards.unwrap_or_else(cores),
             },
             workers,
             plugins: PluginSettings {
@@ -519,11 +519,9 @@ fn given(sources: &Sources<'_>, variable: &Variable) -> Result<Option<Given>, Pr
     }
 }
 
-/// Apps need the other half: whatever a shard passes on costs its app about as much. With a
-/// shard for each core both wait for each other, and wake each other up for single requests.
-fn half_of_the_cores() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).max(1)
+/// As many as this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn plugin_roots(named: Option<Vec<PathBuf>>, current_dir: &Path) -> Vec<PathBuf> {

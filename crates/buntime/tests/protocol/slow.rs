@@ -46,6 +46,24 @@ fn t16_over_the_cap_is_turned_away_and_places_come_back() {
 }
 
 #[test]
+fn connections_have_as_many_threads_as_configured_and_all_are_served() {
+    for shards in [1, 3] {
+        let server = echo().env("RUNTIME_SHARDS", &shards.to_string()).start();
+        // Each goes to the thread with the fewest: all threads have some.
+        let mut clients: Vec<Connection> = (0..9).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/echo/").status, 200);
+        }
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+        let names = threads.filter_map(|thread| {
+            std::fs::read_to_string(thread.unwrap().path().join("comm")).ok()
+        });
+        let serving = names.filter(|name| name.starts_with("shard-")).count();
+        assert_eq!(serving, shards);
+    }
+}
+
+#[test]
 fn t16_thousands_of_idle_sockets() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

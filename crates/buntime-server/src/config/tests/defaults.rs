@@ -18,7 +18,7 @@ fn defaults() {
         (8000, 10_000)
     );
     let cores = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(config.listen.shards, (cores / 2).max(1));
+    assert_eq!(config.listen.shards, cores);
     assert_eq!(config.workers[0].path, place.path().join("apps"));
     assert!(config.plugins.roots.is_empty());
     assert_eq!(config.state.dir, place.path().join(".buntime"));
