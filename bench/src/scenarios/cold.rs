@@ -53,8 +53,7 @@ pub(super) fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report)
         "ephemeral, trivial app: p50",
         p50(&open[0]),
         " ms",
-        // For like and like the goal is in the scenario that turns the sandbox off.
-        Goal::None,
+        Goal::AtMost(3.0),
     );
     report.verdict(
         "ephemeral, hono app: p50",
