@@ -55,9 +55,8 @@ fn connections_have_as_many_threads_as_configured_and_all_are_served() {
             assert_eq!(client.get("/echo/").status, 200);
         }
         let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-        let names = threads.filter_map(|thread| {
-            std::fs::read_to_string(thread.unwrap().path().join("comm")).ok()
-        });
+        let names = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
         let serving = names.filter(|name| name.starts_with("shard-")).count();
         assert_eq!(serving, shards);
     }
