@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use crate::alarm::Alarm;
 use crate::instance::Instance;
 
-/// Idle connections kept to one worker by one shard. With fewer than are in use at a time,
+/// Idle connections kept to one worker by all shards. With fewer than are in use at a time,
 /// bursts open and close the rest for each request, which costs both sides half as much again.
-const IDLE_LIMIT: usize = 1024;
+/// A worker may have 1,024 descriptors open, and needs some for itself.
+const IDLE_LIMIT: usize = 512;
 /// Idle connections kept by one shard to all workers that have one already.
 const SHARD_LIMIT: usize = 4096;
 /// How often idle connections are looked through.
@@ -33,16 +34,21 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(2);
 
 /// The idle connections that one shard's runtime keeps to workers. Make one for
 /// each runtime and use it there only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ShardConnections {
     shelf: Arc<Shelf>,
 }
 
 impl ShardConnections {
-    /// An empty set.
+    /// An empty set, for one of so many shards.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn for_one_of(shards: usize) -> Self {
+        let of_one = (IDLE_LIMIT / shards.max(1)).max(1);
+        Self {
+            shelf: Arc::new(Shelf {
+                idle: Mutex::new(Idle::within(of_one, SHARD_LIMIT)),
+            }),
+        }
     }
 
     pub(crate) fn shelf(&self) -> &Arc<Shelf> {
@@ -51,7 +57,7 @@ impl ShardConnections {
 }
 
 /// Idle connections by worker. A worker's entry goes when the worker does.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shelf {
     idle: Mutex<Idle>,
 }
@@ -67,12 +73,6 @@ struct Idle {
     /// Counts sweeps: a clock that costs a request nothing.
     sweeps: u64,
     is_swept: bool,
-}
-
-impl Default for Idle {
-    fn default() -> Self {
-        Self::within(IDLE_LIMIT, SHARD_LIMIT)
-    }
 }
 
 impl Idle {
@@ -330,7 +330,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_idle_for_long_is_closed() {
-        let shelf = Shelf::default();
+        let connections = ShardConnections::for_one_of(1);
+        let shelf = connections.shelf();
         let (connection, theirs) = connection();
         assert!(shelf.idle.lock().put(1, connection));
         for _ in 0..KEPT_SWEEPS {

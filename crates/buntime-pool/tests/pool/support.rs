@@ -265,7 +265,7 @@ impl Rig {
         Self {
             pool: Pool::start(config).unwrap(),
             events,
-            connections: ShardConnections::new(),
+            connections: ShardConnections::for_one_of(1),
             dir,
         }
     }

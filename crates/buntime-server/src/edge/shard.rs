@@ -120,7 +120,7 @@ impl ShardThread {
         };
         let shard = Arc::new(Shard {
             service,
-            workers: ShardConnections::new(),
+            workers: ShardConnections::for_one_of(settings.shards),
             settings,
             tls,
             date: HttpDate::default(),

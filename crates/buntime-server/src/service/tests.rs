@@ -176,7 +176,7 @@ async fn answer(service: &Service, method: Method, target: &[u8]) -> Expected {
         peer: service.peer(Ipv4Addr::LOCALHOST.into(), Listener::Public),
         body: Box::new(NoBody),
     };
-    let workers = ShardConnections::new();
+    let workers = ShardConnections::for_one_of(1);
     let mut response = service.handle(&workers, request).await.unwrap();
     let location = response.headers.get(HeaderId::Location);
     if let Some(location) = location.map(|value| String::from_utf8(value.to_vec()).unwrap()) {
