@@ -92,9 +92,9 @@ impl Idle {
         Some(kept)
     }
 
-    /// Keeps a connection, or closes it if there are enough. True for a worker that has had
-    /// none so far.
-    fn put(&mut self, worker: u64, mut connection: Connection) -> bool {
+    /// Keeps a connection, or gives it back if there are enough. Besides: whether the worker
+    /// has had none so far.
+    fn put(&mut self, worker: u64, mut connection: Connection) -> (bool, Option<Connection>) {
         connection.put_at = self.sweeps;
         let (of_one, of_all) = self.limits;
         let has_room = self.count < of_all;
@@ -103,14 +103,14 @@ impl Idle {
                 kept.push(connection);
                 false
             }
-            Some(_) => return false,
+            Some(_) => return (false, Some(connection)),
             None => {
                 self.by_worker.insert(worker, vec![connection]);
                 true
             }
         };
         self.count += 1;
-        is_new
+        (is_new, None)
     }
 
     fn forget(&mut self, worker: u64) -> Option<Vec<Connection>> {
@@ -138,11 +138,13 @@ impl Shelf {
             connection.input = BytesMut::new();
         }
         connection.reused = true;
-        let (is_new, is_swept) = {
+        let (is_new, surplus, is_swept) = {
             let mut idle = self.idle.lock();
-            let is_new = idle.put(instance.number(), connection);
-            (is_new, std::mem::replace(&mut idle.is_swept, true))
+            let (is_new, surplus) = idle.put(instance.number(), connection);
+            (is_new, surplus, std::mem::replace(&mut idle.is_swept, true))
         };
+        // Closing takes time: not under the lock.
+        drop(surplus);
         if !is_swept {
             self.start_sweeping();
         }
@@ -156,7 +158,7 @@ impl Shelf {
     /// Closes every connection to a worker that is gone.
     pub(crate) fn forget(&self, instance: u64) {
         let gone = self.idle.lock().forget(instance);
-        // Closing takes time: not under the lock.
+        // Closed when the lock is open again, as above.
         drop(gone);
     }
 
@@ -333,7 +335,7 @@ mod tests {
         let connections = ShardConnections::for_one_of(1);
         let shelf = connections.shelf();
         let (connection, theirs) = connection();
-        assert!(shelf.idle.lock().put(1, connection));
+        assert!(shelf.idle.lock().put(1, connection).0);
         for _ in 0..KEPT_SWEEPS {
             assert!(shelf.sweep());
         }
@@ -346,30 +348,33 @@ mod tests {
     #[tokio::test]
     async fn a_worker_keeps_no_more_than_its_share() {
         let mut idle = Idle::within(3, 100);
-        let mut theirs = Vec::new();
+        let (mut theirs, mut surplus) = (Vec::new(), None);
         for _ in 0..4 {
             let (ours, other) = connection();
-            idle.put(1, ours);
+            surplus = idle.put(1, ours).1;
             theirs.push(other);
         }
         assert_eq!((idle.by_worker[&1].len(), idle.count), (3, 3));
+        drop(surplus.expect("the fourth is one too many"));
         assert!(is_closed(theirs.pop().unwrap()).await);
         for left in (0..3).rev() {
             assert!(idle.take(1).is_some());
             assert_eq!(idle.count, left);
         }
         assert!(idle.take(1).is_none());
-        assert!(!idle.put(1, connection().0), "the worker is known");
+        assert!(!idle.put(1, connection().0).0, "the worker is known");
     }
 
     #[tokio::test]
     async fn a_shard_keeps_no_more_than_its_share_and_one_to_each_worker() {
         let mut idle = Idle::within(3, 6);
         for worker in [1, 1, 1, 2, 2, 2] {
-            idle.put(worker, connection().0);
+            let (_, surplus) = idle.put(worker, connection().0);
+            assert!(surplus.is_none());
         }
-        assert!(idle.put(3, connection().0), "it is new");
-        assert!(!idle.put(3, connection().0));
+        assert!(idle.put(3, connection().0).0, "it is new");
+        let (is_new, surplus) = idle.put(3, connection().0);
+        assert!(!is_new && surplus.is_some());
         assert_eq!((idle.by_worker[&3].len(), idle.count), (1, 7));
         assert_eq!(idle.forget(1).map(|gone| gone.len()), Some(3));
         assert!(idle.forget(1).is_none());

@@ -50,8 +50,7 @@ impl Supervisor {
             let forwards = forwards::make(&self.shared, &self.process, &spec).await?;
             Ok((announced, forwards))
         };
-        let shown = in_time(show, &mut self.orders, assignment.deadline).await?;
-        let (announced, forwards) = shown;
+        let (announced, forwards) = in_time(show, &mut self.orders, assignment.deadline).await?;
         self.serve_gateway(&spec, forwards);
         let answer = async { door.assign(announced?).await };
         let outcome = self.outcome(Some(answer), assignment.deadline).await?;
