@@ -68,6 +68,7 @@ function nameOf(value) {
 
 // src/protocol.ts
 var ASSIGN = "x-buntime-assign";
+var REHEARSE = "x-buntime-rehearse";
 var GIVEN = "BUNTIME_APP";
 function parseAssignment(text) {
   const { dir, entry, env, wait } = parseObject(text);
@@ -237,6 +238,9 @@ async function moduleOf(entry) {
   const value = defaultOf(exported);
   return value === undefined ? import(entry) : { default: value };
 }
+function forget(entry) {
+  delete require.cache[entry];
+}
 function isAsync(error, entry) {
   if (!(error instanceof TypeError))
     return false;
@@ -365,9 +369,9 @@ class Service {
   replies;
   server;
   handler;
-  constructor(replies, become) {
+  constructor(replies, duties) {
     this.replies = replies;
-    const blank = blankHandler(become);
+    const blank = blankHandler(duties);
     const fetch = (request, server) => (this.handler ?? blank)(request, server);
     const error = (error) => replies.refused(error);
     const options = { ...OPTIONS, unix: SOCKET, fetch, error };
@@ -383,16 +387,17 @@ class Service {
     this.handler = handler;
   }
 }
-function blankHandler(become) {
+function blankHandler(duties) {
   const { Response: Response2, JSON: JSON2 } = globalThis;
-  return async (request) => {
-    const text = request.headers.get(ASSIGN);
+  return async (request, server) => {
+    const rehearsal = request.headers.get(REHEARSE);
+    const text = rehearsal ?? request.headers.get(ASSIGN);
     if (text === null)
       return new Response2(null, { status: 204 });
     const isLong = text === "";
     const order = parseAssignment(isLong ? await request.text() : text);
     const there = () => isLong ? undefined : request.text();
-    const outcome = order === undefined ? undefined : await become(order, there);
+    const outcome = order === undefined ? undefined : await (rehearsal === null ? duties.become(order, there) : duties.rehearse(order, there, request, server));
     if (outcome === undefined)
       return new Response2(null, { status: 409 });
     return new Response2(JSON2.stringify(outcome));
@@ -501,14 +506,12 @@ function start() {
   process.on("uncaughtException", (error) => logged("uncaught", error));
   process.on("unhandledRejection", (error) => logged("unhandled", error));
   const given = process.env[GIVEN];
-  service = new Service(replies, become);
+  service = new Service(replies, { become, rehearse });
   useProxy();
-  if (given === undefined) {
+  if (given === undefined)
     send({ t: "up" });
-    parseAssignment('{"dir":"","entry":"","env":{"":""},"wait":true}');
-  } else {
+  else
     serveGiven(given);
-  }
 }
 function obey(order) {
   switch (order.t) {
@@ -521,6 +524,21 @@ function obey(order) {
         terminate(order.graceMs);
       return;
   }
+}
+function rehearse(order, there, request, server) {
+  if (state.is !== "blank")
+    return;
+  const folder = Bun.main.slice(0, Bun.main.lastIndexOf("/") + 1);
+  const entry = folder + order.entry;
+  const ours = { ...order, entry, env: { ...order.env, ...process.env } };
+  return outcomeOf(async () => {
+    clearTimeout(setTimeout(listen, LISTEN_LATER_MS));
+    const app = await appFor(ours, there);
+    forget(entry);
+    if (app.fetch !== undefined)
+      await replies.guard(app.fetch)(request, server);
+    return app;
+  });
 }
 function become(order, there) {
   if (state.is !== "blank")
@@ -537,26 +555,37 @@ async function serveGiven(text) {
   else
     send(await outcome);
 }
-async function load(order, there) {
+function load(order, there) {
   state = { is: "loading" };
   setTimeout(listen, LISTEN_LATER_MS);
-  try {
-    replaceEnvironment(order.env);
-    process.argv[1] = order.entry;
-    if (order.wait)
-      await there();
-    process.chdir(order.dir);
-    const app = appOf(await moduleOf(order.entry));
+  return outcomeOf(async () => {
+    const app = await appFor(order, there);
     service.serve(app);
     state = { is: "serving", app };
-    const hooks = HOOKS.filter((name) => app.hooks[name]);
-    if (hooks.length > 0)
+    if (hooksOf(app).length > 0)
       listen();
-    return { t: "ready", hooks, websocket: app.websocket !== undefined };
+    return app;
+  });
+}
+async function appFor(order, there) {
+  replaceEnvironment(order.env);
+  process.argv[1] = order.entry;
+  if (order.wait)
+    await there();
+  process.chdir(order.dir);
+  return appOf(await moduleOf(order.entry));
+}
+async function outcomeOf(load) {
+  try {
+    const app = await load();
+    return { t: "ready", hooks: hooksOf(app), websocket: app.websocket !== undefined };
   } catch (error) {
     const kind = error instanceof ExportError ? "export" : "import";
     return { t: "failed", kind, ...describe(error) };
   }
+}
+function hooksOf(app) {
+  return HOOKS.filter((name) => app.hooks[name]);
 }
 function listen() {
   if (listening)

@@ -1,4 +1,5 @@
-// Bundles the wrapper into the one file that the server carries with it.
+// Bundles the wrapper into the one file that the server carries with it, and puts the
+// app that it rehearses with beside it.
 // `dist/` is committed, so that building the server needs no Bun; a test
 // rebuilds and compares.
 
@@ -25,4 +26,12 @@ export async function bundle(): Promise<string> {
   return `"use strict";\n${text.slice(OPENING.length, -CLOSING.length)}`;
 }
 
-if (import.meta.main) await Bun.write(`${root}dist/wrapper.js`, await bundle());
+/** The rehearsed app, as it is: a blank is to do what it does with an app's sources. */
+export function rehearsal(): Promise<string> {
+  return Bun.file(`${root}src/rehearsal.ts`).text();
+}
+
+if (import.meta.main) {
+  await Bun.write(`${root}dist/wrapper.js`, await bundle());
+  await Bun.write(`${root}dist/rehearsal.ts`, await rehearsal());
+}

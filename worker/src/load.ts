@@ -20,6 +20,11 @@ export async function moduleOf(entry: string): Promise<Record<string, unknown>> 
   return value === undefined ? import(entry) : { default: value };
 }
 
+/** Has the next `require` of the module evaluate it anew. */
+export function forget(entry: string): void {
+  delete require.cache[entry];
+}
+
 /** Whether Bun refused the module for its top-level `await`, rather than one that
  * the app requires itself: that is the app's error. */
 function isAsync(error: unknown, entry: string): boolean {

@@ -7,6 +7,10 @@
  * in JSON. Clients' headers of this kind never reach a worker. */
 export const ASSIGN = "x-buntime-assign";
 
+/** The header of the request that has a blank rehearse one, of an app that lies beside the
+ * wrapper. */
+export const REHEARSE = "x-buntime-rehearse";
+
 /** The variable that holds the same for a worker that is started for its app. */
 export const GIVEN = "BUNTIME_APP";
 
@@ -18,7 +22,7 @@ export interface Assignment {
   wait: boolean;
 }
 
-/** What comes of an assignment: the answer to a blank's request, and a notice of a worker
+/** What comes of an assignment or its rehearsal: the answer to a blank's request, and a notice of a worker
  * that was started for its app. */
 export type Outcome =
   | { t: "ready"; hooks: Hook[]; websocket: boolean }

@@ -1,7 +1,7 @@
 // The worker's HTTP server: up from the start, an app put in later.
 
 import { type App, ExportError } from "./app.ts";
-import { ASSIGN, type Assignment, type Outcome, parseAssignment } from "./protocol.ts";
+import { ASSIGN, type Assignment, type Outcome, parseAssignment, REHEARSE } from "./protocol.ts";
 import { type Replies, wrongWith } from "./reply.ts";
 
 /** Relative to the directory in which the worker starts. */
@@ -27,9 +27,9 @@ export class Service {
   /** Answers 204 until an assignment comes, and that with its outcome. */
   constructor(
     private readonly replies: Replies,
-    become: Become,
+    duties: Duties,
   ) {
-    const blank = blankHandler(become);
+    const blank = blankHandler(duties);
     const fetch: Guarded = (request, server) => (this.handler ?? blank)(request, server);
     const error = (error: unknown): Response => replies.refused(error);
     const options = { ...OPTIONS, unix: SOCKET, fetch, error };
@@ -52,20 +52,37 @@ export class Service {
 
 type Guarded = ReturnType<Replies["guard"]>;
 
-/** Loads an app, once; `there` resolves when its folder can be entered. */
-type Become = (order: Assignment, there: () => unknown) => Promise<Outcome> | undefined;
+/** What a blank does with an app; `there` resolves when its folder can be entered. Undefined
+ * if it has one already. */
+interface Duties {
+  /** Loads it, once. */
+  become(order: Assignment, there: () => unknown): Promise<Outcome> | undefined;
+  /** Does all that and answers a request, and forgets it. */
+  rehearse(
+    order: Assignment,
+    there: () => unknown,
+    request: Request,
+    server: Bun.Server<unknown>,
+  ): Promise<Outcome> | undefined;
+}
 
-function blankHandler(become: Become): Guarded {
+function blankHandler(duties: Duties): Guarded {
   // The app may replace them; we mean the real ones.
   const { Response, JSON } = globalThis;
-  return async (request: Request): Promise<Response> => {
-    const text = request.headers.get(ASSIGN);
+  return async (request: Request, server: Bun.Server<unknown>): Promise<Response> => {
+    const rehearsal = request.headers.get(REHEARSE);
+    const text = rehearsal ?? request.headers.get(ASSIGN);
     if (text === null) return new Response(null, { status: 204 });
     // A long one is the body; the body of any other says that the app's folder is there.
     const isLong = text === "";
     const order = parseAssignment(isLong ? await request.text() : text);
     const there = (): unknown => (isLong ? undefined : request.text());
-    const outcome = order === undefined ? undefined : await become(order, there);
+    const outcome =
+      order === undefined
+        ? undefined
+        : await (rehearsal === null
+            ? duties.become(order, there)
+            : duties.rehearse(order, there, request, server));
     if (outcome === undefined) return new Response(null, { status: 409 });
     return new Response(JSON.stringify(outcome));
   };

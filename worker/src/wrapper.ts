@@ -5,7 +5,7 @@
 import { type App, appOf, ExportError } from "./app.ts";
 import { Control } from "./control.ts";
 import { describe } from "./describe.ts";
-import { moduleOf } from "./load.ts";
+import { forget, moduleOf } from "./load.ts";
 import {
   type Assignment,
   type ErrorSource,
@@ -53,15 +53,10 @@ function start(): void {
   process.on("uncaughtException", (error) => logged("uncaught", error));
   process.on("unhandledRejection", (error) => logged("unhandled", error));
   const given = process.env[GIVEN];
-  service = new Service(replies, become);
+  service = new Service(replies, { become, rehearse });
   useProxy();
-  if (given === undefined) {
-    send({ t: "up" });
-    // The first use takes longer than those after it, and now nobody waits.
-    parseAssignment('{"dir":"","entry":"","env":{"":""},"wait":true}');
-  } else {
-    void serveGiven(given);
-  }
+  if (given === undefined) send({ t: "up" });
+  else void serveGiven(given);
 }
 
 function obey(order: Order): void {
@@ -73,6 +68,26 @@ function obey(order: Order): void {
       if (state.is !== "stopping") void terminate(order.graceMs);
       return;
   }
+}
+
+/** What Bun does for the first time takes it longer, and before there is an app nobody waits. */
+function rehearse(
+  order: Assignment,
+  there: () => unknown,
+  request: Request,
+  server: Bun.Server<unknown>,
+): Promise<Outcome> | undefined {
+  if (state.is !== "blank") return undefined;
+  const folder = Bun.main.slice(0, Bun.main.lastIndexOf("/") + 1);
+  const entry = folder + order.entry;
+  const ours = { ...order, entry, env: { ...order.env, ...(process.env as Record<string, string>) } };
+  return outcomeOf(async () => {
+    clearTimeout(setTimeout(listen, LISTEN_LATER_MS));
+    const app = await appFor(ours, there);
+    forget(entry);
+    if (app.fetch !== undefined) await replies.guard(app.fetch)(request, server);
+    return app;
+  });
 }
 
 /** Loads an app, once. Undefined if there is one already. */
@@ -89,25 +104,39 @@ async function serveGiven(text: string): Promise<void> {
   else send(await outcome);
 }
 
-async function load(order: Assignment, there: () => unknown): Promise<Outcome> {
+function load(order: Assignment, there: () => unknown): Promise<Outcome> {
   state = { is: "loading" };
   // Also keeps the process when the app waits for what never comes.
   setTimeout(listen, LISTEN_LATER_MS);
-  try {
-    replaceEnvironment(order.env);
-    process.argv[1] = order.entry;
-    if (order.wait) await there();
-    process.chdir(order.dir);
-    const app = appOf(await moduleOf(order.entry));
+  return outcomeOf(async () => {
+    const app = await appFor(order, there);
     service.serve(app);
     state = { is: "serving", app };
-    const hooks = HOOKS.filter((name) => app.hooks[name]);
-    if (hooks.length > 0) listen();
-    return { t: "ready", hooks, websocket: app.websocket !== undefined };
+    if (hooksOf(app).length > 0) listen();
+    return app;
+  });
+}
+
+async function appFor(order: Assignment, there: () => unknown): Promise<App> {
+  replaceEnvironment(order.env);
+  process.argv[1] = order.entry;
+  if (order.wait) await there();
+  process.chdir(order.dir);
+  return appOf(await moduleOf(order.entry));
+}
+
+async function outcomeOf(load: () => Promise<App>): Promise<Outcome> {
+  try {
+    const app = await load();
+    return { t: "ready", hooks: hooksOf(app), websocket: app.websocket !== undefined };
   } catch (error) {
     const kind = error instanceof ExportError ? "export" : "import";
     return { t: "failed", kind, ...describe(error) };
   }
+}
+
+function hooksOf(app: App): Hook[] {
+  return HOOKS.filter((name) => app.hooks[name]);
 }
 
 /** Once the channel closes, the server is gone and a worker has no purpose. */

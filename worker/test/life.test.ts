@@ -3,14 +3,16 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bundle } from "../scripts/build.ts";
-import { Worker } from "./worker.ts";
+import { bundle, rehearsal } from "../scripts/build.ts";
+import { type Notice, Worker } from "./worker.ts";
 
 const OK = `export default { fetch: () => new Response("ok") }`;
 
-test("the committed bundle is what the sources give", async () => {
-  const committed = await Bun.file(new URL("../dist/wrapper.js", import.meta.url)).text();
-  expect(committed).toBe(await bundle());
+test("what is committed is what the sources give", async () => {
+  const committed = (name: string): Promise<string> =>
+    Bun.file(new URL(`../dist/${name}`, import.meta.url)).text();
+  expect(await committed("wrapper.js")).toBe(await bundle());
+  expect(await committed("rehearsal.ts")).toBe(await rehearsal());
 });
 
 test("a blank says up, answers a ping, then serves its app", async () => {
@@ -19,6 +21,34 @@ test("a blank says up, answers a ping, then serves its app", async () => {
   expect((await worker.fetch("/")).status).toBe(204);
   expect(await worker.assign(OK)).toEqual({ t: "ready", hooks: [], websocket: false });
   expect(await (await worker.fetch("/")).text()).toBe("ok");
+});
+
+test("of a rehearsal nothing is left", async () => {
+  await using worker = await Worker.blank();
+  await worker.expect("up");
+  for (const _ of ["once", "again"]) {
+    expect(await worker.rehearse()).toEqual({ t: "ready", hooks: [], websocket: false });
+  }
+  const source = `export default () => Response.json({
+    env: process.env, cwd: process.cwd(), main: process.argv[1],
+    loaded: Object.keys(require.cache).filter((path) => path.includes("rehearsal")),
+  })`;
+  expect(await worker.assign(source, { A: "1" })).toMatchObject({ t: "ready" });
+  const main = join(worker.slot, "app.ts");
+  const found = (await (await worker.fetch("/")).json()) as Notice;
+  expect<object>(found).toEqual({ env: { A: "1" }, cwd: worker.slot, main, loaded: [] });
+  // Now it is the app that is asked.
+  expect(await worker.rehearse()).toEqual(found);
+});
+
+test("a rehearsal that fails costs nothing", async () => {
+  await using worker = await Worker.blank();
+  await worker.expect("up");
+  expect(await worker.rehearse()).toMatchObject({ t: "ready" });
+  expect(await worker.rehearse("missing.ts")).toMatchObject({ t: "failed", kind: "import" });
+  const source = `export default () => new Response("served")`;
+  expect(await worker.assign(source)).toMatchObject({ t: "ready" });
+  expect(await (await worker.fetch("/")).text()).toBe("served");
 });
 
 test("an assignment may be long", async () => {

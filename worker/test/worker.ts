@@ -30,6 +30,7 @@ export class Worker {
   static async serving(source: string, env: Record<string, string> = {}): Promise<Worker> {
     const worker = await Worker.blank();
     await worker.expect("up");
+    expectReady(await worker.rehearse());
     expectReady(await worker.assign(source, env));
     return worker;
   }
@@ -106,6 +107,14 @@ export class Worker {
   async become(order: object): Promise<Notice> {
     const headers = { "x-buntime-assign": JSON.stringify(order) };
     const response = await this.fetch("/", { method: "POST", headers });
+    return (await response.json()) as Notice;
+  }
+
+  /** What the server does with every blank before it counts. */
+  async rehearse(entry = "rehearsal.ts"): Promise<Notice> {
+    const order = JSON.stringify({ dir: ".", entry, env: {}, wait: true });
+    const headers = { "x-buntime-rehearse": order };
+    const response = await this.fetch("/", { method: "POST", headers, body: "1" });
     return (await response.json()) as Notice;
   }
 

@@ -21,12 +21,15 @@ use crate::pool::Shared;
 
 /// A CommonJS script.
 const TEXT: &str = include_str!("../../../worker/dist/wrapper.js");
+/// The app that a blank rehearses with, which it looks for beside the wrapper.
+const REHEARSAL: &str = include_str!("../../../worker/dist/rehearsal.ts");
 /// Tells Bun that the script needs no transpiler, in Bun's own words.
 const OPENING: &str =
     "// @bun @bun-cjs\n(function(exports, require, module, __filename, __dirname) {";
 const CLOSING: &str = "})\n";
 const NAME: &str = "wrapper.js";
 const BYTECODE: &str = "wrapper.js.jsc";
+pub(crate) const REHEARSAL_NAME: &str = "rehearsal.ts";
 /// Longest that making the bytecode may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// It waits for everything else.
@@ -50,6 +53,7 @@ impl Wrapper {
             .recursive(true)
             .mode(0o700)
             .create(&text)?;
+        fs::write(text.join(REHEARSAL_NAME), REHEARSAL)?;
         let text = text.join(NAME);
         fs::write(&text, format!("{OPENING}{TEXT}{CLOSING}"))?;
         let workshop = dir.join("wrapper");
@@ -89,6 +93,7 @@ async fn make(shared: &Shared) -> Option<PathBuf> {
     let launch = prepare(shared, workshop).ok()?;
     run_build(shared, launch).await.ok()?;
     let out = workshop.join("out");
+    fs::write(out.join(REHEARSAL_NAME), REHEARSAL).ok()?;
     let is_file = |name| fs::metadata(out.join(name)).is_ok_and(|found| found.is_file());
     (is_file(NAME) && is_file(BYTECODE)).then(|| out.join(NAME))
 }

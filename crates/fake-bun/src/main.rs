@@ -223,6 +223,10 @@ fn serve_all(stream: UnixStream) -> io::Result<()> {
             return Ok(());
         }
         let body = read_body(&mut input, &request)?;
+        if request.headers.contains_key("x-buntime-rehearse") {
+            answered(&mut out, r#"{"t":"ready"}"#)?;
+            continue;
+        }
         if let Some(order) = request.headers.get("x-buntime-assign") {
             let order = if order.is_empty() {
                 body.as_slice()
