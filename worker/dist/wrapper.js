@@ -530,10 +530,10 @@ function rehearse(order, there, request, server) {
     return;
   const folder = Bun.main.slice(0, Bun.main.lastIndexOf("/") + 1);
   const entry = folder + order.entry;
-  const ours = { ...order, entry, env: { ...order.env, ...process.env } };
+  const env = { ...process.env };
   return outcomeOf(async () => {
     clearTimeout(setTimeout(listen, LISTEN_LATER_MS));
-    const app = await appFor(ours, there);
+    const app = await appFor({ ...order, entry, env }, there);
     forget(entry);
     if (app.fetch !== undefined)
       await replies.guard(app.fetch)(request, server);

@@ -22,8 +22,8 @@ export interface Assignment {
   wait: boolean;
 }
 
-/** What comes of an assignment or its rehearsal: the answer to a blank's request, and a notice of a worker
- * that was started for its app. */
+/** What comes of an assignment or its rehearsal: the answer to a blank's request, and a notice
+ * of a worker that was started for its app. */
 export type Outcome =
   | { t: "ready"; hooks: Hook[]; websocket: boolean }
   | { t: "failed"; kind: "import" | "export"; message: string; stack: string };

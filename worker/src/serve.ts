@@ -24,7 +24,7 @@ export class Service {
   /** What takes all requests, once there is an app. */
   private handler: Guarded | undefined;
 
-  /** Answers 204 until an assignment comes, and that with its outcome. */
+  /** Answers an assignment and its rehearsals with their outcome, and 204 before. */
   constructor(
     private readonly replies: Replies,
     duties: Duties,

@@ -70,7 +70,8 @@ function obey(order: Order): void {
   }
 }
 
-/** What Bun does for the first time takes it longer, and before there is an app nobody waits. */
+/** Does what `become` will do, for what Bun does for the first time takes it longer. The server
+ * has it done where nobody waits yet. */
 function rehearse(
   order: Assignment,
   there: () => unknown,
@@ -80,10 +81,11 @@ function rehearse(
   if (state.is !== "blank") return undefined;
   const folder = Bun.main.slice(0, Bun.main.lastIndexOf("/") + 1);
   const entry = folder + order.entry;
-  const ours = { ...order, entry, env: { ...order.env, ...(process.env as Record<string, string>) } };
+  // Set to what it is, only for the sake of doing it.
+  const env = { ...(process.env as Record<string, string>) };
   return outcomeOf(async () => {
     clearTimeout(setTimeout(listen, LISTEN_LATER_MS));
-    const app = await appFor(ours, there);
+    const app = await appFor({ ...order, entry, env }, there);
     forget(entry);
     if (app.fetch !== undefined) await replies.guard(app.fetch)(request, server);
     return app;

@@ -41,7 +41,7 @@ test("of a rehearsal nothing is left", async () => {
   expect(await worker.rehearse()).toEqual(found);
 });
 
-test("a rehearsal that fails costs nothing", async () => {
+test("a wrapper whose rehearsal failed can still be assigned", async () => {
   await using worker = await Worker.blank();
   await worker.expect("up");
   expect(await worker.rehearse()).toMatchObject({ t: "ready" });

@@ -37,11 +37,14 @@ pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(10);
 const CLEAR_PAUSE: Duration = Duration::from_millis(10);
 const CLEAR_TRIES: u32 = 20;
 
-/// What is in a blank worker's environment besides the server's base: nothing of
-/// it is left once the worker has its app.
-const TECHNICAL: [(&str, &str); 3] = [
+/// What is in every worker's environment besides the server's base: nothing of it is left
+/// once the worker has its app.
+const TECHNICAL: [(&str, &str); 4] = [
     // The timers that look for garbage cost idle workers a core among a hundred.
     ("BUN_GC_TIMER_DISABLE", "1"),
+    // One thread to look for garbage: more wake each other longer than they help a worker that
+    // has one processor.
+    ("BUN_JSC_numberOfGCMarkers", "1"),
     // A cache of compiled code would be one that an app can write.
     ("BUN_RUNTIME_TRANSPILER_CACHE_PATH", "0"),
     ("DO_NOT_TRACK", "1"),
@@ -52,14 +55,13 @@ const LONG_LIVED: [(&str, &str); 1] = [
     // How much garbage an app may make before it is first looked for, in bytes. JavaScriptCore's
     // 32 MB are more than the caches of a core hold: all that is allocated comes from memory
     // that is cold. Once an app keeps more than this, twice what it keeps counts instead.
-    ("BUN_JSC_largeHeapSize", "2097152"),
+    ("BUN_JSC_largeHeapSize", "4194304"),
 ];
 
-/// The same for a worker that is started for its app, and so for one request: less work
-/// at the start.
-const SHORT_LIVED: [(&str, &str); 2] = [
-    // No further thread to look for garbage, and none that gives memory back.
-    ("BUN_JSC_numberOfGCMarkers", "1"),
+/// As well, for a worker that begins with its app in its environment, and so for one request:
+/// less work at the start.
+const SHORT_LIVED: [(&str, &str); 1] = [
+    // No further thread that gives memory back.
     ("MIMALLOC_PURGE_DELAY", "-1"),
 ];
 
@@ -164,9 +166,16 @@ async fn start(
     let taken = slot.take_socket();
     let socket = taken
         .map_err(|error| StartFailure::new(format!("cannot take the worker's socket: {error}")))?;
-    let door = Door::open(&socket.path)
+    // Somebody waits for a worker that is started for its app, or is of a kind that is not kept.
+    let is_awaited = wanted.is_some() || flavor == Flavor::Small;
+    let mut door = Door::open(&socket.path)
         .await
-        .map_err(|error| StartFailure::new(format!("the wrapper does not answer: {error}")))?;
+        .map_err(|error| StartFailure::new(format!("the worker is not reached: {error}")))?;
+    if !is_awaited {
+        let rehearsed = door.rehearse().await;
+        rehearsed
+            .map_err(|error| StartFailure::new(format!("the blank cannot rehearse: {error}")))?;
+    }
     Ok(Up {
         started,
         socket,

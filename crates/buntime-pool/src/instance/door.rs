@@ -76,22 +76,27 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Connects, and has the blank rehearse: what Bun does for the first time, a request
-    /// among it, takes it up to a millisecond longer, and now nobody waits for it.
+    /// Connects.
     pub(super) async fn open(path: &str) -> io::Result<Self> {
-        let mut door = Self {
+        Ok(Self {
             stream: UnixStream::connect(path).await?,
             input: BytesMut::with_capacity(1024),
-        };
+        })
+    }
+
+    /// Has a blank do for an app of ours what it will do for the one that it is given. What Bun
+    /// does for the first time, a request among it, takes it up to a millisecond longer: for a
+    /// blank that nobody waits for yet.
+    pub(super) async fn rehearse(&mut self) -> io::Result<()> {
         let what = Become {
             dir: ".",
             entry: REHEARSAL_NAME,
             env: &BTreeMap::new(),
             wait: true,
         };
-        let announced = door.send(REHEARSE, &what).await?;
-        match door.assign(announced).await? {
-            Outcome::Ready { .. } => Ok(door),
+        let announced = self.send(REHEARSE, &what).await?;
+        match self.assign(announced).await? {
+            Outcome::Ready { .. } => Ok(()),
             Outcome::Failed { message, .. } => Err(io::Error::other(message)),
         }
     }
