@@ -13,6 +13,8 @@ use super::unit::{Deployment, State};
 /// Ranges remembered per worker. A range in a link is one of a few; made-up
 /// ones push each other out.
 const REMEMBERED_RANGES: usize = 64;
+/// Slots that a range may be in: a few ranges in constant use must not push each other out.
+const WAYS: usize = 4;
 /// Longer texts are no range: not even hashed.
 const RANGE_MAX: usize = 64;
 
@@ -182,12 +184,20 @@ impl<T> Versions<T> {
                 .collect()
         });
         let hash = self.by_version.hasher().hash_one(range);
-        // The remainder fits: it is below the number of slots.
-        let slot = &slots[usize::try_from(hash % REMEMBERED_RANGES as u64).unwrap_or(0)];
-        if let Some(remembered) = &*slot.load()
-            && *remembered.range == *range
-        {
-            return remembered.picked;
+        // The remainders fit: they are below the number of slots.
+        let below = |hash: u64, count: usize| usize::try_from(hash % count as u64).unwrap_or(0);
+        let first = below(hash, REMEMBERED_RANGES / WAYS) * WAYS;
+        let set = &slots[first..first + WAYS];
+        let mut place = &set[below(hash >> 32, WAYS)];
+        for slot in set {
+            match &*slot.load() {
+                Some(remembered) if *remembered.range == *range => return remembered.picked,
+                Some(_) => {}
+                None => {
+                    place = slot;
+                    break;
+                }
+            }
         }
         // Not worth a slot: no range, so there is nothing to compare either.
         let parsed = VersionRange::try_from(range).ok()?;
@@ -197,7 +207,7 @@ impl<T> Versions<T> {
             parsed.matches(&deployment.unit().version)
         });
         self.comparisons.fetch_add(compared, Ordering::Relaxed);
-        slot.store(Some(Arc::new(Remembered {
+        place.store(Some(Arc::new(Remembered {
             range: range.into(),
             picked,
         })));

@@ -118,6 +118,20 @@ fn ten_thousand_versions_are_compared_once_per_range() {
     assert!(shop.ranges.get().unwrap().len() <= REMEMBERED_RANGES);
 }
 
+/// Whichever they are and however they are hashed.
+#[test]
+fn ranges_in_constant_use_do_not_push_each_other_out() {
+    for _ in 0..100 {
+        let snapshot = snapshot((0..10).map(|n| unit("shop", &format!("1.{n}.0"), false)));
+        let ranges = ["~1.0", "^1.5", "1", ">=1.2"];
+        for range in ranges.iter().cycle().take(40) {
+            assert!(resolved(&snapshot, "shop", Some(range)).is_some());
+        }
+        let compared = snapshot.versions("shop").unwrap().comparisons();
+        assert!(compared <= 10 * ranges.len() as u64, "{compared}");
+    }
+}
+
 #[test]
 fn ten_thousand_workers_are_one_lookup() {
     let snapshot = snapshot((0..10_000).map(|n| unit(&format!("app-{n}"), "1.0.0", false)));
