@@ -213,6 +213,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_rehearsal_that_fails_says_why() {
+        for (answer, why) in [
+            (r#"{"t":"ready","hooks":[]}"#, None),
+            (
+                r#"{"t":"failed","message":"no such module"}"#,
+                Some("no such module"),
+            ),
+            ("", Some("its answer is none")),
+        ] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                answer.len()
+            );
+            theirs.write_all((head + answer).as_bytes()).await.unwrap();
+            let mut door = Door {
+                stream: ours,
+                input: BytesMut::new(),
+            };
+            let told = door.rehearse().await.map_err(|error| error.to_string());
+            assert_eq!(told.err().as_deref(), why, "{answer}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_answer_is_bounded_and_must_be_one() {
         for (answer, outcome) in [
             (
