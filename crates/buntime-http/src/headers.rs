@@ -124,6 +124,9 @@ pub enum InvalidHeader {
 /// The most text of a list, in bytes, so that offsets fit 32 bits with room to spare.
 const MAX_TEXT: usize = 1 << 30;
 
+/// Room in a list that was received for what is mostly added to it, in bytes.
+const ROOM: usize = 160;
+
 /// Header fields in the order they were received, names and values in one buffer.
 ///
 /// Invariant: every name is a token, and no value holds a control character
@@ -154,8 +157,10 @@ impl HeaderList {
 
     /// A list over a header section as it was received, without fields so far.
     pub(crate) fn over(section: &[u8]) -> Self {
+        let mut text = Vec::with_capacity(section.len() + ROOM);
+        text.extend_from_slice(section);
         Self {
-            text: section.to_vec(),
+            text,
             // What browsers send fits.
             fields: Vec::with_capacity(16),
             pushed: 0,
@@ -210,6 +215,23 @@ impl HeaderList {
             name_len: name.len() as u16,
             id,
         });
+    }
+
+    /// Appends a field under another name with the first value of `id`, which is not
+    /// copied; whether there is one.
+    ///
+    /// # Errors
+    /// [`InvalidHeader`] if the name could not be sent as it is.
+    pub fn push_value_of(&mut self, id: HeaderId, name: &[u8]) -> Result<bool, InvalidHeader> {
+        let Some(&field) = self.fields.iter().find(|field| field.id == id) else {
+            return Ok(false);
+        };
+        self.push(name, b"")?;
+        if let Some(pushed) = self.fields.last_mut() {
+            pushed.value_start = field.value_start;
+            pushed.value_len = field.value_len;
+        }
+        Ok(true)
     }
 
     /// Removes every field with this id.
@@ -365,6 +387,18 @@ mod tests {
         headers.retain(|header| header.id != HeaderId::Host);
         assert_eq!(headers.get(HeaderId::Host), None);
         assert_eq!(written(&headers), "Accept: */*\r\n");
+    }
+
+    #[test]
+    fn a_value_can_have_two_names() {
+        let mut headers = list(&[("Accept", "*/*"), ("Host", "a"), ("host", "b")]);
+        assert_eq!(headers.push_value_of(HeaderId::Host, b"X-Host"), Ok(true));
+        assert_eq!(headers.push_value_of(HeaderId::Cookie, b"X-No"), Ok(false));
+        let refused = headers.push_value_of(HeaderId::Host, b"x:\r\n");
+        assert_eq!(refused, Err(InvalidHeader::Name));
+        headers.remove(HeaderId::Host);
+        assert_eq!(written(&headers), "Accept: */*\r\nX-Host: a\r\n");
+        assert_eq!(headers.text_len(), 16);
     }
 
     #[test]

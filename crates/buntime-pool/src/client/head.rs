@@ -1,7 +1,5 @@
 //! The head of a request, as text.
 
-use std::io::Write as _;
-
 use buntime_http::{HeaderId, HopByHop};
 
 use super::WorkerRequest;
@@ -47,8 +45,9 @@ pub(crate) fn write_head(out: &mut Vec<u8>, request: &WorkerRequest<'_>, framing
     match framing {
         RequestFraming::None => {}
         RequestFraming::Length(length) => {
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "content-length: {length}\r\n");
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
         RequestFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }

@@ -182,11 +182,12 @@ impl RoundTrip {
             let input = &self.connection.input;
             // Parsing starts over each time, so a head that comes byte by byte is
             // only parsed when its end has come, or at once to refuse garbage.
-            let from = self.searched.saturating_sub(3);
-            let whole = input
-                .get(from..)
-                .is_some_and(|new| new.windows(4).any(|at| at == b"\r\n\r\n"));
-            if !whole && self.searched > 0 && input.len() < LIMITS.total {
+            let whole = || {
+                let from = self.searched.saturating_sub(3);
+                let new = input.get(from..).unwrap_or_default();
+                new.windows(4).any(|at| at == b"\r\n\r\n")
+            };
+            if self.searched > 0 && input.len() < LIMITS.total && !whole() {
                 self.searched = input.len();
                 return Ok(None);
             }

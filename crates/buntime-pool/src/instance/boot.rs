@@ -52,9 +52,9 @@ const TECHNICAL: [(&str, &str); 4] = [
 
 /// As well, for a worker that may serve many requests.
 const LONG_LIVED: [(&str, &str); 1] = [
-    // How much garbage an app may make before it is first looked for, in bytes. JavaScriptCore's
-    // 32 MB are more than the caches of a core hold: all that is allocated comes from memory
-    // that is cold. Once an app keeps more than this, twice what it keeps counts instead.
+    // How much garbage an app may make before it is first looked for, in bytes. Of Bun's own
+    // 8 MB the caches of a core hold less, so more is allocated from memory that is cold. Once
+    // an app keeps more than this, twice what it keeps counts instead.
     ("BUN_JSC_largeHeapSize", "4194304"),
 ];
 

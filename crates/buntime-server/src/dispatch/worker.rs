@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use buntime_core::Manifest;
@@ -164,20 +165,28 @@ fn prepare_headers(headers: &mut HeaderList, peer: &Peer, base: &str) {
         ("x-base", base.as_bytes()),
         ("x-forwarded-for", &forwarded.client),
         ("x-forwarded-proto", forwarded.proto.as_bytes()),
-        ("x-forwarded-host", &forwarded.host),
     ] {
-        if !value.is_empty() || name == "x-base" {
-            let pushed = headers.push(name.as_bytes(), value);
-            debug_assert!(pushed.is_ok(), "{name} is not sendable");
-        }
+        let pushed = headers.push(name.as_bytes(), value);
+        debug_assert!(pushed.is_ok(), "{name} is not sendable");
     }
+    let pushed = match &forwarded.host {
+        Some(host) => headers.push(FORWARDED_HOST, host),
+        None if headers.get(HeaderId::Host).is_none_or(<[u8]>::is_empty) => Ok(()),
+        None => headers
+            .push_value_of(HeaderId::Host, FORWARDED_HOST)
+            .map(drop),
+    };
+    debug_assert!(pushed.is_ok(), "x-forwarded-host is not sendable");
 }
+
+const FORWARDED_HOST: &[u8] = b"x-forwarded-host";
 
 /// What the worker is told of the way the request came.
 struct Forwarded {
     client: Vec<u8>,
     proto: &'static str,
-    host: Vec<u8>,
+    /// If another than the request's own.
+    host: Option<Vec<u8>>,
 }
 
 impl Forwarded {
@@ -198,17 +207,32 @@ impl Forwarded {
             // Writing to a Vec cannot fail.
             let _ = write!(client, "{before}, ");
         }
-        let _ = write!(client, "{}", peer.address);
+        push_address(&mut client, peer.address);
         Self {
             client,
             proto: peer.scheme_of(headers).as_str(),
             host: host_by_proxy(peer, headers)
                 // Apps make links of it.
                 .filter(|host| is_valid_authority(host))
-                .or_else(|| headers.get(HeaderId::Host))
-                .unwrap_or_default()
-                .to_vec(),
+                .map(<[u8]>::to_vec),
         }
+    }
+}
+
+/// Appends what `{address}` says. For IPv4 without the machinery of formatting,
+/// which would be one of the dearer things that a request needs.
+fn push_address(text: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        // Writing to a Vec cannot fail.
+        let _ = write!(text, "{address}");
+        return;
+    };
+    let mut digits = itoa::Buffer::new();
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push(b'.');
+        }
+        text.extend_from_slice(digits.format(octet).as_bytes());
     }
 }
 
@@ -396,6 +420,15 @@ fn failure(service: &Service, unit: &Unit, id: &RequestId, error: ExchangeError)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_written_as_they_are_displayed() {
+        for address in ["0.0.0.0", "9.10.255.1", "::1", "::ffff:1.2.3.4"] {
+            let mut text = Vec::new();
+            push_address(&mut text, address.parse().unwrap());
+            assert_eq!(text, address.as_bytes());
+        }
+    }
 
     #[test]
     fn a_service_worker_stays_below_its_base() {

@@ -1,5 +1,6 @@
 //! The writing half of an HTTP/1.1 connection.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
@@ -283,6 +284,9 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
     }
 }
 
+/// The end of a chunked body without trailers.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// A body on its way to the client.
 struct Stream<'a, R> {
     body: Body,
@@ -299,7 +303,7 @@ struct Stream<'a, R> {
 enum Next {
     Data(Bytes),
     /// The end, with the bytes that close the framing.
-    End(Vec<u8>),
+    End(Cow<'static, [u8]>),
 }
 
 impl<R: AsyncRead + HangUp + Unpin + Send> Stream<'_, R> {
@@ -316,22 +320,22 @@ impl<R: AsyncRead + HangUp + Unpin + Send> Stream<'_, R> {
                 let mut end = b"0\r\n".to_vec();
                 trailers.write_to(&mut end, |_| true);
                 end.extend_from_slice(b"\r\n");
-                Poll::Ready(Ok(self.end(end)))
+                Poll::Ready(Ok(self.end(Cow::Owned(end))))
             }
             Poll::Ready(None) if self.framing == Framing::Length && self.left > 0 => {
                 Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
             }
-            Poll::Ready(None) => Poll::Ready(Ok(self.end(b"0\r\n\r\n".to_vec()))),
+            Poll::Ready(None) => Poll::Ready(Ok(self.end(Cow::Borrowed(LAST_CHUNK)))),
             Poll::Ready(Some(Err(_))) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Poll::Pending => self.poll_interruptions(cx),
         }
     }
 
-    fn end(&self, chunked: Vec<u8>) -> Next {
+    fn end(&self, chunked: Cow<'static, [u8]>) -> Next {
         Next::End(if self.framing == Framing::Chunked {
             chunked
         } else {
-            Vec::new()
+            Cow::Borrowed(b"")
         })
     }
 
@@ -348,7 +352,7 @@ impl<R: AsyncRead + HangUp + Unpin + Send> Stream<'_, R> {
         if let Some(drain) = &mut self.drain
             && drain.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Ok(self.end(b"0\r\n\r\n".to_vec())));
+            return Poll::Ready(Ok(self.end(Cow::Borrowed(LAST_CHUNK))));
         }
         Poll::Pending
     }
@@ -378,17 +382,18 @@ fn write_head(
     framing: Framing,
     keep_alive: bool,
 ) {
-    // Every write here goes to a Vec and cannot fail.
-    let _ = write!(
-        out,
-        "HTTP/1.1 {} {}\r\n",
-        response.status,
-        reason(response.status)
-    );
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(digits.format(response.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(response.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
     write_fields(out, &response.headers, exchange);
     match (framing, response.length) {
         (Framing::Length, BodyLength::Exact(length)) => {
-            let _ = write!(out, "content-length: {length}\r\n");
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(digits.format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
         (Framing::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         _ => {}
