@@ -162,10 +162,11 @@ pub(crate) fn technical_env(layers: Layers) -> impl Iterator<Item = (OsString, O
         .map(|&(name, value)| (name.into(), value.into()))
 }
 
-/// What confines a worker whose directory is `slot`; `None` if nothing does. Without
-/// `wanted` it is a blank. `held` is what the app was granted.
+/// What confines a worker that loads `wrapper` and whose directory is `slot`; `None` if
+/// nothing does. Without `wanted` it is a blank. `held` is what the app was granted.
 pub(crate) fn policy(
     shared: &Shared,
+    wrapper: &Path,
     slot: &Path,
     gateway: &Unserved,
     wanted: Option<&Wanted<'_>>,
@@ -177,8 +178,7 @@ pub(crate) fn policy(
         return None;
     }
     // All of its folder, which Bun looks into.
-    let wrapper = shared.wrapper.path().parent();
-    let mut read: Vec<PathBuf> = wrapper.map(Path::to_owned).into_iter().collect();
+    let mut read: Vec<PathBuf> = wrapper.parent().map(Path::to_owned).into_iter().collect();
     let mut write = vec![slot.to_owned()];
     let mut write_later = Vec::new();
     let mut spawn = false;

@@ -14,7 +14,8 @@
 //! - `flood`: lines on stdout, for ever · `print TEXT`: one line on stdout
 //!
 //! A request's path tells what to do with it:
-//! - `/pid`, `/env`, `/args`, `/echo` (the body), `/head` (the request's head)
+//! - `/pid`, `/env`, `/args`, `/echo` (the body), `/head` (the request's head),
+//!   `/rehearsals` (how many there were)
 //! - `/exit`, `/hang`, `/close` (no answer), `/garbage`, `/half-head`,
 //!   `/short` (less than announced), `/long` (more than announced), `/bad-chunk`,
 //!   `/short-chunk`, `/header-flood`, `/drip` (a head that never ends),
@@ -37,6 +38,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::FromRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{ExitCode, exit};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -45,6 +47,7 @@ use serde_json::{Value, json};
 
 static APP: OnceLock<Value> = OnceLock::new();
 static OUT: OnceLock<Mutex<UnixStream>> = OnceLock::new();
+static REHEARSALS: AtomicU32 = AtomicU32::new(0);
 
 fn main() -> ExitCode {
     if std::env::args()
@@ -224,6 +227,7 @@ fn serve_all(stream: UnixStream) -> io::Result<()> {
         }
         let body = read_body(&mut input, &request)?;
         if request.headers.contains_key("x-buntime-rehearse") {
+            REHEARSALS.fetch_add(1, Ordering::Relaxed);
             answered(&mut out, r#"{"t":"ready"}"#)?;
             continue;
         }
@@ -311,6 +315,7 @@ fn reply(out: &mut UnixStream, request: &Request, body: &[u8]) -> io::Result<boo
             return answered(out, &args.join("\n"));
         }
         "/head" => return answered(out, &request.head),
+        "/rehearsals" => return answered(out, &REHEARSALS.load(Ordering::Relaxed).to_string()),
         "/echo" => return answered(out, &String::from_utf8_lossy(body)),
         "/exit" => exit(3),
         "/hang" => hang(),

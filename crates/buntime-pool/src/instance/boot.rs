@@ -289,7 +289,9 @@ fn launch(
         ]
         .map(OsString::from),
     );
-    args.push(shared.wrapper.path().into());
+    // Read once: it changes when the bytecode is there.
+    let wrapper = shared.wrapper.path();
+    args.push(wrapper.into());
     Launch {
         program: shared.program.path().to_owned(),
         args,
@@ -298,7 +300,7 @@ fn launch(
         control,
         limits: shared.config.limits,
         nice: 0,
-        policy: policy(shared, slot.path(), gateway, wanted, held),
+        policy: policy(shared, wrapper, slot.path(), gateway, wanted, held),
     }
 }
 
