@@ -218,7 +218,7 @@ impl HeaderList {
     }
 
     /// Appends a field under another name with the first value of `id`, which is not
-    /// copied; whether there is one.
+    /// copied; whether there is one. For an `id` that stands for one name.
     ///
     /// # Errors
     /// [`InvalidHeader`] if the name could not be sent as it is.

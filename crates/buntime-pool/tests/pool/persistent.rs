@@ -285,7 +285,7 @@ async fn a_small_app_gets_a_worker_of_its_own_flavour() {
 }
 
 #[tokio::test]
-async fn a_worker_that_somebody_waits_for_does_not_rehearse() {
+async fn a_worker_of_a_kind_that_is_not_kept_does_not_rehearse() {
     let rig = Rig::fake();
     let small = rig.app("small", "", |manifest| manifest.low_memory = true);
     let usual = rig.app("usual", "", |_| {});
