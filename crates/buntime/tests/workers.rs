@@ -10,6 +10,7 @@
 mod workers {
     mod bad_code;
     mod environment;
+    mod examples;
     mod install;
     mod life;
     mod logs;

@@ -134,9 +134,8 @@ fn the_root_key_does_not_stay_in_the_environment() {
     let own = environment(server.pid());
     assert!(holds(&own, "RUNTIME_ROOT_KEY=") && holds(&own, "RUNTIME_STATE_DIR=/"));
     assert!(!holds(&own, ROOT));
-    let family = server.family();
-    assert!(!family.is_empty());
-    for process in family {
+    server.wait_until("a process of the server's", || !server.family().is_empty());
+    for process in server.family() {
         assert!(
             !holds(&environment(process.pid), ROOT),
             "{}",
