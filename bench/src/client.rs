@@ -24,6 +24,13 @@ pub(crate) struct Connection<S: Read + Write> {
     stream: BufReader<S>,
 }
 
+/// What of an answer's head tells where its body ends.
+struct Head {
+    status: u16,
+    length: u64,
+    chunked: bool,
+}
+
 impl Connection<TcpStream> {
     pub(crate) fn open(port: u16) -> std::io::Result<Self> {
         let stream = TcpStream::connect_timeout(&loopback(port), DEADLINE)?;
@@ -83,7 +90,21 @@ impl<S: Read + Write> Connection<S> {
         self.response(method == "HEAD", into)
     }
 
-    fn response(&mut self, head_only: bool, into: &mut impl Write) -> std::io::Result<u16> {
+    /// Asks for what may have no end and reads up to the first byte of the body, of a 200.
+    pub(crate) fn first_byte(&mut self, path: &str) -> std::io::Result<()> {
+        let message = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+        self.stream.get_mut().write_all(message.as_bytes())?;
+        let head = self.head()?;
+        if head.status != 200 {
+            return Err(bad("status"));
+        }
+        if head.chunked {
+            self.line()?;
+        }
+        self.stream.read_exact(&mut [0])
+    }
+
+    fn head(&mut self) -> std::io::Result<Head> {
         let status = self
             .line()?
             .split(' ')
@@ -104,6 +125,19 @@ impl<S: Read + Write> Connection<S> {
                 chunked = true;
             }
         }
+        Ok(Head {
+            status,
+            length,
+            chunked,
+        })
+    }
+
+    fn response(&mut self, head_only: bool, into: &mut impl Write) -> std::io::Result<u16> {
+        let Head {
+            status,
+            length,
+            chunked,
+        } = self.head()?;
         if head_only || status == 204 || status == 304 {
             return Ok(status);
         }

@@ -53,7 +53,38 @@ pub(crate) struct Sample {
     /// CPU time in microseconds a request: of the front (ours or nginx), of Bun behind it.
     pub(crate) front: f64,
     pub(crate) bun: f64,
+    /// In MB: what the front takes, its part of what it shares included (PSS), and what those
+    /// of Bun that took part have for themselves alone. How many share Bun's code is another
+    /// number in each system, and would stand in a PSS.
+    pub(crate) front_memory: f64,
+    pub(crate) bun_memory: f64,
     pub(crate) failed: u64,
+}
+
+impl Sample {
+    /// One that only clients have seen: nothing is known of the processes.
+    pub(crate) fn of_clients(latencies: &Latencies, took: Duration) -> Self {
+        Self {
+            rate: latencies.count() as f64 / took.as_secs_f64(),
+            p50: latencies.percentile(0.5),
+            p99: latencies.percentile(0.99),
+            front: 0.0,
+            bun: 0.0,
+            front_memory: 0.0,
+            bun_memory: 0.0,
+            failed: latencies.failed,
+        }
+    }
+
+    /// CPU time in microseconds a request, of all processes.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.front + self.bun
+    }
+
+    /// In MB, of all processes.
+    pub(crate) fn memory(&self) -> f64 {
+        self.front_memory + self.bun_memory
+    }
 }
 
 /// The middle value; of an even number the mean of the two in the middle.
@@ -86,6 +117,8 @@ mod tests {
             p99: 2.0,
             front: 0.0,
             bun: 0.0,
+            front_memory: 0.0,
+            bun_memory: 0.0,
             failed: 0,
         }
     }

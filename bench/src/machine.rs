@@ -35,6 +35,14 @@ pub(crate) fn date() -> String {
     output("date", &["-u", "+%F"])
 }
 
+/// The version of Bun that everything runs on.
+pub(crate) fn bun() -> String {
+    crate::servers::bun().map_or_else(
+        |_| "unknown".to_owned(),
+        |bun| output(&bun.display().to_string(), &["--version"]),
+    )
+}
+
 /// The first line that a command prints, stdout or stderr.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(arguments).output() else {

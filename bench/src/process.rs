@@ -182,6 +182,12 @@ pub(crate) fn pss(pid: u32) -> Option<u64> {
     field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
 
+/// Memory that no other process has a part in. In KiB.
+pub(crate) fn private(pid: u32) -> Option<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    Some(field(&path, "Private_Clean:")? + field(&path, "Private_Dirty:")?)
+}
+
 /// In KiB.
 pub(crate) fn rss(pid: u32) -> Option<u64> {
     field(&format!("/proc/{pid}/status"), "VmRSS:")

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use crate::figures::{Sample, median};
+use crate::figures::{Sample, median, ratio};
 use crate::{Context as _, Result, machine};
 
 /// What a figure should be.
@@ -49,20 +49,43 @@ impl Report {
 
     /// A table of medians, one line for each system.
     pub(crate) fn table(&mut self, columns: &[(&str, &[Sample])]) {
-        self.sections += "| | req/s | p50 ms | p99 ms | front µs/req | Bun µs/req | failed |\n";
-        self.sections += "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+        self.sections += "| | req/s | p50 ms | p99 ms | front µs/req | Bun µs/req | front MB | Bun MB | failed |\n";
+        self.sections += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
         for (label, samples) in columns {
             let of = |field: fn(&Sample) -> f64| median(samples.iter().map(field));
             let failed: u64 = samples.iter().map(|sample| sample.failed).sum();
             self.failed += failed;
             let _ = writeln!(
                 self.sections,
-                "| {label} | {} | {} | {} | {} | {} | {failed} |",
+                "| {label} | {} | {} | {} | {} | {} | {} | {} | {failed} |",
                 number(of(|s| s.rate)),
                 number(of(|s| s.p50)),
                 number(of(|s| s.p99)),
                 number(of(|s| s.front)),
                 number(of(|s| s.bun)),
+                number(of(|s| s.front_memory)),
+                number(of(|s| s.bun_memory)),
+            );
+        }
+    }
+
+    /// A table of ratios: what `name` did over what others did in the same rounds.
+    pub(crate) fn ratios(&mut self, name: &str, ours: &[Sample], others: &[(&str, &[Sample])]) {
+        let _ = writeln!(
+            self.sections,
+            "\n| {name} over | req/s | p50 | p99 | CPU a request | memory |\n\
+             | --- | ---: | ---: | ---: | ---: | ---: |"
+        );
+        for (other, samples) in others {
+            let of = |field: fn(&Sample) -> f64| number(ratio(ours, samples, field));
+            let _ = writeln!(
+                self.sections,
+                "| {other} | {} | {} | {} | {} | {} |",
+                of(|s| s.rate),
+                of(|s| s.p50),
+                of(|s| s.p99),
+                of(Sample::cpu),
+                of(Sample::memory),
             );
         }
     }
@@ -86,7 +109,9 @@ impl Report {
         let mut text = format!(
             "# Results\n\nWritten by `make bench` on {}. {}. {}, {}, Bun {}.\n{how} \
              Loopback, all systems on the same cores, in turns. Ratios are medians of the ratios of\n\
-             neighbours in time, warm loads have new processes each round; absolute figures are those of this machine only.\n\n\
+             neighbours in time, warm loads have new processes each round; absolute figures are those of this machine only.\n\
+             Memory is that of the front with its part of what it shares (PSS), and what those of Bun that took part\n\
+             have for themselves alone.\n\n\
              ## Goals\n\n| | here | goal | |\n| --- | ---: | ---: | --- |\n",
             machine::date(),
             machine::shape(),
@@ -95,10 +120,7 @@ impl Report {
                 .split(" [")
                 .next()
                 .unwrap_or("wrk"),
-            crate::servers::bun().map_or_else(
-                |_| "unknown".to_owned(),
-                |bun| machine::output(&bun.display().to_string(), &["--version"])
-            ),
+            machine::bun(),
         );
         for verdict in &self.verdicts {
             let (goal, met) = match verdict.goal {

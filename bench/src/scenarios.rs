@@ -2,13 +2,15 @@
 
 mod api;
 mod cold;
+mod events;
 mod sandbox;
 mod upload;
+mod warm;
 
 use std::time::Duration;
 
 use crate::figures::{Sample, median, ratio};
-use crate::process::{cpu, descendants, pss, stopping};
+use crate::process::{cpu, descendants, private, pss, stopping};
 use crate::report::{Goal, Report};
 use crate::servers::{self, Nginx, Ours, Servers, System};
 use crate::wrk::{self, Load};
@@ -55,88 +57,12 @@ impl Plan {
     }
 }
 
-/// A load that several systems take in turn.
-struct Warm {
-    name: &'static str,
-    title: &'static str,
-    note: &'static str,
-    app: &'static str,
-    path: &'static str,
-    connections: u32,
-    script: Option<&'static str>,
-    systems: &'static [System],
-}
-
-const ALL: &[System] = &[System::Ours, System::Nginx, System::Bun];
-
-const WARM: [Warm; 6] = [
-    Warm {
-        name: "noop",
-        title: "Warm no-op",
-        note: "GET of two bytes, 50 connections.",
-        app: "noop",
-        path: "",
-        connections: 50,
-        script: None,
-        systems: ALL,
-    },
-    Warm {
-        name: "crowd",
-        title: "Warm no-op, 400 connections",
-        note: "The same with 400 connections.",
-        app: "noop",
-        path: "",
-        connections: 400,
-        script: None,
-        systems: ALL,
-    },
-    Warm {
-        name: "echo",
-        title: "1 KB echo",
-        note: "POST of 1 KB that comes back, 50 connections.",
-        app: "echo",
-        path: "",
-        connections: 50,
-        script: Some("bench/wrk/echo.lua"),
-        systems: ALL,
-    },
-    Warm {
-        name: "wait",
-        title: "50 ms handler",
-        note: "A handler that waits for 50 ms, 200 connections.",
-        app: "wait",
-        path: "",
-        connections: 200,
-        script: None,
-        systems: ALL,
-    },
-    Warm {
-        name: "download",
-        title: "1 MB download",
-        note: "GET of 1 MB from the app's memory, 20 connections.",
-        app: "download",
-        path: "",
-        connections: 20,
-        script: None,
-        systems: ALL,
-    },
-    Warm {
-        name: "static",
-        title: "Static file",
-        note: "GET of 16 KB, 50 connections; nginx serves it from disk itself.",
-        app: "static",
-        path: "site-0a1b2c3d4e.css",
-        connections: 50,
-        script: None,
-        systems: &[System::Ours, System::Nginx],
-    },
-];
-
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let mut report = Report::default();
     let mut servers = Servers::start()?;
-    for warm in WARM.iter().filter(|warm| plan.wants(warm.name)) {
-        warm_scenario(plan, &servers, warm, &mut report)?;
+    warm::all(plan, &servers, &mut report)?;
+    if plan.wants("events") {
+        events::first_byte(plan, &servers, &mut report)?;
     }
     if plan.wants("apps") {
         many_apps(plan, &servers, &mut report)?;
@@ -181,75 +107,6 @@ fn check_interrupt() -> Result<()> {
     } else {
         Ok(())
     }
-}
-
-fn warm_scenario(plan: &Plan, servers: &Servers, warm: &Warm, report: &mut Report) -> Result<()> {
-    let mut all = vec![Vec::new(); warm.systems.len()];
-    for round in 0..plan.rounds {
-        // Where a process happens to lie in memory makes it some percent faster or slower for
-        // as long as it lives: the first round is of those that stay, each further of others.
-        let others = (round > 0).then(Servers::start).transpose()?;
-        let these = others.as_ref().unwrap_or(servers);
-        let samples = in_one_round(plan, round, warm.name, warm.systems, |&system, each| {
-            let load = Load {
-                url: these.url(system, warm.app, warm.path),
-                connections: warm.connections,
-                script: warm.script.map(str::to_owned),
-                header: None,
-                argument: None,
-            };
-            measure(these, system, warm.app, &load, each)
-        })?;
-        for (all, sample) in all.iter_mut().zip(samples) {
-            all.push(sample);
-        }
-    }
-    let of = |system| {
-        &all[warm
-            .systems
-            .iter()
-            .position(|&other| other == system)
-            .unwrap_or(0)]
-    };
-    report.section(warm.title, warm.note);
-    let columns: Vec<(&str, &[Sample])> = warm
-        .systems
-        .iter()
-        .zip(&all)
-        .map(|(system, samples)| (system.label(), samples.as_slice()))
-        .collect();
-    report.table(&columns);
-
-    let nginx = ratio(of(System::Ours), of(System::Nginx), |s| s.rate);
-    let slowest = ratio(of(System::Ours), of(System::Nginx), |s| s.p99);
-    let goal = match warm.name {
-        "noop" | "echo" => Goal::AtLeast(1.0),
-        "download" => Goal::AtLeast(1.5),
-        "static" => Goal::AtLeast(0.7),
-        _ => Goal::None,
-    };
-    report.verdict(format!("{}: req/s over nginx", warm.title), nginx, "", goal);
-    let goal = if matches!(warm.name, "noop" | "echo") {
-        Goal::AtMost(1.0)
-    } else {
-        Goal::None
-    };
-    report.verdict(format!("{}: p99 over nginx", warm.title), slowest, "", goal);
-    if warm.systems.contains(&System::Bun) {
-        let goal = if warm.name == "wait" {
-            Goal::AtLeast(0.98)
-        } else {
-            Goal::None
-        };
-        let bare = ratio(of(System::Ours), of(System::Bun), |s| s.rate);
-        report.verdict(
-            format!("{}: req/s over bare Bun", warm.title),
-            bare,
-            "",
-            goal,
-        );
-    }
-    Ok(())
 }
 
 /// Every round asks each in turn and begins with another one. A short one before them is thrown away.
@@ -320,34 +177,45 @@ fn one_round<T>(
     Ok(samples.into_iter().map(|(_, sample)| sample).collect())
 }
 
-fn measure(
-    servers: &Servers,
-    system: System,
-    app: &str,
-    load: &Load,
-    each: Duration,
-) -> Result<Sample> {
-    measure_processes(&servers.processes(system, app), load, each)
-}
-
+/// Loads one system and looks at its processes: those of the front and those of Bun.
 fn measure_processes(
     (front, bun): &(Vec<u32>, Vec<u32>),
     load: &Load,
     each: Duration,
 ) -> Result<Sample> {
-    let before = (total_cpu(front), total_cpu(bun));
+    let before: Vec<Duration> = front.iter().chain(bun).map(|&pid| cpu(pid)).collect();
     let seen = wrk::run(load, each)?;
-    let per_request = |before: Duration, pids: &[u32]| {
-        total_cpu(pids).saturating_sub(before).as_secs_f64() * 1e6 / seen.requests.max(1) as f64
+    let (front_before, bun_before) = before.split_at(front.len());
+    let taken = |pids: &[u32], before: &[Duration]| -> Vec<Duration> {
+        let now = pids.iter().map(|&pid| cpu(pid));
+        now.zip(before)
+            .map(|(now, before)| now.saturating_sub(*before))
+            .collect()
     };
+    let (front_taken, bun_taken) = (taken(front, front_before), taken(bun, bun_before));
+    let all = |taken: &[Duration]| taken.iter().sum::<Duration>();
+    let per_request =
+        |taken: &[Duration]| all(taken).as_secs_f64() * 1e6 / seen.requests.max(1) as f64;
+    // Of a server's workers only those that took part count. Blanks did not.
+    let worked = bun
+        .iter()
+        .zip(&bun_taken)
+        .filter(|(_, taken)| **taken > all(&bun_taken) / 100)
+        .map(|(&pid, _)| pid);
     Ok(Sample {
         rate: seen.rate,
         p50: seen.p50,
         p99: seen.p99,
-        front: per_request(before.0, front),
-        bun: per_request(before.1, bun),
+        front: per_request(&front_taken),
+        bun: per_request(&bun_taken),
+        front_memory: megabytes(front.iter().copied(), pss),
+        bun_memory: megabytes(worked, private),
         failed: seen.failed,
     })
+}
+
+fn megabytes(pids: impl Iterator<Item = u32>, of: fn(u32) -> Option<u64>) -> f64 {
+    pids.filter_map(of).sum::<u64>() as f64 / 1024.0
 }
 
 fn total_cpu(pids: &[u32]) -> Duration {

@@ -12,7 +12,7 @@ use crate::process::{Running, descendants, stopping};
 use crate::{BenchError, Context as _, Result, client};
 
 /// Apps that run behind all three.
-const PROXIED: [&str; 4] = ["noop", "echo", "wait", "download"];
+const PROXIED: [&str; 5] = ["noop", "echo", "wait", "download", "events"];
 
 /// The root key of every server of ours here.
 pub(crate) const ROOT_KEY: &str = "root-key-of-the-benchmark";
@@ -218,7 +218,11 @@ fn config(dir: &Path, port: u16, apps: &[(String, &str)]) -> Result<String> {
 }
 
 fn bare(app: &str, listen: &str) -> Result<Running> {
-    let path = fs::canonicalize(format!("bench/apps/{app}/index.ts")).context(|| app.to_owned())?;
+    bare_module(&format!("bench/apps/{app}/index.ts"), listen)
+}
+
+fn bare_module(module: &str, listen: &str) -> Result<Running> {
+    let path = fs::canonicalize(module).context(|| module.to_owned())?;
     Running::start(
         Command::new(bun()?)
             .arg("bench/bare.ts")
@@ -235,6 +239,8 @@ pub(crate) enum System {
     Nginx,
     Bun,
 }
+
+pub(crate) const SYSTEMS: [System; 3] = [System::Ours, System::Nginx, System::Bun];
 
 impl System {
     pub(crate) fn label(self) -> &'static str {
@@ -270,6 +276,10 @@ impl Servers {
         for i in 0..20 {
             ours.warm(&format!("/app-{i:02}/"))?;
         }
+        let port = free_port()?;
+        let mut files = bare_module("bench/files.ts", &format!("tcp:{port}"))?;
+        wait_for(port, "/index.html", &mut files)?;
+        bare_ones.push(("static", port, files));
         Ok(Self {
             ours,
             nginx: Nginx::start(&PROXIED.map(|app| (app.to_owned(), app)))?,
@@ -278,26 +288,30 @@ impl Servers {
         })
     }
 
-    /// Where `path` below `/app/` is with this system.
-    pub(crate) fn url(&self, system: System, app: &str, path: &str) -> String {
+    /// The port, and the path there, of `path` below `/app/` with this system.
+    pub(crate) fn place(&self, system: System, app: &str, path: &str) -> (u16, String) {
         let port = match system {
             System::Ours => self.ours.port,
             System::Nginx => self.nginx.port,
             System::Bun => {
-                let port = self
-                    .bare
-                    .iter()
-                    .find(|(name, ..)| *name == app)
-                    .map_or(0, |(_, port, _)| *port);
-                return format!("http://127.0.0.1:{port}/{path}");
+                let bare = self.bare.iter().find(|(name, ..)| *name == app);
+                return (bare.map_or(0, |(_, port, _)| *port), format!("/{path}"));
             }
         };
-        format!("http://127.0.0.1:{port}/{app}/{path}")
+        (port, format!("/{app}/{path}"))
+    }
+
+    /// The URL of [`place`](Self::place).
+    pub(crate) fn url(&self, system: System, app: &str, path: &str) -> String {
+        let (port, path) = self.place(system, app, path);
+        format!("http://127.0.0.1:{port}{path}")
     }
 
     /// The processes whose CPU time a request costs: of the front, and of Bun.
     pub(crate) fn processes(&self, system: System, app: &str) -> (Vec<u32>, Vec<u32>) {
         match system {
+            // Its files the server serves itself.
+            System::Ours if app == "static" => (vec![self.ours.pid()], Vec::new()),
             System::Ours => (vec![self.ours.pid()], descendants(self.ours.pid())),
             System::Nginx => self.nginx.processes(|name| name == app),
             System::Bun => (

@@ -1,7 +1,9 @@
 //! `make soak`: mixed load for ten minutes; fails if the server grows in memory, descriptors,
-//! threads or processes.
+//! threads or processes. What comes of it stands in `bench/SOAK.md`.
 
-use std::io::{Read as _, Write as _};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,7 +11,10 @@ use std::time::{Duration, Instant};
 use crate::figures::median;
 use crate::process::{descendants, descriptors, rss, stopping, threads};
 use crate::servers::Ours;
-use crate::{BenchError, Result, client};
+use crate::{BenchError, Context as _, Result, client, machine};
+
+/// How long a soak takes, in seconds. One that was made shorter is only a look.
+const FULL: u64 = 600;
 
 /// What is watched, and how much more at the end than at the start is still no growth.
 struct Watched {
@@ -24,7 +29,7 @@ struct Watched {
 const WATCHED: [Watched; 4] = [
     Watched {
         name: "memory",
-        unit: "MB",
+        unit: " MB",
         slack: 4.0,
         share: 0.10,
     },
@@ -118,7 +123,7 @@ pub(crate) fn run() -> Result<()> {
     let seconds = std::env::var("SOAK_SECONDS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(600);
+        .unwrap_or(FULL);
     let mut ours = Ours::start(
         "soak",
         &[Path::new("bench/apps"), Path::new("examples/apps")],
@@ -155,7 +160,27 @@ pub(crate) fn run() -> Result<()> {
             "the server ended: see bench/out/soak.log".to_owned(),
         ));
     }
-    judge(&looks, &failures)
+    let outcome = judge(&looks, &failures);
+    // The outcome of a run that is long enough is kept, whichever it is.
+    let path = if seconds >= FULL {
+        "bench/SOAK.md"
+    } else {
+        "bench/out/soak.md"
+    };
+    let text = format!(
+        "# Soak\n\nWritten by `make soak` on {}. {}, Bun {}. {seconds} s of mixed load on one server.\n{}",
+        machine::date(),
+        machine::shape(),
+        machine::bun(),
+        outcome.text
+    );
+    fs::write(path, &text).context(|| path.to_owned())?;
+    println!("{text}\nWritten to {path}");
+    if outcome.problems.is_empty() {
+        Ok(())
+    } else {
+        Err(BenchError::Failed(outcome.problems.join("; ")))
+    }
 }
 
 /// Calls again and again, but not so fast that the callers starve each other.
@@ -192,34 +217,46 @@ fn watch(pid: u32, end: Instant, all: Duration) -> Vec<Look> {
     looks
 }
 
+/// What a soak has found.
+struct Outcome {
+    /// Markdown.
+    text: String,
+    problems: Vec<String>,
+}
+
 /// The first fifth is warming up; the second is compared with the last.
-fn judge(looks: &[Look], failures: &[(&str, u64, u64)]) -> Result<()> {
+fn judge(looks: &[Look], failures: &[(&str, u64, u64)]) -> Outcome {
     let mut problems = Vec::new();
+    let mut text = String::from(
+        "The server itself, medians of the second fifth of the time and of the last:\n\n\
+         | | early | late | |\n| --- | ---: | ---: | --- |\n",
+    );
     let fifth = looks.len() / 5;
     for (at, watched) in WATCHED.iter().enumerate() {
         let of = |part: &[Look]| median(part.iter().map(|look| look[at]));
         let (early, late) = (of(&looks[fifth..2 * fifth]), of(&looks[4 * fifth..]));
-        println!("{}: {early:.1} → {late:.1} {}", watched.name, watched.unit);
         // Written so that a figure that could not be read fails too.
         let steady = late <= early + watched.slack + early * watched.share;
+        let (name, unit) = (watched.name, watched.unit);
+        let mark = if steady { "steady" } else { "**grew**" };
+        let _ = writeln!(
+            text,
+            "| {name} | {early:.1}{unit} | {late:.1}{unit} | {mark} |"
+        );
         if !steady {
             problems.push(format!(
-                "{} grew from {early:.1} to {late:.1} {}",
-                watched.name, watched.unit
+                "{name} grew from {early:.1}{unit} to {late:.1}{unit}"
             ));
         }
     }
+    text += "\n| what clients did | calls | not as they should be |\n| --- | ---: | ---: |\n";
     for &(name, calls, failed) in failures {
-        println!("{name}: {calls} calls, {failed} not as they should be");
+        let _ = writeln!(text, "| {name} | {calls} | {failed} |");
         if failed > 0 {
             problems.push(format!("{name}: {failed} of {calls} calls failed"));
         }
     }
-    if problems.is_empty() {
-        println!("steady");
-        return Ok(());
-    }
-    Err(BenchError::Failed(problems.join("; ")))
+    Outcome { text, problems }
 }
 
 #[cfg(test)]
@@ -229,12 +266,19 @@ mod tests {
     #[test]
     fn growth_and_failures_are_found() {
         let steady = vec![[20.0, 50.0, 5.0, 10.0]; 100];
-        assert!(judge(&steady, &[("no-op", 10, 0)]).is_ok());
-        assert!(judge(&steady, &[("no-op", 10, 1)]).is_err());
+        let fine = judge(&steady, &[("no-op", 10, 0)]);
+        assert!(fine.problems.is_empty());
+        assert!(
+            fine.text
+                .contains("| memory | 20.0 MB | 20.0 MB | steady |")
+        );
+        let failing = judge(&steady, &[("no-op", 10, 1)]);
+        assert_eq!(failing.problems, ["no-op: 1 of 10 calls failed"]);
         let leaking: Vec<Look> = (0..100)
             .map(|i| [20.0, 50.0 + f64::from(i), 5.0, 10.0])
             .collect();
-        assert!(judge(&leaking, &[]).is_err());
-        assert!(judge(&[[f64::NAN; 4]; 10], &[]).is_err());
+        let leaking = judge(&leaking, &[]);
+        assert_eq!(leaking.problems, ["descriptors grew from 79.5 to 139.5"]);
+        assert_eq!(judge(&[[f64::NAN; 4]; 10], &[]).problems.len(), 4);
     }
 }

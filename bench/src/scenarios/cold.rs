@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Plan, in_turns};
 use crate::client::{self, Connection};
-use crate::figures::{Latencies, Sample, median, ratio};
+use crate::figures::{Sample, median, ratio};
 use crate::report::{Goal, Report};
 use crate::servers::{self, Servers};
 use crate::{BenchError, Result};
@@ -37,7 +37,8 @@ pub(super) fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report)
         Cold::Spawned,
     ];
     let open = in_turns(plan, "ephemeral", &targets, |target, each| {
-        Ok(sample(&client::open_loop(RATE, each, || one(target)), each))
+        let latencies = client::open_loop(RATE, each, || one(target));
+        Ok(Sample::of_clients(&latencies, each))
     })?;
     report.section(
         "Ephemeral, 20 requests a second",
@@ -75,7 +76,7 @@ pub(super) fn ephemeral(plan: &Plan, servers: &mut Servers, report: &mut Report)
         ("spawned, trivial app", &closed[1]),
     ]);
     report.verdict(
-        "ephemeral: req/s over spawning Bun for each request",
+        "ephemeral, all layers: req/s over spawning Bun, which nothing confines",
         ratio(&closed[0], &closed[1], |s| s.rate),
         "",
         Goal::None,
@@ -93,18 +94,7 @@ pub(super) fn answered(port: u16, path: &str) -> Option<Instant> {
 pub(super) fn flat_out(each: Duration, one: impl Fn() -> Option<Instant> + Sync) -> Sample {
     let started = Instant::now();
     let latencies = client::closed_loop(4, each, one);
-    sample(&latencies, started.elapsed())
-}
-
-pub(super) fn sample(latencies: &Latencies, took: Duration) -> Sample {
-    Sample {
-        rate: latencies.count() as f64 / took.as_secs_f64(),
-        p50: latencies.percentile(0.5),
-        p99: latencies.percentile(0.99),
-        front: 0.0,
-        bun: 0.0,
-        failed: latencies.failed,
-    }
+    Sample::of_clients(&latencies, started.elapsed())
 }
 
 /// Starts Bun for each request: the plain way to have ephemeral workers.

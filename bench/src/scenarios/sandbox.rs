@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::cold::{RATE, Spawner, answered, flat_out, sample};
+use super::cold::{RATE, Spawner, answered, flat_out};
 use super::{Plan, in_one_round, in_turns, measure_processes};
 use crate::client;
-use crate::figures::{median, ratio};
+use crate::figures::{Sample, median, ratio};
 use crate::process::{descendants, pss};
 use crate::report::{Goal, Report};
 use crate::servers::Ours;
@@ -92,7 +92,8 @@ fn warm(plan: &Plan, report: &mut Report) -> Result<()> {
 fn cold(plan: &Plan, servers: &[Ours; 2], report: &mut Report) -> Result<()> {
     let all = in_turns(plan, "sandbox-ephemeral", servers, |server, each| {
         let one = || answered(server.port, "/ephemeral/");
-        Ok(sample(&client::open_loop(RATE, each, one), each))
+        let latencies = client::open_loop(RATE, each, one);
+        Ok(Sample::of_clients(&latencies, each))
     })?;
     report.section(
         "Sandbox, ephemeral, 20 requests a second",
@@ -145,7 +146,7 @@ fn cold_throughput(plan: &Plan, servers: &[Ours; 2], report: &mut Report) -> Res
     // Neither confines anything. Ours runs its copy of Bun, the other the file as it is: that is
     // a part of the ratio.
     report.verdict(
-        "No sandbox, ephemeral: req/s over spawning Bun for each request",
+        "ephemeral, no sandbox: req/s over spawning Bun, which nothing confines",
         rate(1, 2),
         "",
         Goal::AtLeast(1.0),

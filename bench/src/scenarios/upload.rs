@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{Plan, in_turns};
 use crate::client::Connection;
-use crate::figures::{Sample, ratio};
+use crate::figures::{Latencies, Sample, ratio};
 use crate::report::{Goal, Report};
 use crate::servers::{Ours, ROOT_KEY};
 use crate::{BenchError, Context as _, Result};
@@ -40,15 +40,9 @@ pub(super) fn beside_tar(plan: &Plan, report: &mut Report) -> Result<()> {
             Way::Upload => bench.upload(&ours, &archive)?,
             Way::Tar => bench.unpack(&archive)?,
         };
-        let milliseconds = took.as_secs_f64() * 1000.0;
-        Ok(Sample {
-            rate: 1.0 / took.as_secs_f64(),
-            p50: milliseconds,
-            p99: milliseconds,
-            front: f64::NAN,
-            bun: f64::NAN,
-            failed: 0,
-        })
+        let mut latencies = Latencies::default();
+        latencies.add(Some(took));
+        Ok(Sample::of_clients(&latencies, took))
     })?;
     report.section(
         "An upload",
