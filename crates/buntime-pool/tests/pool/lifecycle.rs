@@ -13,7 +13,10 @@ const SOURCE: &str = r#"
 export default async (req) => {
   const { pathname } = new URL(req.url);
   if (pathname === "/wait") await Bun.sleep(300);
-  if (pathname === "/hang") await new Promise(() => {});
+  if (pathname === "/hang") {
+    console.log("hanging");
+    await new Promise(() => {});
+  }
   if (pathname === "/drip") return new Response(new ReadableStream({
     async start(c) { c.enqueue("a"); await Bun.sleep(300); c.enqueue("b"); c.close(); },
   }));
@@ -73,7 +76,7 @@ async fn a_stop_waits_for_requests_but_not_for_ever() {
         .unwrap();
     let hanging = rig.get(&stuck, "/hang");
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        rig.events.line("hanging").await;
         rig.pool.shutdown(Duration::from_secs(1)).await;
     };
     let (answer, hung, ()) = tokio::join!(read_all(dripping), hanging, stop);

@@ -7,6 +7,7 @@
 
 mod bad_wire;
 mod bad_workers;
+mod blanks;
 mod bundles;
 mod ephemeral;
 mod given;

@@ -284,16 +284,6 @@ async fn a_small_app_gets_a_worker_of_its_own_flavour() {
     rig.finish().await;
 }
 
-#[tokio::test]
-async fn a_worker_of_a_kind_that_is_not_kept_does_not_rehearse() {
-    let rig = Rig::fake();
-    let small = rig.app("small", "", |manifest| manifest.low_memory = true);
-    let usual = rig.app("usual", "", |_| {});
-    assert_eq!(rig.text(&small, "/rehearsals").await, "0");
-    assert_eq!(rig.text(&usual, "/rehearsals").await, "1");
-    rig.finish().await;
-}
-
 /// All of them at the same time.
 pub(crate) async fn futures<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut all: Vec<_> = all

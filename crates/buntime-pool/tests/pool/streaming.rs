@@ -1,7 +1,6 @@
 //! Bodies of any length, both ways, on real Bun.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use buntime_http::{Frame, HeaderList, Method, RequestId};
 use buntime_pool::{App, ExchangeError, WorkerRequest};
@@ -34,6 +33,7 @@ export default {
     }
     if (pathname === "/wait") {
       req.signal.addEventListener("abort", () => console.log("aborted"));
+      console.log("waiting");
       await new Promise(() => {});
     }
     if (pathname === "/ws" && server.upgrade(req)) return;
@@ -104,7 +104,7 @@ async fn a_dropped_response_is_aborted_in_the_worker() {
     assert!(matches!(first, Frame::Data(data) if data == "data: 1\n\n"));
     assert_eq!(app.status().instances[0].in_flight, 1);
     drop(response);
-    aborted(&rig).await;
+    rig.events.line("aborted").await;
     assert_eq!(app.status().instances[0].in_flight, 0);
     rig.finish().await;
 }
@@ -117,7 +117,7 @@ async fn a_client_that_leaves_aborts_the_request() {
     rig.text(&app, "/").await;
     let request = rig.begin(&app, Method::Get, "/wait", TestBody::none().leaving(&gone));
     let leave = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        rig.events.line("waiting").await;
         gone.send_replace(true);
     };
     let (outcome, ()) = tokio::join!(request, leave);
@@ -125,17 +125,8 @@ async fn a_client_that_leaves_aborts_the_request() {
         matches!(outcome, Err(Failed::Exchange(ExchangeError::ClientGone))),
         "{outcome:?}"
     );
-    aborted(&rig).await;
+    rig.events.line("aborted").await;
     rig.finish().await;
-}
-
-async fn aborted(rig: &Rig) {
-    rig.events
-        .wait("the abort in the worker", |event| match event {
-            crate::support::Event::Log(_, line) if line == "aborted" => Some(()),
-            _ => None,
-        })
-        .await;
 }
 
 #[tokio::test]

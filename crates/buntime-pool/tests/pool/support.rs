@@ -101,6 +101,15 @@ impl Recorder {
         .await;
     }
 
+    /// Waits until a worker has printed this.
+    pub(crate) async fn line(&self, text: &str) {
+        self.wait(text, |event| match event {
+            Event::Log(_, line) if line == text => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+
     /// The first worker's process, once it serves.
     pub(crate) async fn started(&self) -> u32 {
         self.wait("a start", |event| match event {
