@@ -1,5 +1,6 @@
 #!/bin/sh
 # Serves the example apps and says where to look once the server is ready. `make run` calls it.
+# BUNTIME is the server, if it is not the one that `make build` makes.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -47,4 +48,4 @@ TEXT
 
 show &
 RUNTIME_BUN=${RUNTIME_BUN:-$BUN} RUNTIME_LOG_FORMAT=${RUNTIME_LOG_FORMAT:-pretty} \
-    exec target/release/buntime serve --worker-dirs examples/apps --host "$HOST" --port "$PORT"
+    exec "${BUNTIME:-target/release/buntime}" serve --worker-dirs examples/apps --host "$HOST" --port "$PORT"

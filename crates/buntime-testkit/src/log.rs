@@ -25,7 +25,7 @@ struct State {
 
 impl Lines {
     /// Collects the lines of `stream` until it ends; bytes that are no UTF-8 are replaced.
-    pub(crate) fn collect(stream: impl Read + Send + 'static) -> (Self, JoinHandle<()>) {
+    pub fn collect(stream: impl Read + Send + 'static) -> (Self, JoinHandle<()>) {
         let lines = Self::default();
         let writer = lines.clone();
         let thread = std::thread::spawn(move || {
