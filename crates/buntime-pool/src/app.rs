@@ -39,6 +39,9 @@ pub struct App {
     /// The workers that take requests. Changed only under the lock of `fleet`.
     ready: ArcSwap<Vec<Arc<Instance>>>,
     fleet: Mutex<Fleet>,
+    /// Whether requests wait because no worker has a place for them. Set under the lock of
+    /// `fleet`; who leaves a worker looks at it without.
+    crowded: AtomicBool,
     /// Every worker that was given this app and whose process may live.
     members: Mutex<Members>,
     retired: AtomicBool,
@@ -76,6 +79,7 @@ impl App {
                 GroupId(shared.next_number()),
                 shared.config.crash_loop,
             )),
+            crowded: AtomicBool::new(false),
             members: Mutex::default(),
             retired: AtomicBool::new(false),
         })
@@ -217,7 +221,10 @@ impl App {
     }
 
     /// A request has left a worker.
-    pub(crate) fn left(&self, instance: &Instance) {
+    pub(crate) fn left(&self, instance: &Arc<Instance>) {
+        if self.crowded.load(Ordering::SeqCst) {
+            self.admit(instance);
+        }
         if self.shared.slots.is_starved() && instance.in_flight() == 0 {
             self.shared.slots.remind();
         }
@@ -225,7 +232,7 @@ impl App {
 
     /// A worker takes no more requests.
     pub(crate) fn gone(&self, instance: &Arc<Instance>) {
-        let _fleet = self.fleet.lock();
+        let mut fleet = self.fleet.lock();
         let ready = self.ready.load();
         if ready.iter().any(|known| Arc::ptr_eq(known, instance)) {
             let rest = ready
@@ -234,6 +241,10 @@ impl App {
                 .cloned()
                 .collect();
             self.ready.store(Arc::new(rest));
+        }
+        // Who waited for a place there may have to begin a start.
+        if self.crowded.load(Ordering::SeqCst) {
+            self.look_again(&mut fleet);
         }
     }
 

@@ -19,6 +19,28 @@ const WITHOUT_REQUEST: f64 = 0.5;
 /// Shortest time over which that is looked at: warm-up is no offence.
 const SHORTEST: Duration = Duration::from_secs(2);
 
+/// How much one worker takes at a time, by the descriptors that it may have open. With none
+/// left Bun accepts nobody, and asks the kernel again and again whether it still cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Requests, streams and WebSockets.
+    pub(crate) requests: u32,
+    /// Connections to it, idle ones included. The rest is for Bun and for what the app opens.
+    pub(crate) connections: u32,
+}
+
+impl Room {
+    pub(crate) fn of(open_files: u64) -> Self {
+        let files = u32::try_from(open_files)
+            .unwrap_or(u32::MAX)
+            .clamp(8, 1 << 20);
+        Self {
+            requests: files / 4 * 3,
+            connections: files / 8 * 7,
+        }
+    }
+}
+
 /// What one worker may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bounds {

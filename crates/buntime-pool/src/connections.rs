@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -113,6 +114,14 @@ impl Idle {
         (is_new, None)
     }
 
+    /// All connections to a worker. Its entry stays: it knows this shelf.
+    fn drain(&mut self, worker: u64) -> Vec<Connection> {
+        let gone = self.by_worker.get_mut(&worker).map(std::mem::take);
+        let gone = gone.unwrap_or_default();
+        self.count -= gone.len();
+        gone
+    }
+
     fn forget(&mut self, worker: u64) -> Option<Vec<Connection>> {
         let gone = self.by_worker.remove(&worker)?;
         self.count -= gone.len();
@@ -162,6 +171,13 @@ impl Shelf {
         drop(gone);
     }
 
+    /// Closes every idle connection to a worker that goes on.
+    fn close_idle(&self, instance: u64) {
+        let gone = self.idle.lock().drain(instance);
+        // Closed when the lock is open again, as above.
+        drop(gone);
+    }
+
     /// Sweeps until nothing is left to sweep.
     fn start_sweeping(self: &Arc<Self>) {
         let Ok(runtime) = Handle::try_current() else {
@@ -202,18 +218,43 @@ impl Shelf {
     }
 }
 
+/// One of the open connections to a worker; dropping it says that it is closed.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicU32>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The shelves that hold connections to one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Shelves {
     /// `None` once the worker is gone.
     known: Mutex<Option<Vec<Weak<Shelf>>>>,
+    /// Connections to the worker, those in use included.
+    open: Arc<AtomicU32>,
 }
 
 impl Shelves {
     pub(crate) fn new() -> Self {
         Self {
             known: Mutex::new(Some(Vec::new())),
+            open: Arc::default(),
         }
+    }
+
+    /// Counts one more connection. What is idle on any shard goes if there were more than
+    /// `most`.
+    pub(crate) fn count(&self, instance: u64, most: u32) -> Counted {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= most {
+            let known = self.known.lock().clone().unwrap_or_default();
+            for shelf in known.iter().filter_map(Weak::upgrade) {
+                shelf.close_idle(instance);
+            }
+        }
+        Counted(Arc::clone(&self.open))
     }
 
     /// False if the worker is gone, so that nobody would clear the shelf.
@@ -250,12 +291,14 @@ pub(crate) struct Connection {
     put_at: u64,
     /// Watches over what the worker owes.
     pub(crate) alarm: Alarm,
+    _counted: Counted,
 }
 
 impl Connection {
     /// Connects to a worker. While its backlog is full this waits, so the caller
     /// needs a deadline.
     pub(crate) async fn open(instance: &Instance, deadline: Instant) -> io::Result<Self> {
+        let counted = instance.count_connection();
         let first = instance.take_first();
         let reused = first.is_some();
         let stream = match first {
@@ -269,6 +312,7 @@ impl Connection {
             reused,
             put_at: 0,
             alarm: Alarm::new(deadline),
+            _counted: counted,
         })
     }
 
@@ -314,6 +358,10 @@ mod tests {
 
     /// A connection to a worker, and the worker's end.
     fn connection() -> (Connection, UnixStream) {
+        connection_of(&Shelves::new())
+    }
+
+    fn connection_of(shelves: &Shelves) -> (Connection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let connection = Connection {
             stream: ours,
@@ -322,6 +370,7 @@ mod tests {
             reused: true,
             put_at: 0,
             alarm: Alarm::new(Instant::now()),
+            _counted: shelves.count(1, 2),
         };
         (connection, theirs)
     }
@@ -343,6 +392,31 @@ mod tests {
         assert!(is_closed(theirs).await);
         assert!(shelf.idle.lock().by_worker.contains_key(&1));
         assert_eq!(shelf.idle.lock().count, 0);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_of_all_shards_make_room_for_new_ones() {
+        let shards = [(); 2].map(|()| ShardConnections::for_one_of(2));
+        let shelves = Shelves::new();
+        let mut idle = Vec::new();
+        for shard in &shards {
+            let (ours, theirs) = connection_of(&shelves);
+            assert!(shelves.remember(shard.shelf()));
+            assert!(shard.shelf().idle.lock().put(1, ours).0);
+            idle.push(theirs);
+        }
+        assert_eq!(shelves.open.load(Ordering::Relaxed), 2);
+        let (third, _theirs) = connection_of(&shelves);
+        assert_eq!(shelves.open.load(Ordering::Relaxed), 1);
+        for theirs in idle {
+            assert!(is_closed(theirs).await);
+        }
+        for shard in &shards {
+            assert_eq!(shard.shelf().idle.lock().count, 0);
+        }
+        // The worker knows the shelf already.
+        let (is_new, surplus) = shards[0].shelf().idle.lock().put(1, third);
+        assert!(!is_new && surplus.is_none());
     }
 
     #[tokio::test]

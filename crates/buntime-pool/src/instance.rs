@@ -28,15 +28,15 @@ pub(crate) use slot::SlotDirs;
 pub(crate) use supervisor::{Assignment, StartProblem};
 
 use crate::app::App;
-use crate::bounds::Bounds;
+use crate::bounds::{Bounds, Room};
 use crate::config::AppSpec;
-use crate::connections::{Shelf, Shelves};
+use crate::connections::{Counted, Shelf, Shelves};
 use crate::error::ExitReason;
 use crate::slots::Permit;
 use crate::status::{InstanceState, InstanceStatus};
 use crate::watch::Watched;
 
-/// Set in the gate when nobody may enter any more.
+/// Set in the gate when nobody may enter any more. More than a worker has room for.
 const CLOSED: u32 = 1 << 31;
 
 /// What the supervisor is to do with its process. Orders only ever escalate.
@@ -74,6 +74,7 @@ pub(crate) struct Instance {
     /// Requests inside, and whether the gate is closed. One word, so that nobody
     /// can enter between "is it open" and "I am in".
     gate: AtomicU32,
+    room: Room,
     requests: AtomicU64,
     memory: memory::Memory,
     /// What it may use; set with its app.
@@ -117,20 +118,23 @@ impl Instance {
         self.first.lock().take()
     }
 
-    /// Takes a place for a request, unless the gate is closed.
+    /// Takes a place for a request, unless the gate is closed or there is none. In one
+    /// order with [`App::left`]: who finds no place is seen by the next one who leaves.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Lease> {
-        if self.gate.fetch_add(1, Ordering::AcqRel) & CLOSED == 0 {
-            self.touch();
-            return Some(Lease {
-                instance: Arc::clone(self),
-            });
-        }
-        self.leave();
-        None
+        let most = self.room.requests;
+        self.gate
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |inside| {
+                (inside < most).then_some(inside + 1)
+            })
+            .ok()?;
+        self.touch();
+        Some(Lease {
+            instance: Arc::clone(self),
+        })
     }
 
     fn leave(&self) {
-        if self.gate.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1 {
+        if self.gate.fetch_sub(1, Ordering::SeqCst) == CLOSED | 1 {
             self.emptied.notify_one();
         }
     }
@@ -206,6 +210,12 @@ impl Instance {
     /// Remembers that a shelf holds connections to this worker; false if it is gone.
     pub(crate) fn remember(&self, shelf: &Arc<Shelf>) -> bool {
         self.shelves.remember(shelf)
+    }
+
+    /// Counts a connection that is about to be opened. Idle ones go where it would be one
+    /// too many.
+    pub(crate) fn count_connection(&self) -> Counted {
+        self.shelves.count(self.number, self.room.connections)
     }
 
     /// What the worker serves; `None` for a blank.

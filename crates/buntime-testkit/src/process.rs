@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// A process, told apart from a later one with the same number by its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessId {
@@ -121,6 +123,18 @@ pub fn wait_gone(processes: &[ProcessId], patience: Duration) -> Vec<ProcessId> 
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Has this process open as many descriptors as it ever may, and says how many that is.
+#[must_use]
+pub fn raise_descriptors() -> u64 {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Open descriptors of a process.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use buntime_http::BodySource;
 use tokio::time::{Instant, sleep_until};
 
-use super::fleet::{Found, Verdict};
+use super::fleet::{Found, News, Verdict};
 use super::{App, QUEUE_RETRY};
 use crate::client::{RoundTrip, TripError, WorkerRequest, WorkerResponse};
 use crate::connections::{Connection, ShardConnections};
@@ -118,20 +118,24 @@ impl App {
                 Found::Wait(receiver) => receiver,
             };
             match wait(body, deadline, &mut receiver).await {
-                Ok(Ok(Verdict::LookAgain)) => {}
-                Ok(Ok(verdict)) => return Err(verdict.into()),
+                Ok(Ok(News::Place(lease))) => return Ok(lease),
+                Ok(Ok(News::Verdict(Verdict::LookAgain))) => {}
+                Ok(Ok(News::Verdict(verdict))) => return Err(verdict.into()),
                 Ok(Err(_)) => return Err(ExchangeError::Retired),
                 Err(Interrupted::Gone) => return Err(ExchangeError::ClientGone),
                 // Either the app is slow to start, or it has not got its turn.
                 Err(Interrupted::Deadline) => {
                     let fleet = self.fleet.lock();
-                    // The news of a start comes under this lock, perhaps just now.
-                    return Err(match receiver.try_recv() {
-                        Ok(Verdict::LookAgain) => ExchangeError::Timeout,
-                        Ok(verdict) => verdict.into(),
-                        Err(_) if fleet.starting > fleet.queued => ExchangeError::Timeout,
-                        Err(_) => Verdict::QueueTimeout.into(),
-                    });
+                    // The news comes under this lock, perhaps just now.
+                    return match receiver.try_recv() {
+                        Ok(News::Place(lease)) => Ok(lease),
+                        Ok(News::Verdict(Verdict::LookAgain)) => Err(ExchangeError::Timeout),
+                        Ok(News::Verdict(verdict)) => Err(verdict.into()),
+                        Err(_) if fleet.starting > fleet.queued && !self.serves() => {
+                            Err(ExchangeError::Timeout)
+                        }
+                        Err(_) => Err(Verdict::QueueTimeout.into()),
+                    };
                 }
             }
         }

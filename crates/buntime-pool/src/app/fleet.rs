@@ -27,10 +27,18 @@ pub(super) struct Fleet {
     /// Starts under way, and those of them that wait for a place in the pool.
     pub(super) starting: usize,
     pub(super) queued: usize,
-    waiting: VecDeque<oneshot::Sender<Verdict>>,
+    waiting: VecDeque<oneshot::Sender<News>>,
 }
 
-/// How a start ended for a request that waited for it.
+/// What a request that waits is told.
+#[derive(Debug)]
+pub(super) enum News {
+    Verdict(Verdict),
+    /// It may enter here: somebody has left.
+    Place(Lease),
+}
+
+/// How waiting ended for a request that got no place by it.
 #[derive(Clone, Debug)]
 pub(super) enum Verdict {
     /// There may be a worker now.
@@ -87,11 +95,11 @@ impl Fleet {
     /// Tells everybody who waits.
     pub(super) fn conclude(&mut self, verdict: &Verdict) {
         for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(verdict.clone());
+            let _ = waiting.send(News::Verdict(verdict.clone()));
         }
     }
 
-    fn wait(&mut self) -> Result<oneshot::Receiver<Verdict>, ExchangeError> {
+    fn wait(&mut self) -> Result<oneshot::Receiver<News>, ExchangeError> {
         if self.waiting.len() >= MOST_WAITING {
             self.waiting.retain(|sender| !sender.is_closed());
         }
@@ -107,7 +115,7 @@ impl Fleet {
 /// A place in a worker, or something to wait for.
 pub(super) enum Found {
     Lease(Lease),
-    Wait(oneshot::Receiver<Verdict>),
+    Wait(oneshot::Receiver<News>),
 }
 
 impl App {
@@ -115,10 +123,11 @@ impl App {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// A place in a worker; if there is none, the next start to wait for, which is
-    /// begun if none is under way.
+    /// A place in a worker. If there is no worker, the next start to wait for, which is
+    /// begun if none is under way; if all have as many requests as they can have, until
+    /// one of them is done.
     pub(super) fn find(self: &Arc<Self>) -> Result<Found, ExchangeError> {
-        let (receiver, begin) = {
+        let (receiver, begin, is_crowded) = {
             let mut fleet = self.fleet.lock();
             let mut begin = None;
             // Under the lock: `retire` empties the list after it set the mark.
@@ -128,7 +137,8 @@ impl App {
             if let Some(lease) = self.lease_now() {
                 return Ok(Found::Lease(lease));
             }
-            if fleet.starting == 0 {
+            let is_crowded = self.serves();
+            if fleet.starting == 0 && !is_crowded {
                 fleet
                     .breaker
                     .try_start(Instant::now())
@@ -138,12 +148,57 @@ impl App {
             }
             let receiver = fleet.wait()?;
             fleet.starting += usize::from(begin.is_some());
-            (receiver, begin)
+            if is_crowded {
+                self.crowded.store(true, Ordering::SeqCst);
+                // Whoever left before this was to be seen has made a place.
+                if let Some(lease) = self.lease_now() {
+                    fleet.waiting.pop_back();
+                    return Ok(Found::Lease(lease));
+                }
+            }
+            (receiver, begin, is_crowded)
         };
+        if is_crowded {
+            self.grow(self.spec.manifest.limits.instances.max() as usize);
+        }
         if let Some(group) = begin {
             self.begin_start(group);
         }
         Ok(Found::Wait(receiver))
+    }
+
+    /// Whether there is a worker that takes requests, with a place or without.
+    pub(super) fn serves(&self) -> bool {
+        self.ready.load().iter().any(|instance| instance.is_open())
+    }
+
+    /// Somebody has left a worker: gives the place to who has waited longest.
+    pub(super) fn admit(&self, instance: &Arc<Instance>) {
+        let mut fleet = self.fleet.lock();
+        let mut lease = None;
+        while let Some(waiting) = fleet.waiting.pop_front() {
+            let Some(place) = lease.take().or_else(|| instance.enter()) else {
+                fleet.waiting.push_front(waiting);
+                break;
+            };
+            match waiting.send(News::Place(place)) {
+                Ok(()) => break,
+                // Gone meanwhile, so it is the next one's turn.
+                Err(News::Place(place)) => lease = Some(place),
+                Err(News::Verdict(_)) => {}
+            }
+        }
+        self.crowded
+            .store(!fleet.waiting.is_empty(), Ordering::SeqCst);
+        // Who leaves takes this lock.
+        drop(fleet);
+        drop(lease);
+    }
+
+    /// The workers are others now: who waits for a place looks for one again.
+    pub(super) fn look_again(&self, fleet: &mut Fleet) {
+        fleet.conclude(&Verdict::LookAgain);
+        self.crowded.store(false, Ordering::SeqCst);
     }
 
     fn lease_now(&self) -> Option<Lease> {
@@ -241,10 +296,12 @@ impl App {
                     } else {
                         stale = Some(Arc::clone(lease.instance()));
                     }
-                    fleet.conclude(&Verdict::LookAgain);
+                    self.look_again(&mut fleet);
                 }
                 // Others may still come up.
                 Err(_) if fleet.starting > 0 => {}
+                // It would have been one more: who waits does so for a place.
+                Err(_) if self.serves() => {}
                 Err(verdict) => fleet.conclude(verdict),
             }
             let least = self.spec.manifest.limits.instances.min() as usize;
@@ -303,13 +360,14 @@ impl App {
                 return;
             };
             let new = lease.instance();
-            let fleet = app.fleet.lock();
+            let mut fleet = app.fleet.lock();
             let is_wanted = !app.is_retired() && fleet.group == group;
             let permit = is_wanted.then(|| old.take_permit()).flatten();
             match permit {
                 Some(permit) => {
                     new.give_permit(permit);
                     app.publish(new);
+                    app.look_again(&mut fleet);
                     drop(fleet);
                     old.order(Order::Drain(ExitReason::MaxRequests));
                 }

@@ -22,6 +22,7 @@ use super::memory::Memory;
 use super::slot::Slot;
 use super::supervisor::{Assignment, Birth, Supervisor};
 use super::{Instance, Order, Socket};
+use crate::bounds::Room;
 use crate::config::AppSpec;
 use crate::confine::{Wanted, hold_granted, policy, technical_env};
 use crate::connections::Shelves;
@@ -350,6 +351,7 @@ pub(super) fn supervisor(
         socket: OnceLock::new(),
         first: Mutex::new(None),
         gate: AtomicU32::new(0),
+        room: Room::of(shared.config.limits.open_files),
         requests: AtomicU64::new(0),
         memory: Memory::default(),
         bounds: OnceLock::new(),

@@ -9,6 +9,7 @@ mod bad_wire;
 mod bad_workers;
 mod blanks;
 mod bundles;
+mod crowds;
 mod ephemeral;
 mod given;
 mod installs;

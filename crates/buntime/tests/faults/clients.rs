@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use buntime_testkit::memory::{Peak, anonymous};
-use buntime_testkit::process;
+use buntime_testkit::process::{self, raise_descriptors};
+use buntime_testkit::sample::{assert_error, retry_after};
 use buntime_testkit::{Connection, PATIENCE, TestServer};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::server;
 
@@ -21,14 +21,7 @@ const EACH: u64 = 16 * 1024;
 
 /// How many connections this process may hold besides what else it needs.
 fn allowed() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let _ = setrlimit(Resource::Nofile, raised);
-    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    most.saturating_sub(500).min(IDLE)
+    raise_descriptors().saturating_sub(500).min(IDLE)
 }
 
 #[test]
@@ -221,5 +214,45 @@ fn a_client_that_never_reads_is_closed_and_its_worker_told() {
     // What was under way can be read, but not the whole.
     let received = connection.read_to_end();
     assert!(received.len() < 100 * 1024 * 1024, "{}", received.len());
+    probe.finish();
+}
+
+/// Rows W15 and W16 from outside: a client that takes all that a worker can serve at a time.
+#[test]
+fn a_client_with_more_streams_than_a_worker_has_room_for_ends_none_of_them() {
+    /// Of the 1,024 descriptors of a worker.
+    const ROOM: usize = 768;
+    assert!(
+        raise_descriptors() > 1_000,
+        "the limit of open files is low"
+    );
+    let source = "export default { fetch(request) {
+        if (request.url.endsWith('/worker')) return new Response(process.env.WORKER_ID);
+        const start = (reader) => reader.enqueue('data: 1\\n\\n');
+        return new Response(new ReadableStream({ start }));
+      } };\n";
+    let server = server()
+        .module(
+            "feed@1.0.0",
+            "ttl: 1h\nmaxRequests: 10000\ntimeout: 2s\n",
+            source,
+        )
+        .start();
+    let probe = server.probe();
+    let worker = server.worker("feed");
+    let mut streams = Vec::new();
+    for _ in 0..ROOM {
+        let mut stream = server.begin("/feed/");
+        assert_eq!(stream.head("GET").unwrap().status, 200);
+        streams.push(stream);
+    }
+    let late = server.get("/feed/");
+    assert_error(&late, 503, "QUEUE_TIMEOUT");
+    assert!(retry_after(&late) > 0);
+    // Who waits gets the place of the next who leaves, in the same worker, so nobody was cut off.
+    let mut waiting = server.begin("/feed/worker");
+    drop(streams.pop());
+    let answer = waiting.response_to("GET");
+    assert_eq!(server.process_of(&answer.text()), Some(worker));
     probe.finish();
 }

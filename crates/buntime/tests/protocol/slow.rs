@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use buntime_testkit::{Connection, process};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{Invariants, echo, sound};
 
@@ -64,17 +63,7 @@ fn connections_have_as_many_threads_as_configured_and_all_are_served() {
 
 #[test]
 fn t16_thousands_of_idle_sockets() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
-    let most = limit
-        .maximum
-        .unwrap_or(20_000)
-        .saturating_sub(500)
-        .min(9_900);
+    let most = process::raise_descriptors().saturating_sub(500).min(9_900);
     let server = echo().start();
     let before = Invariants::of(&server);
     let memory = process::private_memory(server.pid());
