@@ -16,6 +16,7 @@
 
 pub mod api;
 pub mod archive;
+mod disk;
 pub mod log;
 pub mod memory;
 pub mod npm;
@@ -29,6 +30,7 @@ pub mod wire;
 
 use std::time::Duration;
 
+pub use crate::disk::SmallDisk;
 pub use crate::npm::NpmRegistry;
 pub use crate::probe::{NeighbourProbe, ProbeReport};
 pub use crate::programs::{fake_bun, lesser, real_bun};
@@ -48,4 +50,17 @@ pub fn is_uuid(id: &str) -> bool {
             .iter()
             .all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
         && groups[2].starts_with('4')
+}
+
+/// Says why a test shows nothing here. Where `CI` is set that fails the test: what is tried
+/// nowhere else must be tried there. A developer's machine may lack something.
+///
+/// # Panics
+/// Where `CI` is set.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "who runs the tests shall see it")]
+pub fn skipped(why: &str) {
+    let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+    assert!(!is_ci, "may not be skipped in CI: {why}");
+    eprintln!("skipped: {why}");
 }

@@ -1,11 +1,7 @@
 //! What apps do to their workers, through the real program on the real Bun, and
 //! what their neighbour sees of it: nothing.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, or says that it skips"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod workers {
     mod bad_code;

@@ -1,49 +1,11 @@
 //! Full disks and several of them.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
 
+use buntime_testkit::SmallDisk;
 use buntime_testkit::archive::{Entry, Format};
-use tempfile::TempDir;
 
 use super::support::{builder, deploy, failed, site, tree, upload_entries};
-
-/// A small file system of its own.
-struct Disk(TempDir);
-
-impl Disk {
-    /// `None`, with a word on stderr, where this user may not mount.
-    fn mount(size: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "buntime-test"])
-            .arg(dir.path())
-            .output();
-        if mounted.as_ref().is_ok_and(|output| output.status.success()) {
-            return Some(Self(dir));
-        }
-        let mut err = std::io::stderr();
-        let _ = writeln!(err, "skipped: this user may not mount ({mounted:?})");
-        None
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn used(&self) -> u64 {
-        let stat = rustix::fs::statvfs(self.path()).unwrap();
-        (stat.f_blocks - stat.f_bfree) * stat.f_frsize
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
 
 /// Twelve megabytes that pack well enough to come in, and not into eight.
 fn large(name: &str) -> Vec<Entry> {
@@ -73,7 +35,7 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
 /// renamed into it was staged on it.
 #[test]
 fn d2_d3_a_full_worker_disk_leaves_the_old_version_and_no_rubbish() {
-    let Some(disk) = Disk::mount("8m") else {
+    let Some(disk) = SmallDisk::mount("size=8m") else {
         return;
     };
     let root = disk.path().join("apps");
@@ -96,7 +58,7 @@ fn d2_d3_a_full_worker_disk_leaves_the_old_version_and_no_rubbish() {
 
 #[test]
 fn d14_a_full_state_disk_leaves_the_old_version_and_no_rubbish() {
-    let Some(disk) = Disk::mount("4m") else {
+    let Some(disk) = SmallDisk::mount("size=4m") else {
         return;
     };
     let state = disk.path().join("state");

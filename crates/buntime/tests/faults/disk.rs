@@ -1,89 +1,19 @@
 //! Disks that are full or read-only, and too few descriptors (row D4).
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use buntime_testkit::sample::SAMPLE;
-use buntime_testkit::{Response, TestServer};
+use buntime_testkit::{Response, SmallDisk, TestServer};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use tempfile::TempDir;
 
 use super::server;
 
 const KEPT: &str = "ttl: 1h\n";
 
-/// A small file system of its own.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// `None`, with a word on stderr, where this user may not mount.
-    fn mount(size: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "buntime-test"])
-            .arg(dir.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(dir)),
-            other => {
-                let mut err = std::io::stderr();
-                let _ = writeln!(
-                    err,
-                    "skipped: this user may not mount a file system ({other:?})"
-                );
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn remount(&self, options: &str) {
-        let status = Command::new("mount")
-            .args(["-o", &format!("remount,{options}")])
-            .arg(self.path())
-            .status();
-        assert!(status.unwrap().success());
-    }
-
-    /// Leaves not a byte.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.path().join("filler")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        while file.write_all(&[0]).is_ok() {}
-        let mut number = 0;
-        // Nor an inode.
-        while fs::File::create(self.path().join(format!("filler{number}"))).is_ok()
-            && number < 20_000
-        {
-            number += 1;
-        }
-    }
-
-    fn clear(&self) {
-        for entry in fs::read_dir(self.path()).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_name().to_string_lossy().starts_with("filler") {
-                fs::remove_file(entry.path()).unwrap();
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
-
 #[test]
 fn a_full_state_directory_stops_no_worker_that_runs() {
-    let Some(disk) = SmallDisk::mount("8m,nr_inodes=2000") else {
+    let Some(disk) = SmallDisk::mount("size=8m,nr_inodes=2000") else {
         return;
     };
     let state = disk.path().join("state");
@@ -133,7 +63,7 @@ fn ask(server: &TestServer, key: &str, method: &str, target: &str, body: &str) -
 
 #[test]
 fn d14_with_a_full_disk_keys_are_verified_and_not_changed() {
-    let Some(disk) = SmallDisk::mount("8m,nr_inodes=2000") else {
+    let Some(disk) = SmallDisk::mount("size=8m,nr_inodes=2000") else {
         return;
     };
     let state = disk.path().join("state");
@@ -174,7 +104,7 @@ fn d14_with_a_full_disk_keys_are_verified_and_not_changed() {
 
 #[test]
 fn a_worker_that_meets_a_full_disk_harms_nobody() {
-    let Some(disk) = SmallDisk::mount("8m") else {
+    let Some(disk) = SmallDisk::mount("size=8m") else {
         return;
     };
     let state = disk.path().join("state");
@@ -199,7 +129,7 @@ fn a_worker_that_meets_a_full_disk_harms_nobody() {
 
 #[test]
 fn d4_apps_are_served_from_a_read_only_disk() {
-    let Some(disk) = SmallDisk::mount("8m") else {
+    let Some(disk) = SmallDisk::mount("size=8m") else {
         return;
     };
     let app = disk.path().join("fixed@1.0.0");
@@ -214,7 +144,7 @@ fn d4_apps_are_served_from_a_read_only_disk() {
         "<!doctype html><title>fixed</title>",
     )
     .unwrap();
-    disk.remount("ro");
+    disk.make_read_only();
     let builder = server();
     let roots = format!(
         "{}:{}",

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use buntime_testkit::skipped;
 use buntime_testkit::tls::Certificate;
 
 const OUTSIDE: &str = include_str!("outside.ts");
@@ -75,8 +76,9 @@ fn the_outside_is_reached_as_the_manifest_says_and_nothing_else_is() {
     let probe = "mount --make-rprivate / && ip link add out type veth peer name in";
     let works = unshare(probe).output();
     if !works.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network of its own can be made here: {works:?}");
-        return;
+        return skipped(&format!(
+            "no network of its own can be made here: {works:?}"
+        ));
     }
     let tests = Path::new("/proc/self/exe").canonicalize().unwrap();
     let mut inside = unshare(SETUP)

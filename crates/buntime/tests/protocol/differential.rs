@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use buntime_testkit::{Connection, TestServer};
+use buntime_testkit::{Connection, TestServer, skipped};
 
 use crate::support::{echo, seen, sound};
 
@@ -336,7 +336,9 @@ fn nobody_splits_differently_what_we_accept() {
             });
             references.push(("nginx", ask_seen(behind, &mut output)));
         }
-        None => eprintln!("SKIPPED: {NGINX} is not there, so nothing was compared with it"),
+        None => skipped(&format!(
+            "{NGINX} is not there, so nothing was compared with it"
+        )),
     }
 
     let mut table = String::new();

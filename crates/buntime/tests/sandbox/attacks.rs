@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::levels::{FULL, Level, is_root, place, skip};
+use buntime_testkit::skipped;
+
+use crate::levels::{FULL, Level, is_root, place};
 use crate::world::{Outcome, World};
 
 /// The cells of a row of a table.
@@ -60,7 +62,7 @@ fn assert_documented(column: &str, outcomes: &[Outcome]) {
 /// `layers` is what the server must say of it, `known` the attacks that succeed.
 fn attack(level: Level, layers: &str, column: &str, known: &[&str]) {
     if !level.gives(layers) {
-        return skip(&format!("this machine does not give {layers}"));
+        return skipped(&format!("this machine does not give {layers}"));
     }
     let Some(world) = World::new(level, "auto") else {
         return;
@@ -222,7 +224,7 @@ fn refused(program: &Path, words: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn root_does_not_start_where_its_files_or_services_are_open_unless_it_is_told_to() {
     if !is_root() {
-        return skip("these tests do not run as root");
+        return skipped("these tests do not run as root");
     }
     let ways = ["ordinary user", "Landlock", "RUNTIME_SANDBOX=off"];
     let open: [(&[&str], &str); 3] = [
@@ -265,7 +267,7 @@ fn root_does_not_start_where_its_files_or_services_are_open_unless_it_is_told_to
 #[test]
 fn require_refuses_to_start_short_of_the_full_sandbox_and_names_what_is_missing() {
     if !Level::default().gives(FULL) {
-        return skip("this machine does not give all from which something could be taken away");
+        return skipped("this machine does not give all from which something could be taken away");
     }
     let lesser: [(Level, &str); 7] = [
         (

@@ -3,9 +3,9 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-use buntime_testkit::TestServer;
+use buntime_testkit::{TestServer, skipped};
 
-use crate::levels::{Level, is_root, place, skip};
+use crate::levels::{Level, is_root, place};
 
 const PLAIN: Level = Level {
     plain_user: true,
@@ -55,7 +55,7 @@ fn t1_a_process_of_the_same_user_cannot_look_into_the_server() {
     other.kill().unwrap();
     other.wait().unwrap();
     if seen.contains(&false) {
-        return skip(&format!("processes here do not see each other: {seen:?}"));
+        return skipped(&format!("processes here do not see each other: {seen:?}"));
     }
 
     let builder = TestServer::builder(program)

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use buntime_testkit::{Builder, lesser, real_bun};
+use buntime_testkit::{Builder, lesser, real_bun, skipped};
 
 const BUNTIME: &str = env!("CARGO_BIN_EXE_buntime");
 /// All layers, as the server names them.
@@ -85,7 +85,7 @@ impl Level {
             // every level.
             let is_less = self.plain_user || self.masked_proc;
             assert!(is_less && !Self::default().gives(FULL), "{why}");
-            skip(&why);
+            skipped(&why);
             return None;
         }
         let script = dir.join("buntime");
@@ -140,12 +140,6 @@ pub(crate) fn give(path: &Path, user: u32) {
             give(&entry.unwrap().path(), user);
         }
     }
-}
-
-/// Says why a test shows nothing here.
-#[expect(clippy::print_stderr, reason = "who runs the tests shall see it")]
-pub(crate) fn skip(why: &str) {
-    eprintln!("skipped: {why}");
 }
 
 /// A folder that other users may look into.

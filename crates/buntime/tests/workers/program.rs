@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use buntime_testkit::{Builder, TestServer, real_bun};
+use buntime_testkit::log::LogLine;
+use buntime_testkit::{Builder, TestServer, real_bun, skipped};
 
 use super::server;
 
@@ -18,18 +19,23 @@ fn copying(program: &Path) -> Builder {
         .env("RUNTIME_BUN_COPY", "auto")
 }
 
-/// Where the copy is, once it is used; `None` where none is of use.
-fn copy(server: &TestServer) -> Option<PathBuf> {
-    let told = server.wait_for_log(|line| {
+/// What the server says of its copy.
+fn told_of_copy(server: &TestServer) -> LogLine {
+    server.wait_for_log(|line| {
         [
             "Workers run a copy of Bun",
             "Workers run Bun itself, not a copy",
         ]
         .contains(&line.message())
-    });
+    })
+}
+
+/// Where the copy is, once it is used; `None` where none is of use.
+fn copy(server: &TestServer) -> Option<PathBuf> {
+    let told = told_of_copy(server);
     let program = told.value()["program"].as_str().map(PathBuf::from);
     if program.is_none() {
-        eprintln!("skipped: {}", told.text("reason"));
+        skipped(told.text("reason"));
     }
     program
 }
@@ -105,8 +111,7 @@ fn no_app_writes_the_copy_or_sees_what_is_beside_it() {
     let Some(copy) = copy(&server) else { return };
     let told = server.wait_for_log(|line| line.value()["context"] == "sandbox");
     if !told.text("layers").contains("namespaces") {
-        eprintln!("skipped: this machine gives no namespaces");
-        return;
+        return skipped("this machine gives no namespaces");
     }
     let mut answer = server.get("/app/").json();
     server.wait_until("a worker runs the copy", || {
@@ -138,7 +143,7 @@ fn a_copy_that_does_not_run_is_not_used() {
         .env("RUNTIME_SANDBOX", "off")
         .module("app@1.0.0", FRESH, PATH)
         .start();
-    assert_eq!(copy(&server), None);
+    assert!(told_of_copy(&server).value()["program"].is_null());
     let dir = server.dir().join("state/run/bun");
     server.wait_until("what cannot be used is removed", || !dir.exists());
     for _ in 0..3 {
