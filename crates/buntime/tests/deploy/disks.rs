@@ -1,11 +1,14 @@
-//! Full disks and several of them.
+//! Disks that are full or only read, and several of them.
 
 use std::fs;
 
-use buntime_testkit::SmallDisk;
-use buntime_testkit::archive::{Entry, Format};
+use buntime_testkit::archive::{Entry, Format, forge};
+use buntime_testkit::{Response, SmallDisk, TestServer};
 
-use super::support::{builder, deploy, failed, site, tree, upload_entries};
+use super::support::{
+    KEY, PLUGINS, app, builder, call, deploy, failed, form, leftovers, send_form_to, site, tree,
+    upload_entries,
+};
 
 /// Twelve megabytes that pack well enough to come in, and not into eight.
 fn large(name: &str) -> Vec<Entry> {
@@ -75,4 +78,131 @@ fn d14_a_full_state_disk_leaves_the_old_version_and_no_rubbish() {
     assert_eq!(tree(&state.join("releases")), kept);
     deploy(server.addr(), &site("shop", "1.0.0", "new"));
     assert_eq!(server.get("/shop/").text(), "new");
+}
+
+/// Row D4: what changes a worker root or a plugin root is refused while it can only be
+/// read, and everything stays as it was. What the operator says of a worker is kept
+/// elsewhere, and goes on.
+#[test]
+fn d4_a_read_only_worker_disk_takes_no_change_and_serves_on() {
+    let Some(disk) = SmallDisk::mount("size=8m") else {
+        return;
+    };
+    let roots = ["apps", "plugins"].map(|root| disk.path().join(root));
+    for root in &roots {
+        fs::create_dir(root).unwrap();
+    }
+    let server = builder()
+        .env("RUNTIME_WORKER_DIRS", roots[0].to_str().unwrap())
+        .env("RUNTIME_PLUGIN_DIRS", roots[1].to_str().unwrap())
+        .start();
+    deploy(server.addr(), &site("shop", "1.0.0", "old"));
+    deploy(server.addr(), &site("shop", "1.0.0", "live"));
+    deploy(server.addr(), &app("echo", "1.0.0", "works"));
+    let plugin = upload_plugin(&server);
+    assert_eq!(plugin.status, 200, "{}", plugin.text());
+    let before = tree(disk.path());
+    let releases = releases(&server);
+    disk.make_read_only();
+
+    let unavailable = |response: &Response, what: &str| {
+        assert_eq!(response.status, 503, "{what}: {}", response.text());
+        failed(response, 503, "STORAGE_UNAVAILABLE");
+        assert_eq!(tree(disk.path()), before, "{what}");
+        assert_eq!(leftovers(server.dir()), [""; 0], "{what}");
+        assert_eq!(server.get("/shop/").text(), "live", "{what}");
+        assert_eq!(server.get("/echo/").text(), "works", "{what}");
+        for alive in ["/health", "/health/ready"] {
+            assert_eq!(server.get(alive).status, 200, "{alive} after {what}");
+        }
+    };
+    for format in Format::ALL {
+        for version in ["1.0.0", "2.0.0"] {
+            let entries = site("shop", version, "new");
+            let response = upload_entries(server.addr(), format, &entries);
+            unavailable(&response, &format!("an upload of {version} as {format:?}"));
+        }
+    }
+    unavailable(&upload_plugin(&server), "an upload of a plugin");
+    let files = "/api/workers/files";
+    for (method, path, body) in [
+        ("POST", "/api/workers/_/shop/rollback", r#"{"release": 1}"#),
+        ("DELETE", "/api/workers/_/shop/1.0.0", ""),
+        ("DELETE", "/api/workers/_/shop", ""),
+        ("DELETE", "/api/plugins/tool", ""),
+        (
+            "POST",
+            &format!("{files}/mkdir"),
+            r#"{"path": "apps/shop/1.0.0/new"}"#,
+        ),
+        (
+            "POST",
+            &format!("{files}/rename"),
+            r#"{"path": "apps/shop/1.0.0/index.html", "newName": "new.html"}"#,
+        ),
+        (
+            "POST",
+            &format!("{files}/move"),
+            r#"{"path": "apps/shop/1.0.0/index.html", "destPath": "apps/shop/1.0.0/assets"}"#,
+        ),
+        (
+            "POST",
+            &format!("{files}/move-batch"),
+            r#"{"paths": ["apps/shop/1.0.0/index.html"], "destPath": "apps/shop/1.0.0/assets"}"#,
+        ),
+        (
+            "DELETE",
+            &format!("{files}/delete"),
+            r#"{"path": "apps/shop/1.0.0/index.html"}"#,
+        ),
+        (
+            "POST",
+            &format!("{files}/delete-batch"),
+            r#"{"paths": ["apps/shop/1.0.0/index.html", "apps/shop/1.0.0/assets"]}"#,
+        ),
+    ] {
+        let response = call(server.addr(), method, path, body);
+        unavailable(&response, &format!("{method} {path}"));
+    }
+    for file in ["index.html", "new.html"] {
+        let body = form(&[
+            ("path", None, b"apps/shop/1.0.0"),
+            ("files", Some(file), b"new"),
+        ]);
+        let response = send_form_to(&format!("{files}/upload"), KEY, server.addr(), &body);
+        unavailable(&response, &format!("an upload of {file}"));
+    }
+    assert_eq!(self::releases(&server), releases);
+
+    let of_shop = |verb| format!("/api/workers/_/shop/1.0.0/{verb}");
+    assert_eq!(
+        call(server.addr(), "POST", &of_shop("disable"), "").status,
+        200
+    );
+    assert_eq!(server.get("/shop/").status, 404);
+    assert_eq!(
+        call(server.addr(), "POST", &of_shop("enable"), "").status,
+        200
+    );
+    assert_eq!(server.get("/shop/").text(), "live");
+
+    disk.make_writable();
+    deploy(server.addr(), &site("shop", "1.0.0", "new"));
+    assert_eq!(server.get("/shop/").text(), "new");
+}
+
+fn upload_plugin(server: &TestServer) -> Response {
+    let entries = [Entry::file(
+        "manifest.yaml",
+        "name: tool\nbase: /tool\nenabled: false\n",
+    )];
+    let archive = forge(Format::TarGz, &entries);
+    let body = form(&[("file", Some("tool.tgz"), &archive)]);
+    send_form_to(PLUGINS, KEY, server.addr(), &body)
+}
+
+fn releases(server: &TestServer) -> serde_json::Value {
+    let response = call(server.addr(), "GET", "/api/workers/_/shop/releases", "");
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()
 }
