@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::rel_path::RelPath;
 use crate::root::{OpenError, Root};
@@ -180,6 +180,16 @@ impl StaticSite {
             return StaticResponse::method_not_allowed();
         }
         let path = request.path.strip_prefix(b"/").unwrap_or(request.path);
+        let response = self.answer(request, path).await;
+        if let StaticBody::File(file) = &response.body
+            && !matches!(timeout(LOOK_TIMEOUT, file.try_read()).await, Ok(Ok(())))
+        {
+            return StaticResponse::unreadable();
+        }
+        response
+    }
+
+    async fn answer(&self, request: &StaticRequest<'_>, path: &[u8]) -> StaticResponse {
         match self.find(path).await {
             Finding::File(resource) => response::file(request, &resource),
             Finding::Folder => response::redirect_to_folder(path, request.query),
@@ -223,7 +233,7 @@ impl StaticSite {
             let permit = Arc::clone(&site.reads).acquire_owned().await.ok()?;
             self.look(path, known, permit).await.ok()
         };
-        match tokio::time::timeout(LOOK_TIMEOUT, looking).await {
+        match timeout(LOOK_TIMEOUT, looking).await {
             Ok(Some(finding)) => finding,
             Ok(None) | Err(_) => Finding::Failed,
         }

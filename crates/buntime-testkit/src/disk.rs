@@ -1,16 +1,21 @@
-//! A file system of a test's own, which can be full or read-only.
+//! File systems of a test's own: [`SmallDisk`], which can be full or read-only, and
+//! [`FailingDisk`], of which reading fails.
 //!
 //! Mounting is for root. Anybody is root in a user namespace of his own, so there the test
-//! of another user runs once more. A machine that gives neither has the test skipped, which
-//! is told, see [`skipped`].
+//! of another user runs once more; but a namespace has no loop devices, without which no
+//! disk fails. A machine that gives neither has the test skipped, which is told, see
+//! [`skipped`].
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::statvfs;
+use rustix::fs::{Advice, fadvise, statvfs};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_remount};
 use tempfile::TempDir;
 
@@ -118,6 +123,135 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         unmount(self.path());
     }
+}
+
+/// Bytes in a block of a [`FailingDisk`].
+const BLOCK: u64 = 4096;
+/// And on all of it.
+const SIZE: u64 = 16 << 20;
+
+/// A file system with files that are only read, until reading them fails: ext4 on a loop
+/// device with a file behind it, which can be made shorter.
+#[derive(Debug)]
+pub struct FailingDisk {
+    dir: TempDir,
+    image: File,
+    /// What the image holds while nothing fails.
+    whole: Vec<u8>,
+    /// All of its files, in the order in which they lie there.
+    files: Vec<String>,
+}
+
+impl FailingDisk {
+    /// Mounts one with these files. They lie on it one after the other: where one cannot be
+    /// read, those after it cannot be either. `None` where that cannot be had, which is told.
+    ///
+    /// # Panics
+    /// If the files have no room on it.
+    #[must_use]
+    #[track_caller]
+    pub fn mount(files: &[(&str, &[u8])]) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        let image = File::create_new(place("image")).unwrap();
+        image.set_len(SIZE).unwrap();
+        fs::create_dir(place("disk")).unwrap();
+        let mut format = Command::new("mkfs.ext4");
+        format.args(["-q", "-F", "-b", &BLOCK.to_string(), "-O", "^has_journal"]);
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "ro,loop"]);
+        let made = run(format.arg(place("image")))
+            .map(|_| write_files(dir.path(), files))
+            .and_then(|()| run(mount.arg(place("image")).arg(place("disk"))));
+        if let Err(refused) = made {
+            skipped(&format!("no disk that fails can be mounted: {refused}"));
+            return None;
+        }
+        Some(Self {
+            whole: fs::read(place("image")).unwrap(),
+            image,
+            files: files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            dir,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("disk")
+    }
+
+    /// From now on reading fails, for `file` from about `offset` on, and for what lies
+    /// behind it. A folder lies before the files that are in it.
+    ///
+    /// # Panics
+    /// If what is there can still be read.
+    pub fn fail_from(&self, file: &str, offset: u64) {
+        let image = self.dir.path().join("image");
+        let mut list = Command::new("debugfs");
+        list.args(["-R", &format!("blocks /{file}")]).arg(&image);
+        let blocks = run(&mut list).unwrap();
+        let first = usize::try_from(offset / BLOCK).unwrap();
+        let first: u64 = blocks.split(' ').nth(first).unwrap().parse().unwrap();
+        self.image.set_len(first * BLOCK).unwrap();
+        self.forget();
+        let path = self.path().join(file);
+        let read = if path.is_dir() {
+            fs::read_dir(&path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>().map(drop))
+        } else {
+            fs::read(&path).map(drop)
+        };
+        let error = read.map_err(|error| error.raw_os_error());
+        assert_eq!(error, Err(Some(Errno::IO.raw_os_error())), "{file}");
+    }
+
+    /// From now on all can be read again.
+    ///
+    /// # Panics
+    /// If the file behind the disk cannot be written.
+    pub fn heal(&self) {
+        self.image.write_all_at(&self.whole, 0).unwrap();
+        self.forget();
+    }
+
+    /// Has the system forget what it has read.
+    fn forget(&self) {
+        for file in &self.files {
+            if let Ok(file) = File::open(self.path().join(file)) {
+                fadvise(file, 0, None, Advice::DontNeed).unwrap();
+            }
+        }
+        let mut device = Command::new("findmnt");
+        device.args(["-n", "-o", "SOURCE"]).arg(self.path());
+        let device = run(&mut device).unwrap();
+        run(Command::new("blockdev").args(["--flushbufs", &device])).unwrap();
+    }
+}
+
+impl Drop for FailingDisk {
+    fn drop(&mut self) {
+        unmount(&self.path());
+    }
+}
+
+/// Writes files into an image that is mounted nowhere.
+fn write_files(dir: &Path, files: &[(&str, &[u8])]) {
+    let mut commands = String::new();
+    let mut folders = std::collections::BTreeSet::new();
+    for (number, (name, content)) in files.iter().enumerate() {
+        for (end, _) in name.match_indices('/') {
+            if folders.insert(&name[..end]) {
+                writeln!(commands, "mkdir {}", &name[..end]).unwrap();
+            }
+        }
+        let source = dir.join(format!("file{number}"));
+        fs::write(&source, content).unwrap();
+        writeln!(commands, "write {} {name}", source.display()).unwrap();
+    }
+    fs::write(dir.join("commands"), commands).unwrap();
+    let mut write = Command::new("debugfs");
+    write.arg("-w").arg("-f").arg(dir.join("commands"));
+    run(write.arg(dir.join("image"))).unwrap();
 }
 
 fn unmount(path: &Path) {

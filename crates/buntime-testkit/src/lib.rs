@@ -30,7 +30,7 @@ pub mod wire;
 
 use std::time::Duration;
 
-pub use crate::disk::SmallDisk;
+pub use crate::disk::{FailingDisk, SmallDisk};
 pub use crate::npm::NpmRegistry;
 pub use crate::probe::{NeighbourProbe, ProbeReport};
 pub use crate::programs::{fake_bun, lesser, real_bun};

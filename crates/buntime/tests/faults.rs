@@ -11,6 +11,7 @@ mod faults {
     mod readiness;
     mod stop;
     mod units;
+    mod unreadable;
 
     use buntime_testkit::{Builder, TestServer};
 

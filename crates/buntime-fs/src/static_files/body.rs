@@ -51,6 +51,24 @@ impl FileBody {
         }
     }
 
+    /// Reads a byte and forgets it: whether there is something to send is known before
+    /// it is promised. What the kernel read on the way is in memory for [`FileBody::next`].
+    pub(super) async fn try_read(&self) -> io::Result<()> {
+        let block = match read_from_memory(&self.file, self.offset, 1) {
+            Some(block) => block?,
+            None => {
+                let (file, offset) = (Arc::clone(&self.file), self.offset);
+                tokio::task::spawn_blocking(move || read_from_disk(&file, offset, 1))
+                    .await
+                    .map_err(io::Error::other)??
+            }
+        };
+        if block.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
     /// Bytes still to come.
     #[must_use]
     pub fn remaining(&self) -> u64 {

@@ -475,6 +475,21 @@ async fn a_file_that_shrinks_while_sent_ends_with_an_error() {
 }
 
 #[tokio::test]
+async fn a_file_of_which_nothing_can_be_read_is_not_promised() {
+    let site = Fixture::new();
+    site.write("large.bin", vec![7; 300_000]);
+    assert_eq!(site.get("large.bin").await.outcome, Outcome::Full);
+    // It was found a moment ago, and is not looked at again so soon.
+    fs::File::options()
+        .write(true)
+        .open(site.temp.path().join("large.bin"))
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    assert_eq!(site.get("large.bin").await.outcome, Outcome::Unreadable);
+}
+
+#[tokio::test]
 async fn a_dropped_site_leaves_the_cache() {
     let site = Fixture::new();
     drop(site.get("/").await);

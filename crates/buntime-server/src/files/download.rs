@@ -1,5 +1,7 @@
 //! Files as they are, folders and batches as a zip that is made while it is sent.
 
+use std::os::unix::fs::FileExt as _;
+
 use buntime_core::access::Grant;
 use buntime_fs::archive::{Keep, ZipPart, ZipStream};
 use buntime_fs::{EntryKind, OpenFile, RelPath, Root, WalkLimits};
@@ -35,13 +37,19 @@ impl FileBrowser {
     /// A file, or a folder as a zip, with what of it the caller may see.
     ///
     /// # Errors
-    /// [`FilesError::NoFile`], [`FilesError::Denied`].
+    /// [`FilesError::NoFile`], [`FilesError::Denied`], [`FilesError::System`].
     pub(crate) fn download(&self, grant: &Grant, text: &str) -> Result<Download, FilesError> {
         Ok(match self.part(grant, text)? {
-            ZipPart::File { name, file } => Download {
-                name: name.file_name().to_owned(),
-                content: Content::File(file),
-            },
+            ZipPart::File { name, file } => {
+                // Once the head is out, a file that cannot be read only breaks off.
+                file.file
+                    .read_at(&mut [0], 0)
+                    .map_err(|error| FilesError::System(error.into()))?;
+                Download {
+                    name: name.file_name().to_owned(),
+                    content: Content::File(file),
+                }
+            }
             folder @ ZipPart::Folder { .. } => {
                 let name = match &folder {
                     ZipPart::File { name, .. } | ZipPart::Folder { name, .. } => name.file_name(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use buntime_testkit::TestServer;
 use buntime_testkit::tls::{Certificate, client};
+use buntime_testkit::{FailingDisk, TestServer};
 use bytes::Bytes;
 use http_body::{Body, Frame as BodyFrame};
 use hyper::client::conn::http2::SendRequest;
@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Invariants, echo_server, header_of};
+use crate::support::{BUNTIME, Invariants, echo_server, header_of};
 use crate::tls::encrypted;
 
 /// A request's body, in pieces.
@@ -293,5 +293,47 @@ fn http_2_inside_tls() {
         assert!(answer.body == body, "the body changed on its way");
         let answer = ask(client, "GET", "/echo/download?blocks=200", &[], vec![]).await;
         assert_eq!(answer.body.len(), 200 * 64 * 1024);
+    });
+}
+
+/// A real disk that fails: see `faults::unreadable` for what HTTP/1.1 makes of it.
+#[test]
+fn d4_a_file_that_cannot_be_read_to_its_end_resets_its_stream() {
+    let large = vec![b'x'; 4 << 20];
+    let Some(disk) = FailingDisk::mount(&[
+        ("apps/site@1.0.0/manifest.yaml", b"entrypoint: index.html\n"),
+        ("apps/site@1.0.0/index.html", b"page"),
+        ("apps/site@1.0.0/large.bin", &large),
+    ]) else {
+        return;
+    };
+    let root = disk.path().join("apps");
+    let server = TestServer::builder(BUNTIME)
+        .env("RUNTIME_WORKER_DIRS", root.to_str().unwrap())
+        .start();
+    disk.fail_from("apps/site@1.0.0/large.bin", 2 << 20);
+    block_on(async {
+        let client = &mut connect(&server).await;
+        let request = hyper::Request::get("http://test.example/site/large.bin");
+        client.ready().await.unwrap();
+        let sending = client.send_request(request.body(Pieces(Vec::new())).unwrap());
+        let reading = async {
+            let response = sending.await.unwrap();
+            assert_eq!(response.status(), 200);
+            let mut body = response.into_body();
+            let mut length = 0;
+            loop {
+                match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                    Some(Ok(frame)) => length += frame.into_data().unwrap().len(),
+                    end => break (length, end.is_some()),
+                }
+            }
+        };
+        let (length, is_reset) = tokio::time::timeout(Duration::from_secs(20), reading)
+            .await
+            .unwrap();
+        assert!(is_reset && length <= 2 << 20, "{length}");
+        let answer = ask(client, "GET", "/site/", &[], vec![]).await;
+        assert_eq!(answer.body, b"page");
     });
 }
