@@ -29,7 +29,7 @@ pub(super) const ROUTES: &[Route] = &[
         "Whether the server wants requests: not while it starts, stops or lacks something (503).",
     )
     .gives::<Health>(200)
-    .fails(&[(503, "NOT_READY")]),
+    .gives_the_same(503, "It is `starting`, `stopping` or `impaired`."),
 ];
 
 /// How the server is.

@@ -229,6 +229,10 @@ fn responses(route: &Route, schemas: &mut SchemaGenerator, error: &Value) -> Val
             for kind in route.shape.also {
                 content[*kind] = json!({});
             }
+            if let Some((status, means)) = route.shape.same {
+                let same = json!({"description": means, "content": content});
+                responses.insert(status.to_string(), same);
+            }
             responses.insert(status.to_string(), done(content));
         }
         Gives::Files(types) => {

@@ -15,6 +15,8 @@ pub(crate) struct Shape {
     pub(super) gives: Gives,
     /// Other types that it can give, if it is asked to.
     pub(super) also: &'static [&'static str],
+    /// A status that bears the same JSON as its success does, and what it means.
+    pub(super) same: Option<(u16, &'static str)>,
     /// Failures of this route alone: status and code.
     pub(super) fails: &'static [(u16, &'static str)],
 }
@@ -88,6 +90,7 @@ impl Shape {
         takes: Takes::Nothing,
         gives: Gives::Unknown,
         also: &[],
+        same: None,
         fails: &[],
     };
 
@@ -150,6 +153,12 @@ impl Route {
     /// If it is asked to, it gives bytes of these types.
     pub(crate) const fn gives_also(mut self, types: &'static [&'static str]) -> Self {
         self.shape.also = types;
+        self
+    }
+
+    /// It gives the same JSON with this status too, which means that.
+    pub(crate) const fn gives_the_same(mut self, status: u16, means: &'static str) -> Self {
+        self.shape.same = Some((status, means));
         self
     }
 
