@@ -157,11 +157,8 @@ fn service(apps: &Path, model: &Model) -> Service {
     }
 }
 
-/// What the service does with a target.
-async fn answer(service: &Service, method: Method, target: &[u8]) -> Expected {
-    let Ok(target) = Target::parse(target) else {
-        return Expected::Failure(400, "BAD_PATH".to_owned());
-    };
+/// What the service answers to a browser that navigates to a target.
+async fn respond(service: &Service, method: Method, target: Target) -> Response {
     let mut headers = HeaderList::new();
     headers.push(b"host", b"test.example").unwrap();
     // So that a path without a file is the site's page, which tells whose it is.
@@ -177,18 +174,31 @@ async fn answer(service: &Service, method: Method, target: &[u8]) -> Expected {
         body: Box::new(NoBody),
     };
     let workers = ShardConnections::for_one_of(1);
-    let mut response = service.handle(&workers, request).await.unwrap();
-    let location = response.headers.get(HeaderId::Location);
-    if let Some(location) = location.map(|value| String::from_utf8(value.to_vec()).unwrap()) {
-        return Expected::Redirect(response.status, location);
-    }
+    service.handle(&workers, request).await.unwrap()
+}
+
+/// The body, which is text.
+async fn text(response: &mut Response) -> String {
     let mut text = Vec::new();
     while let Some(frame) = response.body.frame().await {
         if let Frame::Data(data) = frame.unwrap() {
             text.extend_from_slice(&data);
         }
     }
-    let text = String::from_utf8(text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// What the service does with a target.
+async fn answer(service: &Service, method: Method, target: &[u8]) -> Expected {
+    let Ok(target) = Target::parse(target) else {
+        return Expected::Failure(400, "BAD_PATH".to_owned());
+    };
+    let mut response = respond(service, method, target).await;
+    let location = response.headers.get(HeaderId::Location);
+    if let Some(location) = location.map(|value| String::from_utf8(value.to_vec()).unwrap()) {
+        return Expected::Redirect(response.status, location);
+    }
+    let text = text(&mut response).await;
     match response.status {
         200 if method == Method::Head => Expected::Head,
         200 => Expected::Text(text),
@@ -269,4 +279,39 @@ fn a_hundred_thousand_paths_go_where_the_model_says() {
         let count = kinds.get(kind).copied().unwrap_or_default();
         assert!(count >= least, "{kind}: {count} of {kinds:?}");
     }
+}
+
+/// A server accepts only when all is there, so nobody can be made to see it start: between
+/// the two lies no more than a line of the log, told for the admin's listener. A client that
+/// is as fast must not be told that the server is ready.
+#[tokio::test]
+async fn t37_who_asks_before_the_server_is_ready_is_told_that_it_starts() {
+    let temp = TempDir::new().unwrap();
+    let mut service = service(temp.path(), &Model::new("", None));
+    service.readiness = Readiness::default();
+    let ask = async |path: &str| {
+        let target = Target::parse(path.as_bytes()).unwrap();
+        let mut response = respond(&service, Method::Get, target).await;
+        let body = text(&mut response).await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["ok"], response.status == 200);
+        let stored = response.headers.get_named(b"cache-control");
+        assert_eq!(stored, Some(&b"no-store"[..]));
+        (response.status, body["status"].as_str().unwrap().to_owned())
+    };
+    let is = |status: u16, told: &str| (status, told.to_owned());
+    let alive = async || {
+        assert_eq!(ask("/health").await, is(200, "healthy"));
+        assert_eq!(ask("/health/live").await, is(200, "live"));
+    };
+    assert_eq!(ask("/health/ready").await, is(503, "starting"));
+    alive().await;
+    service.readiness.ready();
+    assert_eq!(ask("/health/ready").await, is(200, "ready"));
+    service.readiness.stopping();
+    assert_eq!(ask("/health/ready").await, is(503, "stopping"));
+    // A start that ends only now does not take the stop back.
+    service.readiness.ready();
+    assert_eq!(ask("/health/ready").await, is(503, "stopping"));
+    alive().await;
 }
