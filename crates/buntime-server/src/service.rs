@@ -1,6 +1,8 @@
 //! What happens to a request between the edge that read it and the edge that
 //! answers it: the routing order of contract section 4, on one screen.
 
+mod panics;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,6 +103,7 @@ impl Service {
         workers: &ShardConnections,
         request: Request,
     ) -> Result<Response, Aborted> {
+        panics::panic_if_told(&request);
         let id = request.id.clone();
         let form = Form::for_request(&request);
         let scheme = request.peer.scheme_of(&request.headers);

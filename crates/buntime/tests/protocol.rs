@@ -20,6 +20,8 @@ mod h2_abuse;
 mod h2_frames;
 #[path = "protocol/headers.rs"]
 mod headers;
+#[path = "protocol/panics.rs"]
+mod panics;
 #[path = "protocol/paths.rs"]
 mod paths;
 #[path = "protocol/request_ids.rs"]

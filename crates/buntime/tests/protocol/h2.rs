@@ -22,6 +22,13 @@ use crate::tls::encrypted;
 /// A request's body, in pieces.
 pub(crate) struct Pieces(Vec<Bytes>);
 
+impl Pieces {
+    /// No body.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
@@ -316,7 +323,7 @@ fn d4_a_file_that_cannot_be_read_to_its_end_resets_its_stream() {
         let client = &mut connect(&server).await;
         let request = hyper::Request::get("http://test.example/site/large.bin");
         client.ready().await.unwrap();
-        let sending = client.send_request(request.body(Pieces(Vec::new())).unwrap());
+        let sending = client.send_request(request.body(Pieces::none()).unwrap());
         let reading = async {
             let response = sending.await.unwrap();
             assert_eq!(response.status(), 200);
