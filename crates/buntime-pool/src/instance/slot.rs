@@ -188,6 +188,8 @@ fn has_attributes(dir: &OwnedFd) -> io::Result<bool> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use buntime_testkit::skipped;
+
     use super::*;
 
     fn dirs() -> (tempfile::TempDir, SlotDirs) {
@@ -254,8 +256,7 @@ mod tests {
             rustix::fs::XattrFlags::empty(),
         );
         if set == Err(Errno::NOTSUP) {
-            eprintln!("skipped: the file system of temporary files has no attributes");
-            return;
+            return skipped("the file system of temporary files has no attributes");
         }
         set.unwrap();
         assert!(dirs.give_back(slot).is_some());
@@ -273,8 +274,7 @@ mod tests {
             fs::remove_file(slot.path().join(format!("{number:0100}"))).unwrap();
         }
         if fs::metadata(slot.path()).unwrap().len() < size {
-            eprintln!("skipped: directories shrink here");
-            return;
+            return skipped("directories shrink here");
         }
         assert!(dirs.give_back(slot).is_some());
     }

@@ -16,7 +16,7 @@ impl Rig {
     fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         if let Err(reason) = is_of_use(dir.path()) {
-            eprintln!("skipped: {reason}");
+            buntime_testkit::skipped(&reason.to_string());
             return None;
         }
         let given = dir.path().join("given");

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use buntime_sandbox::{Attachment, Exit, Landlock, Launch, Net, Policy, Process, ProcessLimits};
+use buntime_testkit::skipped;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -84,8 +85,7 @@ fn listener(gateway: OwnedFd) -> tokio::net::TcpListener {
 async fn a_process_reaches_its_gateway_and_nothing_else() {
     let world = World::new().await;
     if !world.layers.network {
-        eprintln!("skipped: this machine has no network namespaces for us");
-        return;
+        return skipped("this machine has no network namespaces for us");
     }
     let [host, any] = ["127.0.0.1:0", "0.0.0.0:0"].map(|a| std::net::TcpListener::bind(a).unwrap());
     let [host, any] = [&host, &any].map(|listener| listener.local_addr().unwrap().port());
@@ -144,8 +144,7 @@ fn network_of(process: &Process) -> PathBuf {
 async fn a_network_is_used_again_only_when_its_process_is_gone_and_nothing_is_left_in_it() {
     let world = World::new().await;
     if !world.layers.network {
-        eprintln!("skipped: this machine has no network namespaces for us");
-        return;
+        return skipped("this machine has no network namespaces for us");
     }
     let script = format!(
         r#"
@@ -251,8 +250,7 @@ async fn nobody_learns_what_a_network_has_counted_for_another() {
 async fn no_two_live_processes_share_a_network() {
     let world = World::new().await;
     if !world.layers.network {
-        eprintln!("skipped: this machine has no network namespaces for us");
-        return;
+        return skipped("this machine has no network namespaces for us");
     }
     let mut seen = std::collections::HashSet::new();
     let mut live: Vec<(PathBuf, Process)> = Vec::new();
@@ -279,8 +277,7 @@ async fn no_two_live_processes_share_a_network() {
 async fn raw_tcp_goes_where_the_server_listens_for_it_and_by_names_that_it_gives() {
     let world = World::new().await;
     if !world.layers.network {
-        eprintln!("skipped: this machine has no network namespaces for us");
-        return;
+        return skipped("this machine has no network namespaces for us");
     }
     let script = format!(
         r#"{REACH}

@@ -82,8 +82,7 @@ fn compare(kind: ArchiveKind, program: &str, arguments: &[&str]) {
             .current_dir(tree.path());
         let output = match command.output() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                println!("skipped: there is no {program} here");
-                return;
+                return buntime_testkit::skipped(&format!("there is no {program} here"));
             }
             output => output.unwrap(),
         };

@@ -112,7 +112,7 @@ async fn other_programs_read_it() {
     unzip.args(["-q", "app.zip"]).current_dir(out.path());
     match unzip.output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            println!("skipped: there is no unzip here");
+            buntime_testkit::skipped("there is no unzip here");
         }
         output => {
             let output = output.unwrap();
