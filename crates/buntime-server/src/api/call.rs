@@ -67,6 +67,23 @@ impl Call {
         Ok(json::parse(&bytes)?)
     }
 
+    /// As [`Call::fields`], for a route that takes no body too. An empty one is none, however
+    /// its end is told.
+    ///
+    /// # Errors
+    /// As [`Call::fields`].
+    pub(crate) async fn fields_if_any(&mut self) -> Result<Fields, Answer> {
+        if self.request.body.is_end() {
+            return Ok(Fields::default());
+        }
+        json::check_type(&self.request.headers)?;
+        let bytes = self.bytes(JSON_MAX).await?;
+        match bytes.is_empty() {
+            true => Ok(Fields::default()),
+            false => Ok(json::parse(&bytes)?),
+        }
+    }
+
     /// The whole body.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use serde::Serialize;
 use self::body::{NewKeyBody, RotationBody, new_key, rotation};
 use super::call::Call;
 use super::errors::{NO_RANDOM, sentence, store_failed};
-use super::json::{self, Done, Fields, Success};
+use super::json::{self, Done, Success};
 use super::route::{Access, Route};
 use super::{Api, view};
 use crate::access::{Created, KeyError};
@@ -187,11 +187,7 @@ async fn create(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response,
 }
 
 async fn rotate(api: Arc<Api>, mut call: Call, grant: Grant) -> Result<Response, Answer> {
-    let fields = match call.request.body.is_end() {
-        true => Fields::default(),
-        false => call.fields().await?,
-    };
-    let grace = rotation(fields)?;
+    let grace = rotation(call.fields_if_any().await?)?;
     let id = id(&api, &call, &grant)?;
     let rotated = api.access.rotate(&grant, &id, grace, SystemTime::now());
     let rotated = rotated.await.map_err(|error| failed(&api, &call, error))?;

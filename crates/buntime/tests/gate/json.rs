@@ -74,6 +74,44 @@ fn b6_what_is_no_object_is_refused_on_every_route() {
     }
 }
 
+/// However the end of the body is told. Only a rotation may go without one: there is nothing
+/// that it must say.
+#[test]
+fn b6_an_empty_body_is_refused_on_every_route_that_needs_one() {
+    let server = server();
+    let rotation = "/api/keys/x/rotate";
+    let description = server.get("/api/openapi.json").json();
+    let is_required = |path: &str| &description["paths"][path]["post"]["requestBody"]["required"];
+    assert_eq!(is_required("/keys/{id}/rotate"), false);
+    assert_eq!(is_required("/keys"), true);
+    for (method, path) in routes(&server) {
+        for kind in ["Content-Type: application/json\r\n", ""] {
+            for (framing, body) in [
+                ("", ""),
+                ("Content-Length: 0\r\n", ""),
+                ("Transfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+                ("Content-Length: 3\r\n", " \r\n"),
+                ("Transfer-Encoding: chunked\r\n", "1\r\n\n\r\n0\r\n\r\n"),
+            ] {
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n\
+                     {kind}{framing}\r\n"
+                );
+                let mut client = server.connect();
+                client.send((head + body).as_bytes());
+                let response = client.response_to(&method);
+                let is_empty = matches!(body, "" | "0\r\n\r\n");
+                if path == rotation && is_empty {
+                    // It was read, and there is no such key.
+                    failed(&response, 404, "KEY_NOT_FOUND");
+                } else {
+                    failed(&response, 400, "INVALID_JSON");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn b5_json_made_to_break_readers_is_refused_or_read() {
     let server = server();
