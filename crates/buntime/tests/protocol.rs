@@ -10,6 +10,8 @@ mod beside;
 mod bodies;
 #[path = "protocol/differential.rs"]
 mod differential;
+#[path = "protocol/early.rs"]
+mod early;
 #[path = "protocol/framing.rs"]
 mod framing;
 #[path = "protocol/h2.rs"]
