@@ -1,6 +1,7 @@
 //! One HTTP/2 connection. The protocol is hyper's; here its requests become ours
 //! and our responses its.
 
+mod frames;
 mod head;
 mod outbox;
 mod response;
@@ -17,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
+use self::frames::Frames;
 use self::head::read_head;
 pub(super) use self::outbox::UnsentLimit;
 use self::outbox::{Outbox, Stream};
@@ -51,10 +53,9 @@ where
 {
     let timeouts = shard.settings().timeouts;
     let head = shard.settings().head;
-    let io = TokioIo::new(tokio::io::join(
-        std::io::Cursor::new(buf.freeze()).chain(read),
-        write,
-    ));
+    let mut read = std::io::Cursor::new(buf.freeze()).chain(read);
+    let mut write = Frames::new(write);
+    let io = TokioIo::new(tokio::io::join(&mut read, &mut write));
     let outbox = Outbox::new(timeouts.write, Arc::clone(shard.unsent()));
     let service = {
         let shard = Arc::clone(&shard);
@@ -76,23 +77,23 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER);
-    let mut connection = pin!(builder.serve_connection(io, service));
-    let mut drained = pin!(shard.drain().cancelled());
-    let mut patrol = tokio::time::interval(PATROL);
-    let mut closing = None;
-    loop {
-        tokio::select! {
-            // Its errors are the client's: nobody is left to tell.
-            _ = connection.as_mut() => return,
-            () = &mut drained, if closing.is_none() => {
-                closing = Some(Instant::now());
-                connection.as_mut().graceful_shutdown();
-            }
-            _ = patrol.tick() => {
-                if outbox.is_stalled() {
-                    return;
+    {
+        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut drained = pin!(shard.drain().cancelled());
+        let mut patrol = tokio::time::interval(PATROL);
+        let mut closing = None;
+        loop {
+            tokio::select! {
+                // Its errors are the client's: nobody is left to tell.
+                _ = connection.as_mut() => return,
+                () = &mut drained, if closing.is_none() => {
+                    closing = Some(Instant::now());
+                    connection.as_mut().graceful_shutdown();
                 }
-                match closing {
+                _ = patrol.tick() => match closing {
+                    None if outbox.is_stalled() => break,
+                    // It was told to leave before.
+                    Some(_) if outbox.is_stalled() => return,
                     // It ends by itself if the client answers; this one does not.
                     Some(since) if since.elapsed() > FAREWELL && outbox.is_idle(FAREWELL) => return,
                     None if outbox.is_idle(timeouts.idle) => {
@@ -104,6 +105,8 @@ where
             }
         }
     }
+    // All that the connection held is let go of by now.
+    let _ = tokio::time::timeout(FAREWELL, write.send_away(read)).await;
 }
 
 async fn answer(
