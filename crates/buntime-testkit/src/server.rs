@@ -73,14 +73,7 @@ impl Builder {
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.binary.display()));
         let (stdout, out_thread) = Lines::collect(child.stdout.take().unwrap());
         let (stderr, err_thread) = Lines::collect(child.stderr.take().unwrap());
-        let address = stdout.wait(PATIENCE, |line| {
-            let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            let url = line["message"].as_str()?.strip_prefix("Listening on ")?;
-            let address = url
-                .strip_prefix("http://")
-                .or_else(|| url.strip_prefix("https://"))?;
-            address.parse::<SocketAddr>().ok()
-        });
+        let address = stdout.wait(PATIENCE, listens_on);
         let Some(addr) = address else {
             let _ = child.kill();
             let status = child.wait();
@@ -99,8 +92,20 @@ impl Builder {
             threads: vec![out_thread, err_thread],
             ended: None,
             checked: true,
+            is_json: self
+                .env
+                .contains(&("RUNTIME_LOG_FORMAT".into(), "json".into())),
         }
     }
+}
+
+/// The address in the line that tells it, whatever the log's format.
+fn listens_on(line: &str) -> Option<SocketAddr> {
+    let (_, url) = line.split_once("Listening on ")?;
+    let address = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))?;
+    address.split([' ', '"']).next()?.parse().ok()
 }
 
 /// A running server. Dropping it stops it with SIGTERM and asserts that it ends
@@ -115,6 +120,8 @@ pub struct TestServer {
     threads: Vec<JoinHandle<()>>,
     ended: Option<ExitStatus>,
     checked: bool,
+    /// Whether its log is to be read by [`LogLine`].
+    is_json: bool,
 }
 
 impl TestServer {
@@ -285,6 +292,16 @@ impl TestServer {
             .unwrap_or_else(|| panic!("no such line in the log:\n{}", self.stdout.all().join("\n")))
     }
 
+    /// Waits for a line of the log as it stands: for those that are no JSON.
+    ///
+    /// # Panics
+    /// If none comes within [`PATIENCE`].
+    pub fn wait_for_line(&self, mut is_it: impl FnMut(&str) -> bool) -> String {
+        self.stdout
+            .wait(PATIENCE, |line| is_it(line).then(|| line.to_owned()))
+            .unwrap_or_else(|| panic!("no such line in the log:\n{}", self.stdout.all().join("\n")))
+    }
+
     /// Sends a signal to the server alone.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -404,6 +421,10 @@ impl Drop for TestServer {
                 self.stderr.all().join("\n")
             );
             for line in self.stdout.all() {
+                if !self.is_json {
+                    assert!(!line.contains(" [panic] "), "a thread panicked: {line}");
+                    continue;
+                }
                 let line = LogLine::parse(&line);
                 assert_ne!(line.text("context"), "panic", "a thread panicked: {line:?}");
             }

@@ -10,6 +10,7 @@ mod workers {
     mod install;
     mod life;
     mod logs;
+    mod pretty;
     mod program;
     mod queue;
     mod streams;
