@@ -48,7 +48,7 @@ pub use snapshot::{Snapshot, Versions};
 pub use unit::{Broken, Deployment, Entry, Ready, Source, State, Unit};
 
 use crate::config::WorkerRoot;
-use scan::{Dirty, Scanner, Wanted};
+use scan::{Dirty, Scanner, WatchList};
 
 /// What the server does when the catalog changes.
 ///
@@ -300,7 +300,7 @@ impl<T: Send + Sync + 'static> Catalog<T> {
     }
 
     /// A pass, and the folders to watch if they may be others than last time.
-    fn pass_and_wanted(&self, dirty: &Dirty) -> Option<Vec<Wanted>> {
+    fn pass_and_wanted(&self, dirty: &Dirty) -> Option<WatchList> {
         let work = &mut *self.shared.work.lock();
         self.run_pass(work, dirty);
         std::mem::take(&mut work.moved).then(|| work.scanner.wanted())

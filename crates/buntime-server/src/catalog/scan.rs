@@ -44,6 +44,15 @@ pub(super) struct Wanted {
     pub(super) unit: Option<Arc<Path>>,
 }
 
+/// The folders worth a watch, the most important first.
+#[derive(Clone, Debug)]
+pub(super) struct WatchList {
+    pub(super) folders: Vec<Wanted>,
+    /// Whether they tell of all that happens. Nobody tells of a root that is made, and of a
+    /// link on the way to one that leads elsewhere from now on.
+    pub(super) is_telling: bool,
+}
+
 /// What a pass found out.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
@@ -86,6 +95,8 @@ pub(super) struct Scanner {
 #[derive(Debug)]
 struct ScannedRoot {
     path: Arc<Path>,
+    /// The same without links, as of the last full pass. `None`: there is no such folder.
+    leads_to: Option<PathBuf>,
     source: Source,
     /// The one unit folder that counts, absolute. `None`: all of them.
     only: Option<PathBuf>,
@@ -119,6 +130,7 @@ impl Scanner {
                         None => Source::of_root(&root),
                     },
                     only: only.map(|only| root.join(only)),
+                    leads_to: None,
                     path: Arc::from(root),
                 }
             })
@@ -167,9 +179,9 @@ impl Scanner {
         self.records.values()
     }
 
-    /// Folders worth a watch, the most important first.
-    pub(super) fn wanted(&self) -> Vec<Wanted> {
-        let mut wanted = self.folders.clone();
+    /// The folders worth a watch.
+    pub(super) fn wanted(&self) -> WatchList {
+        let mut folders = self.folders.clone();
         let code = self.records.values().flat_map(|record| {
             let unit: Arc<Path> = record.unit.dir.as_path().into();
             record
@@ -182,8 +194,12 @@ impl Scanner {
                     unit: Some(Arc::clone(&unit)),
                 })
         });
-        wanted.extend(code);
-        wanted
+        folders.extend(code);
+        let mut roots = self.roots.iter();
+        WatchList {
+            folders,
+            is_telling: roots.all(|root| root.leads_to.as_deref() == Some(&*root.path)),
+        }
     }
 
     /// What is wrong, as of the last pass.
@@ -241,6 +257,9 @@ impl Scanner {
         let mut known = HashSet::new();
         for index in 0..self.roots.len() {
             let path = Arc::clone(&self.roots[index].path);
+            let leads_to = path.canonicalize().ok();
+            pass.moved |= self.roots[index].leads_to != leads_to;
+            self.roots[index].leads_to = leads_to;
             match Root::open(&path) {
                 // The same folder twice would collide with itself throughout.
                 Ok(root) if !known.insert((root.info().device, root.info().inode)) => {

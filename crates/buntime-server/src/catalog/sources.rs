@@ -6,7 +6,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use buntime_fs::{EntryKind, FileInfo, OpenError, Root};
+use buntime_fs::{EntryKind, FileInfo, OpenError, RelPath, Root};
 
 use super::files::is_passing;
 
@@ -14,8 +14,6 @@ use super::files::is_passing;
 const MAX_ENTRIES: usize = 5_000;
 /// Deepest folder looked into.
 const MAX_DEPTH: usize = 12;
-/// Most folders of one unit that are worth a watch.
-const MAX_WATCHED: usize = 64;
 
 const CODE: &[&str] = &[
     "ts", "tsx", "mts", "cts", "js", "jsx", "mjs", "cjs", "wasm", "node",
@@ -30,8 +28,7 @@ pub(super) struct Sources {
     pub(super) print: u64,
     /// Entries looked at.
     pub(super) entries: usize,
-    /// Folders below the unit's own, with their inodes, as far as they are
-    /// worth a watch.
+    /// Folders below the unit's own, with their inodes.
     pub(super) folders: Vec<(PathBuf, u64)>,
 }
 
@@ -52,6 +49,8 @@ pub(super) fn is_code_folder(name: &str) -> bool {
 /// if the system failed, which says nothing about the code.
 pub(super) fn survey(unit: &Root, dir: &Path) -> Option<Sources> {
     let mut survey = Survey {
+        unit,
+        dir,
         hasher: DefaultHasher::new(),
         sources: Sources::default(),
     };
@@ -60,12 +59,14 @@ pub(super) fn survey(unit: &Root, dir: &Path) -> Option<Sources> {
     Some(survey.sources)
 }
 
-struct Survey {
+struct Survey<'a> {
+    unit: &'a Root,
+    dir: &'a Path,
     hasher: DefaultHasher,
     sources: Sources,
 }
 
-impl Survey {
+impl Survey<'_> {
     fn folder(&mut self, folder: &Root, path: &Path, depth: usize) -> Result<(), OpenError> {
         let left = MAX_ENTRIES.saturating_sub(self.sources.entries);
         let mut entries = match folder.read_dir(left) {
@@ -94,15 +95,33 @@ impl Survey {
                         Err(_) => continue,
                     };
                     let path = path.join(name);
-                    if self.sources.folders.len() < MAX_WATCHED {
-                        self.sources
-                            .folders
-                            .push((path.clone(), below.info().inode));
-                    }
+                    self.sources
+                        .folders
+                        .push((path.clone(), below.info().inode));
                     self.folder(&below, &path, depth + 1)?;
                 }
+                EntryKind::Link if is_code_folder(name) => self.link(&path.join(name))?,
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Bun follows links that stay in the unit, so where one leads is code too. What is in a
+    /// folder that it leads to is looked at where that folder lies.
+    fn link(&mut self, path: &Path) -> Result<(), OpenError> {
+        let below = path.strip_prefix(self.dir).ok().and_then(Path::to_str);
+        let Some(below) = below.and_then(|below| RelPath::try_from(below).ok()) else {
+            return Ok(());
+        };
+        match self.unit.resolve(&below) {
+            Ok(info) if info.kind == EntryKind::Directory => {
+                path.hash(&mut self.hasher);
+                (info.device, info.inode).hash(&mut self.hasher);
+            }
+            Ok(info) if is_code(below.file_name()) => self.file(path, &info),
+            Err(error) if is_passing(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
         }
         Ok(())
     }
@@ -156,6 +175,34 @@ mod tests {
         }
         fs::rename(dir.join("src/b.ts"), dir.join("src/deep/b.ts")).unwrap();
         assert_ne!(print(), before);
+    }
+
+    #[test]
+    fn notices_where_links_lead() {
+        let temp = tempfile::TempDir::new().unwrap();
+        let dir = temp.path();
+        for name in ["one", "two"] {
+            fs::create_dir(dir.join(name)).unwrap();
+            fs::write(dir.join(name).join("lib.ts"), "").unwrap();
+        }
+        let print = || survey(&Root::open(dir).unwrap(), dir).unwrap().print;
+        let mut before = print();
+        for (link, target, is_code) in [
+            ("current", "one", true),
+            ("current", "two", true),
+            ("one/other.ts", "../one/lib.ts", true),
+            ("one/other.ts", "../two/lib.ts", true),
+            ("notes.txt", "one/lib.ts", false),
+            ("node_modules", "one", false),
+            ("outside.ts", "/etc/passwd", false),
+            ("nowhere.ts", "nothing.ts", false),
+        ] {
+            let _ = fs::remove_file(dir.join(link));
+            std::os::unix::fs::symlink(target, dir.join(link)).unwrap();
+            let after = print();
+            assert_eq!(after != before, is_code, "{link} to {target}");
+            before = after;
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 mod layouts;
 mod operator;
 mod states;
+mod told;
 mod watching;
 
 use std::fs;

@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::FileType;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use super::Catalog;
 use super::problem::{Problem, Topic};
-use super::scan::{Dirty, Wanted};
+use super::scan::{Dirty, Wanted, WatchList};
 use super::sources;
 
 /// Most folders watched. Each costs the kernel about a kilobyte.
@@ -32,11 +33,6 @@ const MAX_EVENTS: usize = 10_000;
 const QUIET: Duration = Duration::from_millis(40);
 /// …or this long after the first of them.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Between two passes that nothing asked for, where the kernel tells of all changes: of
-/// another file system over a folder, say, it does not.
-const WATCHED_SWEEP: Duration = Duration::from_secs(3);
-/// The same where it does not.
-const SWEEP: Duration = Duration::from_millis(900);
 /// Full passes take at most this share of a core as long as the kernel tells
 /// of changes…
 const WATCHED_SHARE: u32 = 50;
@@ -45,56 +41,120 @@ const UNWATCHED_SHARE: u32 = 4;
 /// …and at most half of one if folders come and go all the time.
 const STRUCTURE_SHARE: u32 = 1;
 
+/// Between two passes that nothing asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweeps {
+    /// Where the kernel tells of all changes: of another file system over a folder, say, it
+    /// does not.
+    pub(super) watched: Duration,
+    /// Where it does not.
+    pub(super) unwatched: Duration,
+}
+
+impl Default for Sweeps {
+    fn default() -> Self {
+        Self {
+            watched: Duration::from_secs(3),
+            unwatched: Duration::from_millis(900),
+        }
+    }
+}
+
 /// Runs passes until `stop` completes.
 pub(super) async fn watch<T: Send + Sync + 'static>(
     catalog: &Catalog<T>,
     stop: impl Future<Output = ()> + Send,
 ) {
     let mut stop = pin!(stop);
-    let mut watches = Watches::open(catalog);
-    // The first pass finds what changed since the catalog was opened.
-    let mut dirty = Dirty::default();
-    let mut pace = Pace {
-        sweep: Instant::now(),
-        structure: Instant::now(),
-    };
-    loop {
-        let is_full = dirty.units.is_empty() || dirty.all || dirty.structure;
-        let started = Instant::now();
-        let running = pass(catalog.clone(), watches, std::mem::take(&mut dirty));
-        let again = match running.await {
-            Ok((returned, again)) => {
-                watches = returned;
-                again
-            }
-            Err(error) if error.is_panic() => {
-                let message = "looking for changes failed and starts anew; this is a bug";
-                catalog.report(&Problem::error(Topic::Disk, Path::new(""), message));
-                watches = Watches::open(catalog);
-                catalog.watches_lost();
-                None
-            }
-            // The runtime is stopping.
-            Err(_) => return,
-        };
-        if is_full {
-            let (sweep, share) = match &watches {
-                Some(watches) if watches.is_complete => (watches.sweep(), WATCHED_SHARE),
-                _ => (SWEEP, UNWATCHED_SHARE),
-            };
-            let (ended, cost) = (Instant::now(), started.elapsed());
-            pace = Pace {
-                sweep: ended + sweep.max(cost * share),
-                structure: ended + cost * STRUCTURE_SHARE,
-            };
-        }
-        if let Some(again) = again {
-            dirty = again;
-            continue;
-        }
+    let mut watcher = Watcher::open(catalog, Sweeps::default());
+    while watcher.look().await {
         tokio::select! {
             () = &mut stop => return,
-            () = changes(watches.as_mut(), &mut dirty, &pace) => {}
+            () = watcher.changed() => {}
+        }
+    }
+}
+
+/// Looks, and waits for a reason to look again.
+pub(super) struct Watcher<'a, T> {
+    catalog: &'a Catalog<T>,
+    sweeps: Sweeps,
+    watches: Option<Watches>,
+    dirty: Dirty,
+    pace: Pace,
+}
+
+impl<'a, T: Send + Sync + 'static> Watcher<'a, T> {
+    /// The first look finds what changed since the catalog was opened.
+    pub(super) fn open(catalog: &'a Catalog<T>, sweeps: Sweeps) -> Self {
+        Self {
+            catalog,
+            sweeps,
+            watches: Watches::open(catalog),
+            dirty: Dirty::default(),
+            pace: Pace {
+                sweep: Instant::now(),
+                structure: Instant::now(),
+            },
+        }
+    }
+
+    /// Runs passes until nothing new is found that is to be watched. False if the runtime
+    /// stops.
+    pub(super) async fn look(&mut self) -> bool {
+        loop {
+            let dirty = std::mem::take(&mut self.dirty);
+            let is_full = dirty.units.is_empty() || dirty.all || dirty.structure;
+            let started = Instant::now();
+            let again = match pass(self.catalog.clone(), self.watches.take(), dirty).await {
+                Ok((watches, again)) => {
+                    self.watches = watches;
+                    again
+                }
+                Err(error) if error.is_panic() => {
+                    let message = "looking for changes failed and starts anew; this is a bug";
+                    self.catalog
+                        .report(&Problem::error(Topic::Disk, Path::new(""), message));
+                    self.watches = Watches::open(self.catalog);
+                    self.catalog.watches_lost();
+                    None
+                }
+                // The runtime is stopping.
+                Err(_) => return false,
+            };
+            if is_full {
+                self.pace = self.pace_after(started);
+            }
+            match again {
+                Some(again) => self.dirty = again,
+                None => return true,
+            }
+        }
+    }
+
+    /// Waits for a reason to look. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        changes(self.watches.as_mut(), &mut self.dirty, &self.pace).await;
+    }
+
+    /// When there is a pass if nothing asks for one.
+    #[cfg(test)]
+    pub(super) fn next_sweep(&self) -> Instant {
+        self.pace.sweep
+    }
+
+    fn pace_after(&self, started: Instant) -> Pace {
+        let (sweep, share) = match &self.watches {
+            Some(watches) if watches.is_complete => match watches.is_elsewhere {
+                false if watches.is_telling => (self.sweeps.watched, WATCHED_SHARE),
+                false | true => (self.sweeps.unwatched, WATCHED_SHARE),
+            },
+            Some(_) | None => (self.sweeps.unwatched, UNWATCHED_SHARE),
+        };
+        let (ended, cost) = (Instant::now(), started.elapsed());
+        Pace {
+            sweep: ended + sweep.max(cost * share),
+            structure: ended + cost * STRUCTURE_SHARE,
         }
     }
 }
@@ -161,6 +221,8 @@ struct Watches {
     is_complete: bool,
     /// Whether some of it may change without this machine's kernel.
     is_elsewhere: bool,
+    /// Whether a change of what has a watch is all that can happen.
+    is_telling: bool,
     /// Whether it was said that this is not so.
     told: bool,
 }
@@ -179,6 +241,7 @@ impl Watches {
                 by_path: HashMap::new(),
                 is_complete: false,
                 is_elsewhere: false,
+                is_telling: false,
                 told: false,
             }),
             Err(error) => {
@@ -189,14 +252,6 @@ impl Watches {
                 catalog.report(&Problem::warning(Topic::Disk, Path::new(""), message));
                 None
             }
-        }
-    }
-
-    fn sweep(&self) -> Duration {
-        if self.is_elsewhere {
-            SWEEP
-        } else {
-            WATCHED_SWEEP
         }
     }
 
@@ -212,13 +267,14 @@ impl Watches {
     /// change between the look and the watch was not told.
     fn follow<T: Send + Sync + 'static>(
         &mut self,
-        wanted: Vec<Wanted>,
+        wanted: WatchList,
         catalog: &Catalog<T>,
     ) -> Option<Dirty> {
         let mut before = std::mem::take(&mut self.by_path);
         let mut new = Vec::new();
         let mut paths = HashSet::new();
-        for wanted in wanted {
+        self.is_telling = wanted.is_telling;
+        for wanted in wanted.folders {
             // A folder that is a unit and holds units is named as a unit first.
             if !paths.insert(wanted.path.clone()) {
                 continue;
@@ -375,8 +431,20 @@ fn is_of_interest(role: &Role, events: ReadFlags, name: Option<&str>) -> bool {
                     "manifest.yaml" | "manifest.yml" | "package.json" | ".env"
                 )
                 || name.ends_with(".html")
+                || may_be_link(events, name) && is_link(&role.path.join(name))
         }
     }
+}
+
+/// A link is made with its name, and never written to.
+fn may_be_link(events: ReadFlags, name: &str) -> bool {
+    events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) && sources::is_code_folder(name)
+}
+
+/// Whether this is a link, which may stand for a folder of code.
+fn is_link(path: &Path) -> bool {
+    rustix::fs::lstat(path)
+        .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
 }
 
 #[cfg(test)]
@@ -394,6 +462,13 @@ mod tests {
             path: path.into(),
             inode,
             unit: unit.map(Arc::from),
+        }
+    }
+
+    fn list(folders: Vec<Wanted>) -> WatchList {
+        WatchList {
+            folders,
+            is_telling: true,
         }
     }
 
@@ -419,11 +494,11 @@ mod tests {
         fs::create_dir(&unit).unwrap();
         let catalog = Catalog::open(Vec::<super::super::CatalogRoot>::new(), Silent);
         let mut watches = Watches::open(&catalog).unwrap();
-        let folders = vec![wanted(temp.path(), None), wanted(&unit, Some(&unit))];
-        let again = watches.follow(folders.clone(), &catalog).unwrap();
+        let both = list(vec![wanted(temp.path(), None), wanted(&unit, Some(&unit))]);
+        let again = watches.follow(both.clone(), &catalog).unwrap();
         assert!(again.units.contains(&unit));
         // Nothing new to watch, nothing to look at again.
-        assert!(watches.follow(folders, &catalog).is_none());
+        assert!(watches.follow(both, &catalog).is_none());
 
         // Noise before, the change after: what ends the wait is the change.
         fs::write(unit.join("data.db"), "").unwrap();
@@ -446,7 +521,7 @@ mod tests {
         assert!(dirty.units.contains(&unit));
 
         // A folder that is no longer wanted is silent.
-        watches.follow(vec![wanted(temp.path(), None)], &catalog);
+        watches.follow(list(vec![wanted(temp.path(), None)]), &catalog);
         fs::write(unit.join("index.ts"), "again").unwrap();
         assert!(!drain(
             watches.inotify.get_ref(),

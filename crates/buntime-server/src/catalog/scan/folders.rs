@@ -19,8 +19,11 @@ impl Scanner {
         path: &Path,
         pass: &mut Pass,
     ) -> Arc<[RelPath]> {
+        // The kernel watches folders, not links.
+        let root = &self.roots[index];
+        let watched = root.leads_to.as_deref().filter(|_| *path == *root.path);
         pass.folders.push(Wanted {
-            path: path.into(),
+            path: watched.unwrap_or(path).into(),
             inode: folder.info().inode,
             unit: None,
         });

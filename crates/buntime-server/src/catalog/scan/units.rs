@@ -29,6 +29,12 @@ impl Scanner {
         if wanted.is_some_and(|only| only != dir) {
             return;
         }
+        // What it is not yet it may become.
+        pass.folders.push(Wanted {
+            path: dir.into(),
+            inode: folder.info().inode,
+            unit: Some(dir.into()),
+        });
         let key = (index, dir.to_path_buf());
         let known = self.records.get(&key);
         let entry = known
@@ -48,11 +54,6 @@ impl Scanner {
                 return;
             }
         };
-        pass.folders.push(Wanted {
-            path: key.1.clone(),
-            inode: folder.info().inode,
-            unit: Some(dir.into()),
-        });
         pass.seen.insert(key.clone());
         let looks_the_same = known.is_some_and(|record| record.settled && record.sight == sight);
         let is_dirty = dirty.all || dirty.units.contains(dir);
