@@ -304,7 +304,7 @@ fn t07_methods() {
         "PRI",
         &"M".repeat(10 * 1024),
     ] {
-        refused(&server, &with(method), &[501, 405]);
+        refused(&server, &with(method), &[501]);
     }
     for method in ["TRACE", "CONNECT"] {
         let response = refused(&server, &with(method), &[405]);
@@ -314,7 +314,7 @@ fn t07_methods() {
     refused(
         &server,
         b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
-        &[405, 400],
+        &[405],
     );
     assert!(seen(&server).is_empty());
     let mut client = server.connect();
@@ -334,20 +334,20 @@ fn t07_methods() {
 fn t08_versions() {
     let server = echo_server();
     let before = Invariants::of(&server);
-    for line in [
-        "GET /echo/ HTTP/2.0",
-        "GET /echo/ HTTP/1.9",
-        "GET /echo/ HTTP/0.9",
-        "GET /echo/ HTTP/3.0",
-        "GET /echo/ HTTP/9.9",
-        "GET /echo/",
-        "GET /echo/ HTTP/1",
-        "GET /echo/ HTTP/1.",
-        "GET /echo/ HTTP/.1",
-        "PRI * HTTP/2.0",
+    for (line, status) in [
+        ("GET /echo/ HTTP/2.0", 505),
+        ("GET /echo/ HTTP/1.9", 505),
+        ("GET /echo/ HTTP/0.9", 505),
+        ("GET /echo/ HTTP/3.0", 505),
+        ("GET /echo/ HTTP/9.9", 505),
+        ("GET /echo/", 400),
+        ("GET /echo/ HTTP/1", 400),
+        ("GET /echo/ HTTP/1.", 400),
+        ("GET /echo/ HTTP/.1", 400),
+        ("PRI * HTTP/2.0", 505),
     ] {
         let request = format!("{line}\r\nHost: a\r\n\r\n");
-        refused(&server, request.as_bytes(), &[400, 505, 501]);
+        refused(&server, request.as_bytes(), &[status]);
     }
     before.hold(&server);
     assert!(seen(&server).is_empty());

@@ -213,57 +213,57 @@ fn t14_floods_of_small_frames() {
     before.hold(&server);
 }
 
+/// What a malformed request costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ends {
+    /// Its stream alone.
+    Stream,
+    /// The connection: h2 gives a block of headers up at a name or value that cannot be one, and
+    /// what the other side means by later ones is not known from there on.
+    Connection,
+}
+
 #[test]
 fn t15_malformed_requests_reset_their_stream() {
     let server = echo_server();
     let before = Invariants::of(&server);
     let get = |headers: &[(&[u8], &[u8])]| (block("GET", "/echo/x", headers), None);
+    let post = |length: &[u8]| {
+        let head = block("POST", "/echo/x", &[(b"content-length", length)]);
+        (head, Some(&b"abc"[..]))
+    };
     let mut twice = block("GET", "/echo/x", &[]);
     twice.extend(literal(b":path", b"/echo/other"));
     let mut late = literal(b"x", b"y");
     late.extend(block("GET", "/echo/x", &[]));
-    for (what, (head, body)) in [
-        ("connection", get(&[(b"connection", b"close")])),
+    let pathless = literal(b":method", b"GET");
+    let mut after = 0;
+    let (stream, connection) = (Ends::Stream, Ends::Connection);
+    for (what, ends, (head, body)) in [
+        ("connection", stream, get(&[(b"connection", b"close")])),
+        ("coding", stream, get(&[(b"transfer-encoding", b"chunked")])),
+        ("keep-alive", stream, get(&[(b"keep-alive", b"timeout=1")])),
+        ("upgrade", stream, get(&[(b"upgrade", b"websocket")])),
+        ("te", stream, get(&[(b"te", b"gzip")])),
+        ("upper case", connection, get(&[(b"X-Upper", b"y")])),
+        ("CR LF in a value", connection, get(&[(b"x", b"y\r\nz: w")])),
+        ("NUL in a value", connection, get(&[(b"x", b"y\0z")])),
+        ("a colon in a name", connection, get(&[(b"x:y", b"z")])),
+        ("a space in a name", connection, get(&[(b"x y", b"z")])),
+        ("no name", connection, get(&[(b"", b"z")])),
         (
-            "transfer-encoding",
-            get(&[(b"transfer-encoding", b"chunked")]),
+            "an unknown pseudo header",
+            connection,
+            get(&[(b":x", b"z")]),
         ),
-        ("keep-alive", get(&[(b"keep-alive", b"timeout=1")])),
-        ("upgrade", get(&[(b"upgrade", b"websocket")])),
-        ("te", get(&[(b"te", b"gzip")])),
-        ("upper case", get(&[(b"X-Upper", b"y")])),
-        ("CR LF in a value", get(&[(b"x", b"y\r\nz: w")])),
-        ("NUL in a value", get(&[(b"x", b"y\0z")])),
-        ("a colon in a name", get(&[(b"x:y", b"z")])),
-        ("a space in a name", get(&[(b"x y", b"z")])),
-        ("no name", get(&[(b"", b"z")])),
-        ("an unknown pseudo header", get(&[(b":x", b"z")])),
-        ("a pseudo header of responses", get(&[(b":status", b"200")])),
-        ("two paths", (twice, None)),
-        ("a pseudo header after others", (late, None)),
-        ("no path", (literal(b":method", b"GET"), None)),
-        ("an empty path", (block("GET", "", &[]), None)),
-        (
-            "less than announced",
-            (
-                block("POST", "/echo/x", &[(b"content-length", b"5")]),
-                Some(&b"abc"[..]),
-            ),
-        ),
-        (
-            "more than announced",
-            (
-                block("POST", "/echo/x", &[(b"content-length", b"2")]),
-                Some(b"abc"),
-            ),
-        ),
-        (
-            "no number announced",
-            (
-                block("POST", "/echo/x", &[(b"content-length", b"x")]),
-                Some(b"abc"),
-            ),
-        ),
+        ("one of responses", stream, get(&[(b":status", b"200")])),
+        ("two paths", stream, (twice, None)),
+        ("a pseudo header after others", stream, (late, None)),
+        ("no path", stream, (pathless, None)),
+        ("an empty path", stream, (block("GET", "", &[]), None)),
+        ("less than announced", stream, post(b"5")),
+        ("more than announced", stream, post(b"2")),
+        ("no number announced", stream, post(b"x")),
     ] {
         let mut client = open(&server, &[]);
         let end = if body.is_none() { END_STREAM } else { 0 };
@@ -272,19 +272,32 @@ fn t15_malformed_requests_reset_their_stream() {
             client.send(&frame(DATA, END_STREAM, 1, body));
         }
         let answer = until(&mut client, |frame| {
-            matches!(frame.kind, RESET | GOAWAY) || frame.kind == HEADERS && frame.stream == 1
+            matches!(frame.kind, RESET | GOAWAY) || frame.stream == 1
         });
         let answer = answer.unwrap_or_else(|| panic!("{what}: closed without a word"));
-        let code = match answer.kind {
-            RESET => u32::from_be_bytes(answer.payload[..4].try_into().unwrap()),
-            GOAWAY => u32::from_be_bytes(answer.payload[4..8].try_into().unwrap()),
-            // A whole answer is a refusal too, if the app was not asked.
-            _ => PROTOCOL_ERROR,
+        let code = match (answer.kind, ends) {
+            (RESET, Ends::Stream) => &answer.payload[..4],
+            (GOAWAY, Ends::Connection) => &answer.payload[4..8],
+            (kind, _) => panic!("{what}: answered by a frame of type {kind}"),
         };
-        assert_eq!(code, PROTOCOL_ERROR, "{what}");
+        assert_eq!(code, PROTOCOL_ERROR.to_be_bytes(), "{what}");
+        if ends == Ends::Connection {
+            let rest = frames(&client.read_to_end());
+            assert!(rest.iter().all(|frame| frame.stream == 0), "{what}");
+            continue;
+        }
+        let next = block("GET", "/echo/after", &[]);
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &next));
+        let answer = until(&mut client, |frame| frame.stream == 3);
+        assert_eq!(answer.map(|frame| frame.kind), Some(HEADERS), "{what}");
+        after += 1;
     }
-    let reached = seen(&server);
-    assert!(reached.is_empty(), "reached the app: {reached:?}");
+    let reached = vec!["GET /after 0"; after];
+    assert_eq!(
+        seen(&server),
+        reached,
+        "a malformed request reached the app"
+    );
     before.hold(&server);
 }
 
