@@ -103,11 +103,20 @@ impl Service {
         workers: &ShardConnections,
         request: Request,
     ) -> Result<Response, Aborted> {
-        panics::panic_if_told(&request);
         let id = request.id.clone();
         let form = Form::for_request(&request);
         let scheme = request.peer.scheme_of(&request.headers);
-        let mut response = match self.route(workers, request).await {
+        let routed = match panics::caught(self.route(workers, request)).await {
+            Some(routed) => routed,
+            None => {
+                self.log
+                    .error("panic", "A request came to nothing by it", |fields| {
+                        fields.text("requestId", &id);
+                    });
+                Err(Failure::INTERNAL.into())
+            }
+        };
+        let mut response = match routed {
             Ok(Routed::App(response)) => return Ok(response),
             Ok(Routed::NoApp(failure)) => failure.respond(&id, form),
             Ok(Routed::Own(mut response)) => {
@@ -131,6 +140,7 @@ impl Service {
     }
 
     async fn route(&self, workers: &ShardConnections, request: Request) -> Result<Routed, Answer> {
+        panics::panic_if_told(&request);
         if request.target.is_asterisk() {
             return Ok(Routed::Own(options_of_the_server()));
         }

@@ -14,6 +14,9 @@ use super::files::is_passing;
 const MAX_ENTRIES: usize = 5_000;
 /// Deepest folder looked into.
 const MAX_DEPTH: usize = 12;
+/// Most folders of one unit that are worth a watch, so that a few units do not take those of
+/// all others.
+const MAX_WATCHED: usize = 512;
 
 const CODE: &[&str] = &[
     "ts", "tsx", "mts", "cts", "js", "jsx", "mjs", "cjs", "wasm", "node",
@@ -28,7 +31,8 @@ pub(super) struct Sources {
     pub(super) print: u64,
     /// Entries looked at.
     pub(super) entries: usize,
-    /// Folders below the unit's own, with their inodes.
+    /// Folders below the unit's own, with their inodes, as far as they are
+    /// worth a watch.
     pub(super) folders: Vec<(PathBuf, u64)>,
 }
 
@@ -95,9 +99,11 @@ impl Survey<'_> {
                         Err(_) => continue,
                     };
                     let path = path.join(name);
-                    self.sources
-                        .folders
-                        .push((path.clone(), below.info().inode));
+                    if self.sources.folders.len() < MAX_WATCHED {
+                        self.sources
+                            .folders
+                            .push((path.clone(), below.info().inode));
+                    }
                     self.folder(&below, &path, depth + 1)?;
                 }
                 EntryKind::Link if is_code_folder(name) => self.link(&path.join(name))?,

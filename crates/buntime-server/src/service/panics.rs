@@ -1,6 +1,21 @@
-//! A place at which a test has a request panic, to see what the server makes of it.
+//! A bug of our own, met by one request: it gets an answer, and the connection lives on.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 
 use crate::message::Request;
+
+/// What the future comes to; `None` if it panics, of which the panic hook has told. It is
+/// not polled again then, and no lock of ours stays locked by a panic.
+pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        polled.map_or(std::task::Poll::Ready(None), |poll| poll.map(Some))
+    })
+    .await
+}
 
 /// Panics, if the environment names this path: `BUNTIME_PANIC_AT=/panics`. Without the
 /// feature `failpoints`, which only tests have, this is nothing.

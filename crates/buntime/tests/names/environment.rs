@@ -90,6 +90,8 @@ fn e5_every_sort_of_steering_is_kept_back_in_any_case() {
     let response = server.get("/app/env");
     assert_eq!(response.status, 200);
     assert!(!response.text().contains(CANARY), "{}", response.text());
+    // The log comes when it comes: not before the answer, at any rate.
+    server.wait_until("it is told", || !warnings(&server, "app@1.0.0").is_empty());
     assert_eq!(
         warnings(&server, "app@1.0.0"),
         [STEERING.map(str::to_owned)]

@@ -1,6 +1,7 @@
-//! A bug of the server's own, met by one request: that request is lost and nothing else.
+//! A bug of the server's own, met by one request: that request fails and nothing else.
 
 use buntime_testkit::api::{ROOT_KEY, ask_text};
+use buntime_testkit::sample::assert_error;
 use buntime_testkit::{PATIENCE, TestServer, process};
 
 use crate::h2;
@@ -41,11 +42,11 @@ fn assert_unharmed(mut server: TestServer) {
         assert_eq!(server.get(path).status, 200, "{path}");
     }
     let log = server.log();
-    let panics: Vec<_> = log
+    let (panics, requests): (Vec<_>, Vec<_>) = log
         .iter()
         .filter(|line| line.text("context") == "panic")
-        .collect();
-    assert_eq!(panics.len(), PANICS);
+        .partition(|line| line.text("requestId").is_empty());
+    assert_eq!((panics.len(), requests.len()), (PANICS, PANICS));
     for line in panics {
         assert_eq!(line.level(), "error");
         assert_eq!(line.message(), "a test has this request panic");
@@ -59,7 +60,7 @@ fn assert_unharmed(mut server: TestServer) {
 }
 
 #[test]
-fn a_request_that_panics_ends_its_connection_and_nothing_else() {
+fn a_request_that_panics_fails_and_nothing_else() {
     let server = server();
     let probe = server.probe();
     // Open all the time, on the same shard.
@@ -67,8 +68,14 @@ fn a_request_that_panics_ends_its_connection_and_nothing_else() {
     for _ in 0..PANICS {
         let mut connection = server.connect();
         assert_eq!(connection.get("/health").status, 200);
-        connection.send(b"GET /panics HTTP/1.1\r\nhost: test.example\r\n\r\n");
-        assert!(connection.next_response("GET").is_none());
+        let failed = connection.get("/panics");
+        assert_error(&failed, 500, "INTERNAL_ERROR");
+        server.wait_for_log_about(&failed.request_id(), |line| line.level() == "error");
+        assert_eq!(
+            connection.get("/health").status,
+            200,
+            "on the same connection"
+        );
         assert_eq!(other.get("/neighbour/").text(), "well");
     }
     drop(other);
@@ -77,7 +84,7 @@ fn a_request_that_panics_ends_its_connection_and_nothing_else() {
 }
 
 #[test]
-fn a_request_over_http_2_that_panics_ends_its_stream_and_nothing_else() {
+fn a_request_over_http_2_that_panics_fails_and_nothing_else() {
     let server = server();
     let probe = server.probe();
     h2::block_on(async {
@@ -85,9 +92,9 @@ fn a_request_over_http_2_that_panics_ends_its_stream_and_nothing_else() {
         for _ in 0..PANICS {
             let request = hyper::Request::get("http://test.example/panics");
             client.ready().await.unwrap();
-            let lost = client.send_request(request.body(h2::Pieces::none()).unwrap());
-            let lost = tokio::time::timeout(PATIENCE, lost).await;
-            assert!(lost.unwrap().is_err());
+            let failed = client.send_request(request.body(h2::Pieces::none()).unwrap());
+            let failed = tokio::time::timeout(PATIENCE, failed).await;
+            assert_eq!(failed.unwrap().unwrap().status(), 500);
             let answer = h2::ask(client, "GET", "/neighbour/", &[], vec![]).await;
             assert_eq!(answer.body, b"well");
         }
