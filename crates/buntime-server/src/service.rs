@@ -4,6 +4,7 @@
 mod panics;
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,7 +107,8 @@ impl Service {
         let id = request.id.clone();
         let form = Form::for_request(&request);
         let scheme = request.peer.scheme_of(&request.headers);
-        let routed = match panics::caught(self.route(workers, request)).await {
+        let routed = pin!(self.route(workers, request));
+        let routed = match panics::caught(routed).await {
             Some(routed) => routed,
             None => {
                 self.log

@@ -2,19 +2,20 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
+use std::task::Poll;
 
 use crate::message::Request;
 
 /// What the future comes to; `None` if it panics, of which the panic hook has told. It is
 /// not polled again then, and no lock of ours stays locked by a panic.
-pub(super) async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
+pub(super) fn caught<T>(
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Option<T>> {
+    poll_fn(move |cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        polled.map_or(std::task::Poll::Ready(None), |poll| poll.map(Some))
+        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
     })
-    .await
 }
 
 /// Panics, if the environment names this path: `BUNTIME_PANIC_AT=/panics`. Without the
